@@ -1,0 +1,101 @@
+"""Make an embedding model available as early and as cheaply as possible, by a chosen strategy.
+
+>>> from loader import get_embedding_provider
+>>> provider = get_embedding_provider("all-MiniLM-L6-v2")
+>>> provider.embed_query("database connection").shape
+(384,)
+
+``import loader`` is cheap: every public name is imported when it is first used.
+"""
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .api import get_embedding_provider, preload_embeddings
+    from .core import OptimizedEmbeddingLoader
+    from .errors import (
+        ArgumentTypeError,
+        ArgumentValueError,
+        CacheError,
+        DeviceError,
+        EmbeddingError,
+        EngineError,
+        EngineMissingError,
+        ForkError,
+        LoaderError,
+        LoadTimeoutError,
+        ModelCorruptError,
+        ModelDownloadError,
+        ModelError,
+        ModelLoadError,
+        ModelNameError,
+        ModelNotFoundError,
+        ModelUnsupportedError,
+        ShutdownError,
+        TextError,
+    )
+    from .metadata import ModelMetadata
+    from .profile import ResourceProfile
+    from .provider import EmbeddingProvider
+    from .similarity import cosine_similarity
+    from .strategies import LoadingStrategy
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ArgumentTypeError",
+    "ArgumentValueError",
+    "CacheError",
+    "DeviceError",
+    "EmbeddingError",
+    "EmbeddingProvider",
+    "EngineError",
+    "EngineMissingError",
+    "ForkError",
+    "LoadTimeoutError",
+    "LoaderError",
+    "LoadingStrategy",
+    "ModelCorruptError",
+    "ModelDownloadError",
+    "ModelError",
+    "ModelLoadError",
+    "ModelMetadata",
+    "ModelNameError",
+    "ModelNotFoundError",
+    "ModelUnsupportedError",
+    "OptimizedEmbeddingLoader",
+    "ResourceProfile",
+    "ShutdownError",
+    "TextError",
+    "cosine_similarity",
+    "get_embedding_provider",
+    "preload_embeddings",
+]
+
+_HOME_BY_NAME = {
+    "EmbeddingProvider": "provider",
+    "LoadingStrategy": "strategies",
+    "ModelMetadata": "metadata",
+    "OptimizedEmbeddingLoader": "core",
+    "ResourceProfile": "profile",
+    "cosine_similarity": "similarity",
+    "get_embedding_provider": "api",
+    "preload_embeddings": "api",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name on first use (PEP 562); what is not in the table above is an error class."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = f"{__name__}.{_HOME_BY_NAME.get(name, 'errors')}"
+    # __import__ rather than importlib.import_module: the latter costs another module.
+    __import__(home)
+    value = getattr(sys.modules[home], name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

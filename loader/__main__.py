@@ -1,0 +1,63 @@
+"""``python -m loader``: embed a text, look at a model, look at this machine."""
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+    from typing import Final
+
+COMMANDS: "Final" = ("embed", "info", "doctor")
+"""In the order of the help text; each is a module of ``loader.commands`` with ``add_arguments`` and ``run``."""
+
+
+def build_parser() -> "ArgumentParser":
+    """Return the command line's parser."""
+    import argparse
+    from importlib import import_module
+
+    from . import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="python -m loader",
+        description="Make an embedding model available fast. 'python -m loader COMMAND -h' explains a command.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
+    for name in COMMANDS:
+        module = import_module(f"loader.commands.{name}")
+        summary, _, _ = str(module.__doc__).partition("\n")
+        sub = commands.add_parser(name, help=summary, description=module.__doc__)
+        module.add_arguments(sub)
+        sub.set_defaults(run=module.run)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command and return the exit code: 0 done, 1 an error that was printed, 2 wrong usage."""
+    from .errors import LoaderError
+
+    options = build_parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except LoaderError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has left: keep Python from complaining when it flushes at exit.
+        import os
+
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+def run() -> None:
+    """Be the console script."""
+    raise SystemExit(main())
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,109 @@
+"""The arguments of a loader: checked once, at construction, then fixed."""
+
+import os
+
+from .engines import AUTO, check_engine
+from .errors import ArgumentTypeError, ArgumentValueError
+from .strategies import LoadingStrategy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+DEFAULT_MODEL: "Final" = "all-MiniLM-L6-v2"
+DEFAULT_TIMEOUT_S: "Final" = 60.0
+
+_DEVICE_TYPES = ("cpu", "cuda", "mps")
+
+
+class Settings:
+    """What is to be loaded, and how. Immutable by convention; see ``OptimizedEmbeddingLoader`` for the meanings.
+
+    Raises:
+        ArgumentTypeError, ArgumentValueError: an argument cannot be meant.
+    """
+
+    __slots__ = ("allow_download", "device", "engine", "model_name", "show_progress", "threads")
+
+    def __init__(
+        self,
+        model_name: "str | os.PathLike[str]",
+        device: str | None = None,
+        engine: str = AUTO,
+        threads: int | None = None,
+        allow_download: bool | None = None,
+        *,
+        show_progress: bool = False,
+    ) -> None:
+        if isinstance(model_name, os.PathLike):
+            # A relative path object means a path, also where it looks like a hub name.
+            model_name = os.path.join(os.curdir, os.fspath(model_name))
+        if not isinstance(model_name, str):
+            raise ArgumentTypeError(f"model_name must be a string or a path, not {type(model_name).__name__}")
+        self.model_name = model_name
+        self.device = _check_device(device)
+        self.engine = check_engine(engine)
+        self.threads = _check_threads(threads)
+        if not isinstance(allow_download, (bool, type(None))):
+            raise ArgumentTypeError(f"allow_download must be True, False or None, not {allow_download!r}")
+        self.allow_download = allow_download
+        self.show_progress = bool(show_progress)
+
+    def key(self) -> tuple[object, ...]:
+        """Return what distinguishes one loaded model from another."""
+        return (self.model_name, self.device, self.engine, self.threads)
+
+
+def check_strategy(strategy: object) -> LoadingStrategy:
+    """Return the strategy, given as a LoadingStrategy or by its value.
+
+    Raises:
+        ArgumentTypeError, ArgumentValueError: it is neither.
+    """
+    if not isinstance(strategy, str):
+        raise ArgumentTypeError(f"strategy must be a LoadingStrategy or its name, not {type(strategy).__name__}")
+    try:
+        return LoadingStrategy(strategy)
+    except ValueError:
+        known = ", ".join(member.value for member in LoadingStrategy)
+        raise ArgumentValueError(f"strategy {strategy!a} is not known; choose from {known}") from None
+
+
+def check_timeout(timeout: object) -> float | None:
+    """Return the timeout in seconds, or None for no limit.
+
+    Raises:
+        ArgumentTypeError: not a number.
+        ArgumentValueError: negative or not a number.
+    """
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        raise ArgumentTypeError(f"timeout must be a number of seconds or None, not {type(timeout).__name__}")
+    if not timeout >= 0:
+        raise ArgumentValueError(f"timeout must not be negative, got {timeout!r}")
+    # The system's own limit (292 years): beyond it, waiting raises OverflowError.
+    from threading import TIMEOUT_MAX
+
+    return float(min(timeout, TIMEOUT_MAX))
+
+
+def _check_device(device: object) -> str | None:
+    if device is None:
+        return None
+    if not isinstance(device, str):
+        raise ArgumentTypeError(f"device must be a string or None, not {type(device).__name__}")
+    kind, colon, index = device.partition(":")
+    if kind not in _DEVICE_TYPES or (colon and not (index.isascii() and index.isdecimal() and len(index) <= 4)):
+        raise ArgumentValueError(f"device {device!a} is not known; use 'cpu', 'cuda', 'cuda:<number>', 'mps' or None")
+    return device
+
+
+def _check_threads(threads: object) -> int | None:
+    if threads is None:
+        return None
+    if isinstance(threads, bool) or not isinstance(threads, int):
+        raise ArgumentTypeError(f"threads must be an integer or None, not {type(threads).__name__}")
+    if not 1 <= threads <= 1024:
+        raise ArgumentValueError(f"threads must be from 1 to 1024, not {threads}")
+    return threads

@@ -1,0 +1,1 @@
+"""The commands of ``python -m loader``, one module each."""

@@ -1,0 +1,52 @@
+"""Options that several commands share."""
+
+import sys
+
+from ..arguments import DEFAULT_MODEL, DEFAULT_TIMEOUT_S
+from ..engines import AUTO, ENGINES
+from ..strategies import LoadingStrategy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from ..provider import EmbeddingProvider
+
+
+def add_model_options(parser: "ArgumentParser") -> None:
+    """Add the options that say what to load and how."""
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="folder or hub name (default: %(default)s)")
+    parser.add_argument(
+        "--strategy",
+        default=LoadingStrategy.PROGRESSIVE.value,
+        choices=[member.value for member in LoadingStrategy],
+        help="when parts of the model load (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--engine",
+        default=AUTO,
+        choices=[AUTO, *(spec.name for spec in ENGINES)],
+        help="what computes the vectors (default: %(default)s)",
+    )
+    parser.add_argument("--device", help="cpu, cuda, cuda:<number> or mps (default: the best one the engine finds)")
+    parser.add_argument("--threads", type=int, help="threads for one run of the model")
+    parser.add_argument(
+        "--timeout", type=float, default=DEFAULT_TIMEOUT_S, help="seconds to wait for the model (default: %(default)g)"
+    )
+    parser.add_argument("--offline", action="store_true", help="never download")
+
+
+def load_provider(options: "Namespace") -> "EmbeddingProvider":
+    """Return the provider that the options describe; raises the loader's typed errors."""
+    from ..core import OptimizedEmbeddingLoader
+
+    loader = OptimizedEmbeddingLoader(
+        options.model,
+        options.strategy,
+        options.device,
+        engine=options.engine,
+        threads=options.threads,
+        allow_download=False if options.offline else None,
+        show_progress=sys.stderr.isatty(),
+    )
+    return loader.load(options.timeout)

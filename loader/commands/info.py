@@ -1,0 +1,48 @@
+"""show what is known about a model, and where its files are.
+
+Nothing is loaded or downloaded. Weights that come in an installed package are hashed again.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+
+def add_arguments(parser: "ArgumentParser") -> None:
+    """Add the command's arguments."""
+    parser.add_argument("model", metavar="MODEL", help="folder or hub name")
+
+
+def run(options: "Namespace") -> None:
+    """Print the model's metadata."""
+    import time
+
+    from ..metadata import lookup
+    from ..source import resolve
+    from ..weights import check_weights
+
+    folder = resolve(options.model, allow_download=False)
+    if folder.origin == "package":
+        from ..names import repo_ids
+        from ..packages import package_for, verify
+
+        for package in filter(None, map(package_for, repo_ids(options.model))):
+            verify(package, check_weights(folder.path)[0], remembered=False)
+    metadata = lookup(options.model)
+    assert metadata is not None  # noqa: S101 - resolve() found its files
+    used = (
+        "never"
+        if metadata.last_used is None
+        else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(metadata.last_used))
+    )
+    rows = {
+        "model": metadata.model_name,
+        "files": f"{folder.path} ({folder.origin})",
+        "dimension": metadata.embedding_dim or "unknown",
+        "longest text": f"{metadata.max_seq_length} tokens" if metadata.max_seq_length else "unknown",
+        "weights": f"{metadata.model_size_mb:.1f} MiB",
+        "suits 8 bits": "yes" if metadata.supports_quantization else "no",
+        "last used": used,
+    }
+    for name, value in rows.items():
+        print(f"{name + ':':14}{value}")

@@ -1,0 +1,279 @@
+"""``OptimizedEmbeddingLoader``: one model, made available by one strategy.
+
+::
+
+                start_loading, load, get_provider         the engine stage publishes
+    not loaded ──────────────────────────────────▶ loading ───────────────────────▶ loaded
+        ▲                                             │ a stage fails                 │
+        │                                             ▼                               │
+        └──────────────────── unload ────────────── failed                            │
+        └──────────────────── unload ◀────────────────────────────────────────────────┘
+
+Rules that users may rely on:
+
+* One load at a time per loader, in a thread of its own, however many threads ask.
+* A failure sticks: every later call reports it at once. ``unload()`` forgets it, so that the next request tries again.
+* A load whose waiters gave up goes on; whoever asks later gets its result.
+* ``unload()`` during a load lets it end unseen. Providers that callers still hold keep working.
+* Importing this module, constructing a loader and ``start_loading()`` import nothing but a few small modules.
+"""
+
+import threading
+from _weakrefset import WeakSet
+
+from .arguments import DEFAULT_MODEL, DEFAULT_TIMEOUT_S, Settings, check_strategy, check_timeout
+from .engines import AUTO
+from .errors import LoaderError
+from .exitgate import GATE
+from .forks import after_fork_in_child
+from .load import Load
+from .parts import ModelParts
+from .strategies import STRATEGIES, LoadingStrategy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import os
+    from typing import Any
+
+    from .metadata import ModelMetadata
+    from .provider import EmbeddingProvider
+
+
+class OptimizedEmbeddingLoader:
+    """Makes one model available by one strategy. Thread-safe; construction imports and reads nothing.
+
+    Args:
+        model_name: a folder, or a hub name; a name without organisation means one of sentence-transformers' models.
+        strategy: a LoadingStrategy or its value, such as ``"progressive"``.
+        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, or None for the best one the engine finds.
+        engine: ``"auto"`` or the name of an engine (see ``loader.engines``).
+        threads: threads for one run of the model; None leaves it to the engine.
+        allow_download: whether the model may be downloaded; None follows HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE.
+        show_progress: draw the hub's progress bars on stderr during a download.
+
+    Raises:
+        ArgumentTypeError, ArgumentValueError: an argument cannot be meant. Whether the model exists is found out by
+            the load.
+    """
+
+    def __init__(
+        self,
+        model_name: "str | os.PathLike[str]" = DEFAULT_MODEL,
+        strategy: LoadingStrategy | str = LoadingStrategy.LAZY,
+        device: str | None = None,
+        *,
+        engine: str = AUTO,
+        threads: int | None = None,
+        allow_download: bool | None = None,
+        show_progress: bool = False,
+    ) -> None:
+        self._strategy = check_strategy(strategy)
+        self._settings = Settings(model_name, device, engine, threads, allow_download, show_progress=show_progress)
+        self._lock = threading.Lock()
+        self._parts = ModelParts(self._settings)
+        self._load: Load | None = None
+        _all_loaders.add(self)
+
+    def __repr__(self) -> str:
+        state = "loaded" if self.is_loaded() else "loading" if self.is_loading() else "not loaded"
+        return f"<OptimizedEmbeddingLoader {self.model_name!a} {self._strategy.value} {state}>"
+
+    @property
+    def model_name(self) -> str:
+        """The name as it was given."""
+        return self._settings.model_name
+
+    @property
+    def strategy(self) -> LoadingStrategy:
+        """The strategy in force."""
+        return self._strategy
+
+    @property
+    def device(self) -> str | None:
+        """The device that was asked for; what it became is ``provider.device``."""
+        return self._settings.device
+
+    @property
+    def engine(self) -> str:
+        """The engine that was asked for; what it became is ``provider.engine``."""
+        return self._settings.engine
+
+    def start_loading(self) -> None:
+        """Begin to load, if the strategy loads ahead of requests and no load has begun. Returns at once."""
+        if STRATEGIES[self._strategy].trigger == "start":
+            self._begin()
+
+    def load(self, timeout: float | None = DEFAULT_TIMEOUT_S) -> "EmbeddingProvider":
+        """Return the provider, beginning the load if need be and waiting for it.
+
+        Args:
+            timeout: seconds to wait; 0 does not wait at all, None waits for ever.
+
+        Raises:
+            ArgumentTypeError, ArgumentValueError: the timeout is not a number or is negative.
+            LoadTimeoutError: not ready in time; the load goes on.
+            LoaderError: what the load failed with; see ``loader.errors`` for the tree.
+        """
+        load = self._load
+        if load is not None and load.provider is not None:
+            return load.provider  # without any lock: this is the hot path of every request
+        return self._begin().wait(check_timeout(timeout))
+
+    def get_provider(self, timeout: float | None = DEFAULT_TIMEOUT_S) -> "EmbeddingProvider | None":
+        """Return the provider as ``load`` does, or None where that raises; ``get_error()`` then has the reason.
+
+        Args:
+            timeout: as for ``load``.
+
+        Raises:
+            ArgumentTypeError, ArgumentValueError: the timeout is not a number or is negative.
+        """
+        seconds = check_timeout(timeout)
+        try:
+            return self.load(seconds)
+        except LoaderError:
+            return None
+
+    def wait_for_provider(self, timeout: float | None = DEFAULT_TIMEOUT_S) -> "EmbeddingProvider | None":
+        """Do the same as ``get_provider``; the specification has both names."""
+        return self.get_provider(timeout)
+
+    def is_loading(self) -> bool:
+        """Whether a load is in progress."""
+        load = self._load
+        return load is not None and load.in_progress
+
+    def is_loaded(self) -> bool:
+        """Whether the provider is ready."""
+        load = self._load
+        return load is not None and load.provider is not None
+
+    def get_error(self) -> LoaderError | None:
+        """Return why the load failed, or the last timeout of a caller while it goes on; None otherwise."""
+        load = self._load
+        if load is None or load.provider is not None:
+            return None
+        return load.error or load.timed_out
+
+    def get_load_time(self) -> float:
+        """Return the seconds from the beginning of the load to the ready provider; 0.0 before that."""
+        load = self._load
+        return load.duration_s if load is not None else 0.0
+
+    def get_metadata(self) -> "ModelMetadata | None":
+        """Return what is known about the model without loading it, or None; see ``loader.metadata.lookup``.
+
+        Raises:
+            ModelError, ModelNameError: the name or the model's files are wrong.
+        """
+        known = self._parts.known_metadata
+        if known is not None:
+            return known
+        from .metadata import lookup
+
+        return lookup(self.model_name)
+
+    def get_embedding_dim_fast(self) -> int | None:
+        """Return the length of a vector without loading the model, or None if it is not known."""
+        try:
+            metadata = self.get_metadata()
+        except LoaderError:
+            return None
+        return metadata.embedding_dim if metadata else None
+
+    def count_tokens(self, text: str) -> int:
+        """Return how many tokens the text has, special tokens included. Needs the tokenizer only, not the model.
+
+        Raises:
+            ArgumentTypeError, TextError: see ``loader.texts``.
+            ModelError: the model or its tokenizer is missing or damaged.
+        """
+        with GATE.section():
+            return self._parts.tokenizer().count_tokens(text)
+
+    def truncate(self, text: str, max_tokens: int | None = None) -> str:
+        """Return the longest prefix of the text that fits the model. Needs the tokenizer only, not the model.
+
+        Args:
+            text: the text.
+            max_tokens: the limit, special tokens included; default is the model's ``max_seq_length``.
+
+        Raises:
+            ArgumentTypeError, TextError, ModelError: as ``count_tokens``.
+        """
+        with GATE.section():
+            return self._parts.tokenizer().truncate(text, max_tokens)
+
+    def unload(self) -> None:
+        """Forget the provider, the error and any load in progress; the next request loads anew."""
+        with self._lock:
+            self._load = None
+            self._parts = ModelParts(self._settings)
+
+    @classmethod
+    def get_instance(
+        cls,
+        model_name: "str | os.PathLike[str]" = DEFAULT_MODEL,
+        strategy: LoadingStrategy | str = LoadingStrategy.PROGRESSIVE,
+        device: str | None = None,
+        **options: "Any",
+    ) -> "OptimizedEmbeddingLoader":
+        """Return the process-wide loader for these settings, creating it if need be.
+
+        There is one for each combination of model, device, engine, threads and precision. Strategies of equal
+        precision share it, since they differ only in when they load: one that is asked for before the load has begun
+        takes effect, a later one has nothing left to decide.
+
+        Args:
+            model_name, strategy, device: as for the constructor.
+            **options: further keyword arguments of the constructor.
+        """
+        fresh = cls(model_name, strategy, device, **options)
+        key = (*fresh._settings.key(), STRATEGIES[fresh._strategy].precision)
+        with _instances_lock:
+            loader = _instances.setdefault(key, fresh)
+        with loader._lock:
+            if loader._load is None:
+                loader._strategy = fresh._strategy
+        return loader
+
+    @classmethod
+    def reset(cls) -> None:
+        """Unload and forget every process-wide loader, for tests. ``unload()`` does it for a single loader."""
+        with _instances_lock:
+            forgotten = list(_instances.values())
+            _instances.clear()
+        for loader in forgotten:
+            loader.unload()
+
+    def _begin(self) -> Load:
+        """Return the current load, starting it if there is none."""
+        with self._lock:
+            load = self._load
+            if load is None:
+                load = self._load = Load(self._settings, STRATEGIES[self._strategy], self._parts)
+                load.start()
+            return load
+
+    def _after_fork_in_child(self) -> None:
+        """Only the forking thread exists here: replace what other threads may have held locked."""
+        self._lock = threading.Lock()
+        self._parts = ModelParts(self._settings)
+        if self._load is not None:
+            self._load.after_fork_in_child()
+
+
+_instances: "dict[tuple[object, ...], OptimizedEmbeddingLoader]" = {}
+_instances_lock = threading.Lock()
+_all_loaders: "WeakSet[OptimizedEmbeddingLoader]" = WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    global _instances_lock
+    _instances_lock = threading.Lock()
+    GATE.after_fork_in_child()
+    for loader in _all_loaders:
+        loader._after_fork_in_child()
+
+
+after_fork_in_child(_after_fork_in_child)

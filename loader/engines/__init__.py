@@ -1,0 +1,117 @@
+"""The engines, as one ordered table, and the rule by which ``engine="auto"`` chooses.
+
+Adding an engine means adding ``loader/engines/<name>.py`` (the contract is ``loader.engines.base``), one row here,
+``conf/engine/<name>.yaml`` and a section in ``docs/reference/engines.md``; the contract tests pick it up from here.
+"""
+
+import sys
+
+from ..errors import ArgumentTypeError, ArgumentValueError, EngineMissingError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from .base import EngineModule
+
+AUTO = "auto"
+
+
+class EngineSpec:
+    """What can be told about an engine without importing it.
+
+    Attributes:
+        name: its name in the public interface, and of its module here.
+        requires: top-level packages that must be installed.
+        extra: the extra of this distribution that brings them.
+        devices: device types it can use.
+        precisions: precisions it can compute in.
+    """
+
+    __slots__ = ("devices", "extra", "name", "precisions", "requires")
+
+    def __init__(
+        self,
+        name: str,
+        requires: tuple[str, ...],
+        extra: str,
+        devices: frozenset[str],
+        precisions: frozenset[str],
+    ) -> None:
+        self.name = name
+        self.requires = requires
+        self.extra = extra
+        self.devices = devices
+        self.precisions = precisions
+
+    def missing(self) -> list[str]:
+        """Return the required packages that are not installed, without importing any."""
+        from importlib.machinery import PathFinder
+
+        return [
+            package
+            for package in self.requires
+            if package not in sys.modules and PathFinder.find_spec(package, sys.path) is None
+        ]
+
+    def module(self) -> "EngineModule":
+        """Import and return the engine's module."""
+        path = f"{__name__}.{self.name}"
+        __import__(path)
+        module: EngineModule = sys.modules[path]  # checked by the contract tests
+        return module
+
+
+ENGINES: "Final[tuple[EngineSpec, ...]]" = (
+    EngineSpec(
+        name="sentence_transformers",
+        requires=("torch", "sentence_transformers"),
+        extra="torch",
+        devices=frozenset({"cpu", "cuda", "mps"}),
+        precisions=frozenset({"float32"}),
+    ),
+)
+
+
+def check_engine(name: object) -> str:
+    """Return the name if it is ``"auto"`` or that of an engine.
+
+    Raises:
+        ArgumentTypeError, ArgumentValueError: it is not.
+    """
+    if not isinstance(name, str):
+        raise ArgumentTypeError(f"engine must be a string, not {type(name).__name__}")
+    known = [AUTO, *(spec.name for spec in ENGINES)]
+    if name not in known:
+        raise ArgumentValueError(f"engine {name!a} is not known; choose from {', '.join(known)}")
+    return name
+
+
+def choose(name: str, device: str | None, precision: str) -> EngineSpec:
+    """Return the engine to use.
+
+    ``"auto"`` is the first row of ``ENGINES`` that supports the device type and the precision and whose packages are
+    installed. A device of None can be served by every engine.
+
+    Raises:
+        ArgumentValueError: no engine supports the combination.
+        EngineMissingError: one does, but a package is missing.
+    """
+    wanted = device.partition(":")[0] if device else None
+    named = [spec for spec in ENGINES if name in {AUTO, spec.name}]
+    able = [spec for spec in named if precision in spec.precisions and (wanted is None or wanted in spec.devices)]
+    if not able:
+        raise ArgumentValueError(
+            f"No engine can compute {precision} on device {device!a} with engine={name!r}; there are "
+            + "; ".join(
+                f"{s.name} ({', '.join(sorted(s.precisions))} on {', '.join(sorted(s.devices))})" for s in ENGINES
+            )
+        )
+    for spec in able:
+        if not spec.missing():
+            return spec
+    spec = able[0]
+    raise EngineMissingError(
+        f"The engine {spec.name} needs {' and '.join(spec.missing())}, not installed here. "
+        f"Install it with: python -m pip install 'optimized-embedding-loader[{spec.extra}]'"
+    )

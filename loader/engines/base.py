@@ -1,0 +1,63 @@
+"""The contract between engines and everything else. Types only: nothing imports this module at run time."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+TextKind = Literal["query", "document"]
+"""Which of the model's prompts, if it has any, goes before the text."""
+
+
+class Engine(Protocol):
+    """A loaded model. One object may be used by many threads at once."""
+
+    @property
+    def name(self) -> str:
+        """The engine's name in ``loader.engines.ENGINES``."""
+
+    @property
+    def precision(self) -> str:
+        """What it computes in, for instance ``"float32"``."""
+
+    @property
+    def device(self) -> str:
+        """Where it computes, for instance ``"cpu"``."""
+
+    @property
+    def dimension(self) -> int:
+        """The length of a vector."""
+
+    @property
+    def max_seq_length(self) -> int | None:
+        """The longest sequence in tokens with special tokens; longer texts are truncated. None if unlimited."""
+
+    @property
+    def fork_safe(self) -> bool:
+        """Whether a forked child may go on using it."""
+
+    def encode(self, texts: list[str], kind: TextKind, batch_size: int) -> NDArray[np.float32]:
+        """Return the vectors of at least one valid text, shape (texts, dimension), not necessarily normalised."""
+
+
+class EngineModule(Protocol):
+    """What ``loader/engines/<name>.py`` offers."""
+
+    FORK_SAFE: bool
+    """Whether a child forked after the engine was imported can still load it."""
+
+    def open_engine(self, folder: str, device: str | None, precision: str, threads: int | None) -> Engine:
+        """Load the model in ``folder``; call ``GATE.checkpoint()`` between native steps.
+
+        Args:
+            folder: the model's files, complete and of plausible size.
+            device: None for the best one there is.
+            precision: one of the engine's precisions.
+            threads: threads for one run of the model, None for the engine's default.
+
+        Raises:
+            DeviceError: the device is not available.
+            Exception: anything else; the caller wraps it.
+        """

@@ -1,0 +1,124 @@
+"""Every error this library raises, as one tree.
+
+::
+
+    LoaderError
+    ├── ArgumentTypeError         (also TypeError)     an argument has the wrong type
+    ├── ArgumentValueError        (also ValueError)    an argument has a value that cannot be meant
+    │   ├── ModelNameError                             not a path and not a hub name
+    │   └── TextError                                  a text that no tokenizer can read
+    ├── ModelError                                     the model's files
+    │   ├── ModelNotFoundError    (also LookupError)   nowhere; lists every place looked at
+    │   ├── ModelDownloadError    (also OSError)       the hub answered, the download failed
+    │   ├── ModelCorruptError                          files that are damaged or contradict themselves
+    │   └── ModelUnsupportedError                      files we refuse, such as pickled weights
+    ├── EngineError                                    what computes the vectors
+    │   ├── EngineMissingError    (also ImportError)   a package is missing; names the extra
+    │   ├── DeviceError                                the asked-for device is not there
+    │   ├── ModelLoadError                             the engine failed while loading
+    │   └── EmbeddingError                             the engine failed while embedding
+    ├── LoadTimeoutError          (also TimeoutError)  not ready in time; the load goes on
+    ├── CacheError                (also OSError)       our own cache folder cannot be written
+    ├── ForkError                 (also RuntimeError)  a model used in a forked child
+    └── ShutdownError             (also RuntimeError)  the interpreter is exiting
+
+Catch ``LoaderError`` to catch them all. Each message says what happened, the value, and what to do next.
+"""
+
+__all__ = [
+    "ArgumentTypeError",
+    "ArgumentValueError",
+    "CacheError",
+    "DeviceError",
+    "EmbeddingError",
+    "EngineError",
+    "EngineMissingError",
+    "ForkError",
+    "LoadTimeoutError",
+    "LoaderError",
+    "ModelCorruptError",
+    "ModelDownloadError",
+    "ModelError",
+    "ModelLoadError",
+    "ModelNameError",
+    "ModelNotFoundError",
+    "ModelUnsupportedError",
+    "ShutdownError",
+    "TextError",
+]
+
+
+class LoaderError(Exception):
+    """The root of the tree; raised itself by nothing."""
+
+
+class ArgumentTypeError(LoaderError, TypeError):
+    """An argument has the wrong type."""
+
+
+class ArgumentValueError(LoaderError, ValueError):
+    """An argument has the right type and a value that cannot be meant."""
+
+
+class ModelNameError(ArgumentValueError):
+    """The model name is neither a path nor a name that a model hub could know."""
+
+
+class TextError(ArgumentValueError):
+    """A text that cannot be encoded as UTF-8, so that no tokenizer can read it."""
+
+
+class ModelError(LoaderError):
+    """Something is wrong with the model's files."""
+
+
+class ModelNotFoundError(ModelError, LookupError):
+    """The model is nowhere; the message names every place that was looked at."""
+
+
+class ModelDownloadError(ModelError, OSError):
+    """The hub answered, but the download failed."""
+
+
+class ModelCorruptError(ModelError):
+    """The model's files are truncated, damaged, or contradict themselves."""
+
+
+class ModelUnsupportedError(ModelError):
+    """The model's files are readable but refused, for instance pickled weights."""
+
+
+class EngineError(LoaderError):
+    """Something is wrong with what computes the vectors."""
+
+
+class EngineMissingError(EngineError, ImportError):
+    """A package that the engine needs is not installed; the message names the extra."""
+
+
+class DeviceError(EngineError):
+    """The device that was asked for is not available."""
+
+
+class ModelLoadError(EngineError):
+    """The engine raised while it loaded the model; its own error is the ``__cause__``."""
+
+
+class EmbeddingError(EngineError):
+    """The engine raised while it embedded, or returned vectors that are not finite."""
+
+
+class LoadTimeoutError(LoaderError, TimeoutError):
+    """The model was not ready in time. The load goes on; ask again."""
+
+
+class CacheError(LoaderError, OSError):
+    """The library's own cache folder cannot be written. Loading works without it."""
+
+
+class ForkError(LoaderError, RuntimeError):
+    """A model that was loaded, or being loaded, before ``fork`` is used in the child."""
+
+
+class ShutdownError(LoaderError, RuntimeError):
+    """The interpreter is exiting, so no thread but the main one may start native work."""
