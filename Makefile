@@ -1,0 +1,34 @@
+# Two commands: 'make bench' measures, 'make test' tests. Both make the environment first if it is missing.
+#
+#   PYTHON=python3.12      the interpreter that the environment is made with
+#   VENV=.venv             where the environment is
+#   PIP_ARGS="..."         for instance --extra-index-url https://download.pytorch.org/whl/cpu, for PyTorch without CUDA
+#   BENCH_ARGS="..."       what to measure, see 'python -m bench --help'
+#   TEST_ARGS="..."        which tests to run
+
+PYTHON ?= python3
+VENV ?= .venv
+PIP_ARGS ?=
+BENCH_ARGS ?= -m strategy=lazy,background,progressive model=minilm
+TEST_ARGS ?= -n 2 --dist worksteal
+
+.PHONY: bench test lint clean
+
+bench: $(VENV)/ready
+	$(VENV)/bin/python -m bench $(BENCH_ARGS)
+
+test: $(VENV)/ready
+	$(VENV)/bin/python -m pytest $(TEST_ARGS)
+
+lint: $(VENV)/ready
+	$(VENV)/bin/python -m ruff format --check .
+	$(VENV)/bin/python -m ruff check .
+	$(VENV)/bin/python -m mypy
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install $(PIP_ARGS) -c constraints.txt -e ".[torch,models,bench,dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

@@ -1,0 +1,1 @@
+"""Measures what loading strategies cost. Empty on purpose: the process being timed imports it."""

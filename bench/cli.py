@@ -1,0 +1,53 @@
+"""``python -m bench``, as a table of contents: compose, plan, measure, report."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hydra
+
+from bench.config import from_hydra
+from bench.errors import BenchError
+from bench.session import measure
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+HERE = Path(__file__).resolve().parent
+EXIT_OK, EXIT_MISSING, EXIT_HARNESS, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+
+def main() -> None:
+    """Run the command line; ends the process with the exit code."""
+    # Hydra finds launchers below a namespace package of this name.
+    sys.path.append(str(HERE / "_plugins"))
+    codes: list[int] = []
+
+    def task(composed: DictConfig | list[DictConfig]) -> None:
+        # A run passes one configuration; the interleaved launcher passes all those of a sweep.
+        codes.append(run(composed if isinstance(composed, list) else [composed]))
+
+    # An absolute path: relative to the package it would break wherever somebody keeps a conf.py.
+    hydra.main(version_base="1.3", config_path=str(HERE.parent / "conf"), config_name="config")(task)()
+    raise SystemExit(max(codes, default=EXIT_OK))
+
+
+def run(composed: list[DictConfig]) -> int:
+    """Measure and report; return the exit code."""
+    try:
+        configs = [from_hydra(config) for config in composed]
+        result = measure(configs)
+        from bench.report import present  # after sampling: pandas and matplotlib stay out of the parent until then
+
+        present(result.folder, quiet=configs[0].quiet)
+    except BenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_HARNESS
+    if result.interrupted:
+        return EXIT_INTERRUPTED
+    if result.missing:
+        print(f"no valid sample: {', '.join(result.missing)}", file=sys.stderr)
+        return EXIT_MISSING
+    return EXIT_OK

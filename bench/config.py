@@ -1,0 +1,105 @@
+"""The configuration, typed: what ``conf/`` may say, checked once and without side effects.
+
+Nothing assigns to a configuration once it is made. The classes are not frozen because OmegaConf could not fill them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from omegaconf import MISSING, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from bench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+@dataclass
+class NamedConf:
+    """An option that is only a name."""
+
+    name: str = MISSING
+
+
+@dataclass
+class ModelConf:
+    """A model: its short key for tables, and the name that every subject is given."""
+
+    key: str = MISSING
+    name: str = MISSING
+
+
+@dataclass
+class ProtocolConf:
+    """How often to measure.
+
+    Attributes:
+        name: the option's name.
+        warmup_rounds: rounds that are recorded but not counted.
+        rounds: rounds that count, if the budget allows.
+        budget_s: no new round begins after this many seconds, once ``MIN_ROUNDS`` are done.
+        sample_timeout_s: a process that takes longer is killed and recorded as a timeout.
+    """
+
+    name: str = MISSING
+    warmup_rounds: int = MISSING
+    rounds: int = MISSING
+    budget_s: float = MISSING
+    sample_timeout_s: float = MISSING
+
+
+@dataclass
+class BenchConf:
+    """Everything one job of ``python -m bench`` says."""
+
+    strategy: NamedConf = field(default_factory=NamedConf)
+    engine: NamedConf = field(default_factory=NamedConf)
+    model: ModelConf = field(default_factory=ModelConf)
+    device: NamedConf = field(default_factory=NamedConf)
+    scenario: NamedConf = field(default_factory=NamedConf)
+    protocol: ProtocolConf = field(default_factory=ProtocolConf)
+    baseline: bool = MISSING
+    threads: int | None = None
+    seed: int = MISSING
+    quiet: bool = MISSING
+    reports_dir: str = MISSING
+    run_name: str = MISSING
+
+
+def from_hydra(config: DictConfig) -> BenchConf:
+    """Return the typed configuration.
+
+    Raises:
+        ConfigError: a value is missing, unknown, of the wrong type or out of range.
+    """
+    plain = OmegaConf.create({str(key): value for key, value in config.items_ex(resolve=False) if key != "hydra"})
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(BenchConf), plain)
+        conf = cast("BenchConf", OmegaConf.to_object(merged))
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{getattr(error, 'full_key', '') or 'configuration'}: {error}") from error
+    _check_ranges(conf)
+    return conf
+
+
+def to_plain(conf: BenchConf) -> dict[str, Any]:
+    """Return the configuration as dictionaries, for the manifest."""
+    return cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.structured(conf)))
+
+
+def _check_ranges(conf: BenchConf) -> None:
+    protocol = conf.protocol
+    rules = {
+        "protocol.rounds": (protocol.rounds, protocol.rounds >= 1, "at least 1"),
+        "protocol.warmup_rounds": (protocol.warmup_rounds, protocol.warmup_rounds >= 0, "at least 0"),
+        "protocol.budget_s": (protocol.budget_s, protocol.budget_s > 0, "above 0"),
+        "protocol.sample_timeout_s": (protocol.sample_timeout_s, protocol.sample_timeout_s > 0, "above 0"),
+        "threads": (conf.threads, conf.threads is None or conf.threads >= 1, "at least 1, or null"),
+        "run_name": (conf.run_name, bool(conf.run_name) and conf.run_name not in {".", ".."}, "a folder's name"),
+    }
+    for key, (value, holds, wanted) in rules.items():
+        if not holds:
+            raise ConfigError(f"{key}={value} must be {wanted}")

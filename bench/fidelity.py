@@ -1,0 +1,53 @@
+"""Are the vectors right? Pure Python: the parent imports no NumPy while it measures."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.records import Record
+
+MIN_COSINE = {"float32": 0.99999}
+"""Lowest cosine with the reference at which a vector counts as right, by precision."""
+
+
+def cosine(a: Sequence[float], b: Sequence[float]) -> float:
+    """Return the cosine of two vectors; NaN if their lengths differ or one is zero or not finite."""
+    if len(a) != len(b) or not a:
+        return math.nan
+    norms = math.hypot(*a) * math.hypot(*b)
+    if not 0.0 < norms < math.inf:
+        return math.nan
+    return math.fsum(x * y for x, y in zip(a, b, strict=True)) / norms
+
+
+def judge(record: Record, reference: Record | None) -> Record:
+    """Return the record with its cosines to the reference, ``invalid`` if a vector or the engine is not what was asked.
+
+    Args:
+        record: an ``ok`` sample; others are returned as they are.
+        reference: an ``ok`` sample of the reference, or None if the run has none.
+    """
+    if record.status != "ok":
+        return record
+    asked, got = record.cell.engine, record.facts.get("engine")
+    if asked not in {"", "auto", got}:
+        return replace(record, status="invalid", message=f"engine {asked} was asked for, {got} answered")
+    vectors = record.vectors()
+    if not all(math.isfinite(value) and any(vector) for vector in vectors for value in vector):
+        return replace(record, status="invalid", message="a vector is zero or not finite")
+    if reference is None:
+        return record
+    cosines = tuple(cosine(mine, theirs) for mine, theirs in zip(vectors, reference.vectors(), strict=True))
+    wanted = MIN_COSINE.get(str(record.facts.get("precision")), MIN_COSINE["float32"])
+    if all(value >= wanted for value in cosines):
+        return replace(record, cosines=cosines)
+    lowest = min(cosines, key=lambda value: -math.inf if math.isnan(value) else value)
+    message = f"cosine {lowest:.6f} to plain sentence-transformers, at least {wanted} is needed"
+    return replace(
+        record, status="invalid", message=message, cosines=tuple(v if math.isfinite(v) else -1.0 for v in cosines)
+    )

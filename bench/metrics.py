@@ -1,0 +1,144 @@
+"""Every metric, as one table: what it is called, its unit, which way is better, how it is derived and printed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bench.records import Record
+
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure of a sample.
+
+    Attributes:
+        key: column name; ends with the unit.
+        title: heading in tables.
+        unit: ``"ms"``, ``"MiB"`` or ``"s"``.
+        meaning: one sentence for the glossary.
+        derive: the value of an ``ok`` record, or None where it has none.
+        lower_is_better: which way is better.
+    """
+
+    key: str
+    title: str
+    unit: str
+    meaning: str
+    derive: Callable[[Record], float | None]
+    lower_is_better: bool = True
+
+    def value(self, record: Record) -> float | None:
+        """Return the value, None for a record that is not ``ok``."""
+        return self.derive(record) if record.status == "ok" else None
+
+    def show(self, value: float | None, *, unit: bool = True) -> str:
+        """Return the value as text, with as many digits as mean something."""
+        if value is None or value != value:  # NaN: no sample had one
+            return "-"
+        digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+        text = f"{value:,.{digits}f}"
+        return f"{text} {self.unit}" if unit else text
+
+
+def _between_ms(start: str, end: str) -> Callable[[Record], float | None]:
+    def derive(record: Record) -> float | None:
+        marks = record.marks_ns
+        return (marks[end] - marks[start]) / 1e6 if start in marks and end in marks else None
+
+    return derive
+
+
+def _memory_mib(mark: str, kind: str) -> Callable[[Record], float | None]:
+    def derive(record: Record) -> float | None:
+        value = record.memory.get(mark, {}).get(kind)
+        return value / MIB if value is not None else None
+
+    return derive
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric(
+        "init_ms",
+        "Init Time",
+        "ms",
+        "From the first line of the process to the end of start_loading(): importing the library and constructing the "
+        "loader. This is what the main thread pays before it can go on.",
+        _between_ms("python_up", "started"),
+    ),
+    Metric(
+        "ready_ms",
+        "Model Ready",
+        "ms",
+        "From start_loading() to the ready model. A dash: nothing loads before the first request.",
+        _between_ms("started", "ready"),
+    ),
+    Metric(
+        "first_embedding_ms",
+        "First Embedding",
+        "ms",
+        "From the first request to its vector. Where nothing was loaded before, the load is in here.",
+        _between_ms("requested", "first_embedding"),
+    ),
+    Metric(
+        "total_ms",
+        "Total",
+        "ms",
+        "From the spawn of the process to its first vector, interpreter start and all imports included.",
+        _between_ms("spawn", "first_embedding"),
+    ),
+    Metric(
+        "process_ms",
+        "Whole Process",
+        "ms",
+        "From the spawn of the process to its end, as a timer outside sees it.",
+        _between_ms("spawn", "exit"),
+    ),
+    Metric(
+        "second_embedding_ms",
+        "Second Embedding",
+        "ms",
+        "The next vector, of a longer text, once everything is warm.",
+        _between_ms("first_embedding", "second_embedding"),
+    ),
+    Metric("cpu_s", "CPU", "s", "Processor seconds of the process up to its second vector.", lambda r: r.cpu_s),
+    Metric(
+        "peak_mib",
+        "Peak",
+        "MiB",
+        "Highest resident memory of the process up to its second vector (VmHWM).",
+        _memory_mib("steady", "peak_rss_bytes"),
+    ),
+    Metric(
+        "steady_mib",
+        "Steady State",
+        "MiB",
+        "Resident memory after the second vector (VmRSS).",
+        _memory_mib("steady", "rss_bytes"),
+    ),
+    Metric(
+        "anonymous_mib",
+        "Anonymous",
+        "MiB",
+        "The part of the steady state that belongs to this process alone (RssAnon).",
+        _memory_mib("steady", "rss_anon_bytes"),
+    ),
+    Metric(
+        "mapped_mib",
+        "File-mapped",
+        "MiB",
+        "The part of the steady state that are pages of files, such as mapped weights and shared libraries (RssFile); "
+        "several processes share them.",
+        _memory_mib("steady", "rss_file_bytes"),
+    ),
+)
+
+METRICS_BY_KEY = {metric.key: metric for metric in METRICS}
+STARTUP = ("init_ms", "ready_ms", "first_embedding_ms", "total_ms")
+MEMORY = ("peak_mib", "steady_mib", "anonymous_mib", "mapped_mib")
+"""Keys of the columns of the specification's two tables."""

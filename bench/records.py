@@ -1,0 +1,144 @@
+"""The record: what one sample measured. Immutable, one line of JSON, the only source of everything derived.
+
+History of the format (``SCHEMA``):
+
+1. the first.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from array import array
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal
+
+from bench.errors import RecordError
+from bench.plan import Cell
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+SCHEMA = 1
+
+Status = Literal["ok", "failed", "timeout", "unsupported", "invalid"]
+STATUSES: tuple[Status, ...] = ("ok", "failed", "timeout", "unsupported", "invalid")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One sample.
+
+    Attributes:
+        cell: the configuration that was measured.
+        round: number of the round, from 0; warm-up rounds come first.
+        is_warmup: whether it is kept but not counted.
+        status: ``ok``; ``failed`` or ``timeout``; ``unsupported`` on this machine; ``invalid``: it ran, but its
+            vectors or its engine are not what was asked for.
+        message: why the status is not ``ok``.
+        started_at: wall clock time of the spawn, ISO 8601 with time zone.
+        marks_ns: nanoseconds from the spawn to each mark, on one clock; ``exit`` is when the process was gone.
+        memory: for each mark, bytes by kind, as the kernel counts them.
+        cpu_s: processor seconds of the process up to the second vector.
+        facts: what the subject said of itself.
+        vectors_b64: the vectors of the worker's texts, little-endian float32 in base64.
+        cosines: cosine of each vector with the reference's; empty where there is none to compare with.
+        stderr_tail: the end of what the process wrote to its standard error.
+    """
+
+    cell: Cell
+    round: int
+    is_warmup: bool
+    status: Status
+    message: str = ""
+    started_at: str = ""
+    marks_ns: dict[str, int] = field(default_factory=dict)
+    memory: dict[str, dict[str, int]] = field(default_factory=dict)
+    cpu_s: float | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    vectors_b64: tuple[str, ...] = ()
+    cosines: tuple[float, ...] = ()
+    stderr_tail: str = ""
+
+    @property
+    def counts(self) -> bool:
+        """Whether the sample enters the statistics."""
+        return self.status == "ok" and not self.is_warmup
+
+    def vectors(self) -> list[array[float]]:
+        """Return the vectors, each an array of float32."""
+        return [decode_vector(text) for text in self.vectors_b64]
+
+    def to_line(self) -> str:
+        """Return the record as one line of JSON."""
+        return json.dumps({"schema": SCHEMA, **asdict(self)}, separators=(",", ":")) + "\n"
+
+
+def encode_vector(values: Sequence[float]) -> str:
+    """Return a vector as little-endian float32 in base64."""
+    packed = array("f", values)
+    if _BIG_ENDIAN:
+        packed.byteswap()
+    return base64.b64encode(packed.tobytes()).decode("ascii")
+
+
+def decode_vector(text: str) -> array[float]:
+    """Return the vector that ``encode_vector`` packed."""
+    packed = array("f", base64.b64decode(text))
+    if _BIG_ENDIAN:
+        packed.byteswap()
+    return packed
+
+
+def from_line(line: str) -> Record:
+    """Return the record of a line.
+
+    Raises:
+        RecordError: not a record of a known schema.
+    """
+    try:
+        data = json.loads(line)
+        if data.pop("schema") != SCHEMA or data["status"] not in STATUSES:
+            raise RecordError(f"A record of an unknown schema or status: {line[:120]!r}")
+        known = {field.name for field in fields(Record)}
+        if not known.issuperset(data):
+            raise RecordError(f"A record with unknown fields {sorted(set(data) - known)}")
+        data["cell"] = Cell(**data["cell"])
+        for name in ("vectors_b64", "cosines"):
+            data[name] = tuple(data.get(name, ()))
+        return Record(**data)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RecordError(f"Not a record: {line[:120]!r} ({error!r})") from error
+
+
+def read_records(path: Path) -> list[Record]:
+    """Return all records of a file.
+
+    A last line without its end was being written when the run was killed, and is left out.
+
+    Raises:
+        RecordError: the file is missing, or a line is not a record.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise RecordError(f"{path} cannot be read: {error.strerror}. Is it the folder of a run?") from error
+    return [from_line(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def append_record(path: Path, record: Record) -> None:
+    """Write one record behind the others and flush it, so that a later crash does not lose it."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(record.to_line())
+
+
+def by_cell(records: Iterable[Record]) -> dict[Cell, list[Record]]:
+    """Return the records of each cell, in the order of first appearance."""
+    grouped: dict[Cell, list[Record]] = {}
+    for record in records:
+        grouped.setdefault(record.cell, []).append(record)
+    return grouped
+
+
+_BIG_ENDIAN = array("H", b"\x01\x00")[0] != 1

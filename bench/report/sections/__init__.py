@@ -1,0 +1,23 @@
+"""The sections of a report, in order. Each is a function from the context to Markdown; "" leaves it out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.report.sections import environment, glossary, headline, memory, pictures, problems, repeat, startup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bench.report.context import Context
+
+SECTIONS: tuple[Callable[[Context], str], ...] = (
+    headline.render,
+    startup.render,
+    pictures.render,
+    memory.render,
+    problems.render,
+    environment.render,
+    repeat.render,
+    glossary.render,
+)

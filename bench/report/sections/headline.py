@@ -1,0 +1,36 @@
+"""The title, and what the run found in a few sentences."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.metrics import METRICS_BY_KEY
+from bench.report.tables import escape
+
+if TYPE_CHECKING:
+    from bench.report.context import Context
+    from bench.stats import CellSummary
+
+
+def render(context: Context) -> str:
+    """Return the section."""
+    lines = ["# What the loading strategies cost"]
+    models = sorted({cell.model for cell in context.summaries})
+    lines.append(f"Models: {', '.join(escape(model) for model in models)}.")
+    if not context.measured:
+        lines.append("No cell has a sample that counts: see below.")
+    lines += [f"- {_sentence(context, summary)}" for summary in context.measured]
+    return "\n\n".join(lines[:2]) + "\n\n" + "\n".join(lines[2:])
+
+
+def _sentence(context: Context, summary: CellSummary) -> str:
+    def median(key: str) -> str:
+        return METRICS_BY_KEY[key].show(summary.median(key))
+
+    name = f"**{escape(context.name(summary.cell))}**"
+    total = f"first vector {median('total_ms')} after process start"
+    if summary.cell.is_baseline:
+        return f"{name} (plain sentence-transformers, the reference): {total}; the program waits for all of it."
+    if summary.median("ready_ms") is None:
+        return f"{name}: {total}; the program goes on after {median('init_ms')}, the first request waits for the load."
+    return f"{name}: {total}; the program goes on after {median('init_ms')} while the model loads."

@@ -1,0 +1,17 @@
+"""The pictures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.report.plots import PLOTS
+
+if TYPE_CHECKING:
+    from bench.report.context import Context
+
+
+def render(context: Context) -> str:
+    """Return the section."""
+    if not context.measured:
+        return ""
+    return "\n\n".join(f"![{plot.caption}](plots/{plot.name}.png)" for plot in PLOTS)

@@ -1,0 +1,69 @@
+"""The tables of a report, as data: Markdown and the terminal show the same rows."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.metrics import MEMORY, METRICS_BY_KEY, STARTUP
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.report.context import Context
+    from bench.stats import CellSummary
+
+_MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~])")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, headings and rows of text; the first column is a name, the others are figures."""
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def startup_table(context: Context) -> Table:
+    """Return the specification's startup table: medians in milliseconds."""
+    headings = ("Strategy", *(METRICS_BY_KEY[key].title for key in STARTUP), "Total, range", "Total, ratio", "n")
+    return Table("Startup time (ms)", headings, tuple(_row(context, s, STARTUP, "total_ms") for s in context.measured))
+
+
+def memory_table(context: Context) -> Table:
+    """Return the specification's memory table: medians in MiB."""
+    headings = ("Strategy", *(METRICS_BY_KEY[key].title for key in MEMORY), "Peak, range", "Peak, ratio", "n")
+    return Table("Memory usage (MiB)", headings, tuple(_row(context, s, MEMORY, "peak_mib") for s in context.measured))
+
+
+def problem_table(context: Context) -> Table:
+    """Return the cells that have failed, unsupported or invalid samples."""
+    rows = tuple(
+        (context.name(summary.cell), status, str(count), " ".join(message.split()))
+        for summary in context.summaries.values()
+        for status, (count, message) in summary.problems.items()
+    )
+    return Table("Samples that do not count", ("Strategy", "Status", "Samples", "Last message"), rows)
+
+
+def to_markdown(table: Table) -> str:
+    """Return the table in Markdown; text from outside cannot become markup."""
+    aligned = ["---", *("---:" for _ in table.headings[1:])]
+    lines = [table.headings, tuple(aligned), *(tuple(escape(text) for text in row) for row in table.rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def escape(text: str) -> str:
+    """Return text that Markdown shows as it is."""
+    return _MARKUP.sub(r"\\\1", " ".join(text.split()))
+
+
+def _row(context: Context, summary: CellSummary, keys: Sequence[str], leading: str) -> tuple[str, ...]:
+    figures = [METRICS_BY_KEY[key].show(summary.median(key), unit=False) for key in keys]
+    spread, metric = summary.spreads.get(leading), METRICS_BY_KEY[leading]
+    shown = f"{metric.show(spread.minimum, unit=False)} to {metric.show(spread.maximum, unit=False)}" if spread else "-"
+    ratios = {leading: 1.0} if summary.cell.is_baseline else summary.ratios
+    ratio = f"{ratios[leading]:.2f}" if leading in ratios else "-"
+    return (context.name(summary.cell), *figures, shown, ratio, str(spread.n if spread else 0))

@@ -1,0 +1,111 @@
+"""One run, from configurations to a report: plan, prepare, sample, report."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.config import to_plain
+from bench.environment import command_line, describe_environment, write_manifest
+from bench.errors import ConfigError
+from bench.plan import make_plan
+from bench.process import fixed_variables, run_python, run_worker, worker_environment
+from bench.progress import make_progress
+from bench.records import Record, append_record, read_records
+from bench.runner import Runner, worker_options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.config import BenchConf
+    from bench.plan import Cell, Plan
+    from bench.process import Outcome
+
+RECORDS_FILE = "records.jsonl"
+MANIFEST_FILE = "manifest.json"
+PREPARE_TIMEOUT_S = 1800.0
+"""A first run may download the model."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Where a run is, and how it ended.
+
+    Attributes:
+        folder: the run's folder.
+        interrupted: whether Ctrl-C ended it early.
+        missing: labels of cells without any valid sample, not counting what this machine cannot do.
+    """
+
+    folder: Path
+    interrupted: bool
+    missing: tuple[str, ...]
+
+
+def measure(configs: Sequence[BenchConf]) -> RunResult:
+    """Measure the cells of all jobs together and leave records and manifest in the run's folder.
+
+    Raises:
+        ConfigError: the configurations do not fit together, or the folder is taken.
+    """
+    plan = make_plan(configs)
+    folder = _new_folder(Path(configs[0].reports_dir) / configs[0].run_name)
+    cache_folder = Path(tempfile.mkdtemp(prefix="bench-loader-cache-"))
+    interrupted = False
+    try:
+        environ = worker_environment(cache_folder)
+        prepared = {model: _prepare(model, environ) for model in dict.fromkeys(cell.model for cell in plan.cells)}
+        write_manifest(folder / MANIFEST_FILE, _manifest(configs, plan, prepared))
+
+        def execute(cell: Cell) -> Outcome:
+            reference = prepared[cell.model].get("reference_model", cell.model)
+            return run_worker(worker_options(cell, str(reference)), environ, plan.protocol.sample_timeout_s)
+
+        records_file = folder / RECORDS_FILE
+        records_file.touch()
+        with make_progress(plan, quiet=configs[0].quiet) as progress:
+            try:
+                Runner(plan, execute, lambda record: append_record(records_file, record), progress).run()
+            except KeyboardInterrupt:
+                interrupted = True
+    finally:
+        shutil.rmtree(cache_folder, ignore_errors=True)
+    return RunResult(folder, interrupted, _missing(plan, read_records(records_file)))
+
+
+def _new_folder(folder: Path) -> Path:
+    if (folder / RECORDS_FILE).exists():
+        raise ConfigError(f"{folder} already holds a run. Give another run_name=, or delete it.")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _prepare(model: str, environ: dict[str, str]) -> dict[str, Any]:
+    """Find a model's files; what fails here fails again, with its message, in each sample of the model."""
+    # The one process that may download: the fixed environment of the workers forbids it.
+    import os
+
+    online = {**environ, "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "0")}
+    outcome = run_python(["-P", "-m", "bench.prepare", model], online, PREPARE_TIMEOUT_S)
+    return outcome.answer or {"error": f"preparation ended with exit code {outcome.exit_code}: {outcome.stderr_tail}"}
+
+
+def _manifest(configs: Sequence[BenchConf], plan: Plan, prepared: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "command": command_line(),
+        "environment": describe_environment(),
+        "variables": {**fixed_variables(Path("<private>"))},
+        "protocol": to_plain(configs[0])["protocol"],
+        "seed": plan.seed,
+        "jobs": [to_plain(conf) for conf in configs],
+        "cells": [cell.to_json() for cell in plan.cells],
+        "models": {model: answer.get("origin", answer.get("error")) for model, answer in prepared.items()},
+    }
+
+
+def _missing(plan: Plan, records: list[Record]) -> tuple[str, ...]:
+    fine = {record.cell for record in records if record.counts or record.status == "unsupported"}
+    return tuple(cell.label() for cell in plan.cells if cell not in fine)

@@ -1,0 +1,19 @@
+"""What a worker can measure, one module each.
+
+A subject is a class ``Subject`` with three methods, built from the worker's options (all strings):
+
+* ``open(mark)`` imports, constructs and starts, calling ``mark("imported")``, ``mark("constructed")`` and
+  ``mark("started")``; if the model gets ready by itself it waits for that and calls ``mark("ready")``;
+* ``embed(text)`` returns the vector of a text, an iterable of numbers;
+* ``facts()`` returns what can only be known now: engine, precision, device, dimension, versions.
+
+Adding one means adding a module here and its name to ``SUBJECTS``. This package is imported by the process being
+timed, so it stays as small as this.
+"""
+
+SUBJECTS = ("embedding_loader", "sentence_transformers")
+"""In the order of the documentation; a test finds an unlisted module."""
+
+
+class Unsupported(Exception):  # noqa: N818 - an outcome rather than an error
+    """This machine cannot do what the cell asks; the sample becomes a row, not a failure."""
