@@ -117,7 +117,8 @@ class OptimizedEmbeddingLoader:
         load = self._load
         if load is not None and load.provider is not None:
             return load.provider  # without any lock: this is the hot path of every request
-        return self._begin().wait(check_timeout(timeout))
+        seconds = check_timeout(timeout)
+        return self._begin().wait(seconds)
 
     def get_provider(self, timeout: float | None = DEFAULT_TIMEOUT_S) -> "EmbeddingProvider | None":
         """Return the provider as ``load`` does, or None where that raises; ``get_error()`` then has the reason.

@@ -1,0 +1,136 @@
+"""Shared fixtures: a clean environment for every test, real processes, and the real MiniLM."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+# Read by huggingface_hub when it is imported: no test may wait for a network that is not there.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+for _name in ("SENTENCE_TRANSFORMERS_HOME", "TRANSFORMERS_OFFLINE", "EMBEDDING_LOADER_CACHE", "CUDA_VISIBLE_DEVICES"):
+    os.environ.pop(_name, None)
+
+ROOT = Path(__file__).resolve().parent.parent
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A process that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self):
+        """The last line of the output, parsed."""
+        return json.loads(self.out.splitlines()[-1])
+
+
+@pytest.fixture(scope="session")
+def session_cache(tmp_path_factory):
+    """A cache folder of the loader that all processes of this test session share."""
+    return tmp_path_factory.mktemp("loader-cache")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch, session_cache):
+    """Give each test the same environment, and forget process-wide loaders afterwards."""
+    monkeypatch.setenv("EMBEDDING_LOADER_CACHE", str(session_cache))
+    yield
+    if "loader.core" in sys.modules:
+        sys.modules["loader.core"].OptimizedEmbeddingLoader.reset()
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    """A cache folder of this test alone (not created)."""
+    folder = tmp_path / "own-cache"
+    monkeypatch.setenv("EMBEDDING_LOADER_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def python(tmp_path):
+    """Run code, or arguments, in a fresh Python in another folder: ``python(code, *argv, env={...})``."""
+
+    def run(code: str | None = None, *argv: str, env=None, timeout: float = 120, stdin: str = "") -> Finished:
+        environ = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+        environ |= env or {}
+        environ = {key: value for key, value in environ.items() if value is not None}
+        words = ["-c", code, *argv] if code is not None else list(argv)
+        done = subprocess.run(
+            [sys.executable, *words],
+            capture_output=True,
+            text=True,
+            env=environ,
+            cwd=tmp_path,
+            timeout=timeout,
+            input=stdin,
+        )
+        return Finished(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def minilm_folder():
+    """The folder of the real MiniLM on this machine."""
+    from loader.source import resolve
+
+    return Path(resolve(MINILM, allow_download=False).path)
+
+
+@pytest.fixture(scope="session")
+def provider(minilm_folder):
+    """A provider of the real MiniLM, shared by all tests of this process."""
+    from loader import OptimizedEmbeddingLoader
+
+    return OptimizedEmbeddingLoader(MINILM).load(timeout=None)
+
+
+@pytest.fixture
+def tiny_model(tmp_path):
+    """A folder with the files of a model and weights of the right structure that no engine can load."""
+    return make_model_folder(tmp_path / "tiny-model")
+
+
+def make_model_folder(folder: Path, *, dimension: int = 8, weights: bytes | None = None) -> Path:
+    """Write a small, structurally valid model folder."""
+    (folder / "1_Pooling").mkdir(parents=True)
+    (folder / "config.json").write_text('{"model_type": "bert", "hidden_size": 8, "max_position_embeddings": 32}')
+    modules = [
+        {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+        {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    pooling = {"word_embedding_dimension": dimension, "pooling_mode_mean_tokens": True}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    (folder / "model.safetensors").write_bytes(safetensors_bytes() if weights is None else weights)
+    return folder
+
+
+def safetensors_bytes(tensors: int = 2, floats: int = 16) -> bytes:
+    """Return a valid safetensors file of zeros."""
+    size = floats * 4
+    header = {
+        f"t{index}": {"dtype": "F32", "shape": [floats], "data_offsets": [index * size, (index + 1) * size]}
+        for index in range(tensors)
+    }
+    encoded = json.dumps(header).encode()
+    return len(encoded).to_bytes(8, "little") + encoded + bytes(tensors * size)
+
+
+def install_in_hub_cache(root: Path, repo_id: str, revision: str = "a" * 40) -> Path:
+    """Lay a tiny model out in a hub cache and return its snapshot folder."""
+    repo = root / f"models--{repo_id.replace('/', '--')}"
+    (repo / "refs").mkdir(parents=True)
+    (repo / "refs" / "main").write_text(revision)
+    return make_model_folder(repo / "snapshots" / revision)
