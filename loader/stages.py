@@ -53,7 +53,9 @@ def engine(load: "Load") -> None:
     from .metadata import remember_use
     from .provider import EmbeddingProvider
 
-    load.publish(EmbeddingProvider(settings.model_name, opened))
+    provider = EmbeddingProvider(settings.model_name, opened)
+    load.publish(provider)
+    log("info", "%r is ready after %.3f s", provider, load.duration_s)
     remember_use(folder)
 
 

@@ -14,6 +14,8 @@ import pytest
 # Read by huggingface_hub when it is imported: no test may wait for a network that is not there.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# Two test processes with as many PyTorch threads as processors each spend most of their time waiting for each other.
+os.environ["OMP_NUM_THREADS"] = "1"
 for _name in ("SENTENCE_TRANSFORMERS_HOME", "TRANSFORMERS_OFFLINE", "EMBEDDING_LOADER_CACHE", "CUDA_VISIBLE_DEVICES"):
     os.environ.pop(_name, None)
 

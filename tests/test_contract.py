@@ -72,9 +72,9 @@ def test_vectors_have_the_promised_form(contract):
 
 
 def test_a_text_has_one_vector_whatever_is_beside_it(contract):
-    texts = varied_texts(60)
+    texts = varied_texts(40)
     alone = np.stack([contract.embed_chunk(text) for text in texts])
-    for size in (1, 8, DEFAULT_BATCH_SIZE, 1000):
+    for size in (1, 7, DEFAULT_BATCH_SIZE):
         together = contract.embed_batch(texts, batch_size=size)
         assert np.min(np.sum(alone * together, axis=1)) >= 0.99999
     queries = np.stack([contract.embed_query(text) for text in texts])

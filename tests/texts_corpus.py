@@ -44,7 +44,7 @@ def varied_texts(count: int, seed: int = 0) -> list[str]:
     texts = list(SENTENCES)
     words = " ".join(SENTENCES).split()
     while len(texts) < count:
-        length = round(2 ** rng.uniform(0, 9.5))
+        length = 600 if len(texts) % 25 == 0 else round(2 ** rng.uniform(0, 7))
         text = rng.choice([" ", " ", "", ", "]).join(rng.choice(words) for _ in range(length))
         if text not in texts:
             texts.append(text)
