@@ -44,7 +44,7 @@ class Record:
         facts: what the subject said of itself.
         vectors_b64: the vectors of the worker's texts, little-endian float32 in base64.
         cosines: cosine of each vector with the reference's; empty where there is none to compare with.
-        stderr_tail: the end of what the process wrote to its standard error.
+        stderr_tail: the end of what a process that did not answer well wrote to its standard error.
     """
 
     cell: Cell

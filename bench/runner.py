@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from bench.fidelity import judge
@@ -108,30 +108,25 @@ def to_record(slot: Slot, outcome: Outcome) -> Record:
     exit_mark = {"exit": outcome.exit_ns - outcome.spawn_ns}
     if outcome.timed_out:
         seconds = exit_mark["exit"] / 1e9
-        return _with(base, status="timeout", message=f"killed after {seconds:.0f} s", marks_ns=exit_mark)
+        return replace(base, status="timeout", message=f"killed after {seconds:.0f} s", marks_ns=exit_mark)
     answer = outcome.answer
     if answer is None:
-        return _with(base, message=f"exit code {outcome.exit_code} without an answer", marks_ns=exit_mark)
+        return replace(base, message=f"exit code {outcome.exit_code} without an answer", marks_ns=exit_mark)
     if answer["status"] != "ok":
-        return _with(base, status=answer["status"], message=answer["message"], marks_ns=exit_mark)
+        return replace(base, status=answer["status"], message=answer["message"], marks_ns=exit_mark)
     if outcome.exit_code != 0:
-        return _with(base, message=f"answered, but ended with exit code {outcome.exit_code}", marks_ns=exit_mark)
+        return replace(base, message=f"answered, but ended with exit code {outcome.exit_code}", marks_ns=exit_mark)
     marks = {name: stamp - outcome.spawn_ns for name, stamp in answer["marks_ns"].items()}
-    return _with(
+    return replace(
         base,
         status="ok",
+        stderr_tail="",  # the chatter of libraries: nothing went wrong
         marks_ns={"spawn": 0, **marks, **exit_mark},
         memory=answer["memory"],
         cpu_s=answer["cpu_s"],
         facts=answer["facts"],
         vectors_b64=tuple(encode_vector(vector) for vector in answer["vectors"]),
     )
-
-
-def _with(record: Record, **changes: object) -> Record:
-    from dataclasses import replace
-
-    return replace(record, **changes)  # type: ignore[arg-type]
 
 
 def worker_options(cell: Cell, reference_model: str) -> Mapping[str, str]:

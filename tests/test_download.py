@@ -78,7 +78,8 @@ def test_permission_in_an_argument_beats_the_environment(served, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "endpoint", ["http://127.0.0.1:9", "http://no-such-host.invalid", "http://[::1", "nonsense", "http://127.0.0.1:1/\n"]
+    "endpoint",
+    ["http://127.0.0.1:9", "http://no-such-host.invalid", "http://[::1", "nonsense", "http://127.0.0.1:1/\n"],
 )
 def test_an_unreachable_hub_is_named(monkeypatch, endpoint):
     monkeypatch.setenv("HF_ENDPOINT", endpoint)

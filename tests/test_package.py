@@ -11,7 +11,16 @@ import loader
 from loader.strategies import LoadingStrategy
 from tests.conftest import ROOT
 
-HEAVY = ("torch", "transformers", "sentence_transformers", "numpy", "onnxruntime", "tokenizers", "psutil", "platformdirs")
+HEAVY = (
+    "torch",
+    "transformers",
+    "sentence_transformers",
+    "numpy",
+    "onnxruntime",
+    "tokenizers",
+    "psutil",
+    "platformdirs",
+)
 SLOW_STDLIB = ("json", "logging", "dataclasses", "pathlib", "typing", "re", "inspect", "subprocess", "contextlib")
 
 

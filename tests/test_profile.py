@@ -60,7 +60,8 @@ def machine(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("quota", "expected"), [("150000 100000", 2), ("100000 100000", 1), ("1000 100000", 1), ("max 100000", 64), ("x", 64)]
+    ("quota", "expected"),
+    [("150000 100000", 2), ("100000 100000", 1), ("1000 100000", 1), ("max 100000", 64), ("x", 64)],
 )
 def test_cpu_quota_of_version_2(machine, monkeypatch, quota, expected):
     monkeypatch.setattr(profile_module.os, "sched_getaffinity", lambda _: set(range(64)), raising=False)

@@ -204,7 +204,10 @@ def test_no_weights_and_pickled_weights(tiny_model):
         resolve(str(tiny_model))
 
 
-@pytest.mark.parametrize("index", ["", "[]", "{}", '{"weight_map": {}}', '{"weight_map": {"t": "gone.safetensors"}}', '{"weight_map": {"t": 3}}'])
+@pytest.mark.parametrize(
+    "index",
+    ["", "[]", "{}", '{"weight_map": {}}', '{"weight_map": {"t": "gone.safetensors"}}', '{"weight_map": {"t": 3}}'],
+)
 def test_a_damaged_index_of_parts(tiny_model, index):
     (tiny_model / "model.safetensors").unlink()
     (tiny_model / "model.safetensors.index.json").write_text(index)

@@ -58,7 +58,9 @@ def test_a_vector_is_like_itself_and_unlike_its_opposite(vector):
     assert cosine_similarity(vector, vector * 3) == pytest.approx(1.0)
 
 
-@given(st.integers(1, 20).flatmap(lambda n: st.tuples(*[arrays(np.float32, n, elements=st.floats(1, 2, width=32))] * 2)))
+@given(
+    st.integers(1, 20).flatmap(lambda n: st.tuples(*[arrays(np.float32, n, elements=st.floats(1, 2, width=32))] * 2))
+)
 def test_similarity_is_symmetric_and_bounded(pair):
     a, b = pair
     assert cosine_similarity(a, b) == pytest.approx(cosine_similarity(b, a), abs=1e-12)

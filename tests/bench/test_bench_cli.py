@@ -1,0 +1,155 @@
+"""``python -m bench`` as a user calls it: real processes, the real MiniLM."""
+
+import json
+
+import pytest
+
+from bench.records import read_records
+from tests.conftest import ROOT
+
+SMALL = ("protocol=quick", "protocol.warmup_rounds=0", "protocol.rounds=1")
+
+
+def run_of(tmp_path, name="run"):
+    return tmp_path / "reports" / name
+
+
+@pytest.mark.real_model
+@pytest.mark.timeout(600)
+def test_a_sweep_becomes_a_report(python, tmp_path):
+    done = python(None, "-m", "bench", "-m", "strategy=lazy,progressive", "run_name=run", *SMALL, timeout=550)
+    assert done.code == 0, done.err
+    records = read_records(run_of(tmp_path) / "records.jsonl")
+    assert sorted(record.cell.strategy for record in records) == ["baseline", "lazy", "progressive"]
+    assert {record.status for record in records} == {"ok"}
+    assert all(min(record.cosines) >= 0.99999 for record in records)
+    for record in records:
+        order = ["spawn", "python_up", "imported", "constructed", "started", "requested", "first_embedding", "exit"]
+        stamps = [record.marks_ns[name] for name in order]
+        assert stamps == sorted(stamps)
+        assert ("ready" in record.marks_ns) == (record.cell.strategy == "progressive")
+        assert record.facts["engine"] == "sentence_transformers"
+    report = (run_of(tmp_path) / "report.md").read_text()
+    assert "python -m bench -m strategy=lazy,progressive protocol=quick" in report
+    for row in ("| baseline |", "| lazy |", "| progressive |"):
+        assert report.count(row) == 2
+    assert "Startup time" in done.out
+    assert "[3/3]" in done.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["reports"], "nothing is written beside the run"
+
+
+@pytest.mark.real_model
+@pytest.mark.timeout(600)
+def test_a_single_run_with_a_model_that_is_nowhere(python, tmp_path):
+    done = python(
+        None,
+        "-m",
+        "bench",
+        "strategy=lazy",
+        "model.key=gone",
+        "model.name=org/gone",
+        "run_name=run",
+        "quiet=true",
+        *SMALL,
+    )
+    assert done.code == 1
+    assert done.err.splitlines() == ["no valid sample: baseline/gone/cpu/ready, lazy/auto/gone/cpu/ready"]
+    assert done.out == "Report: reports/run/report.md\n"
+    report = (run_of(tmp_path) / "report.md").read_text()
+    assert "ModelNotFoundError" in report
+    assert "Traceback" not in done.out + done.err
+
+
+@pytest.mark.real_model
+def test_an_absent_device_is_a_row(python, tmp_path):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    done = python(None, "-m", "bench", "strategy=lazy", "device=cuda", "run_name=run", *SMALL)
+    assert done.code == 0, done.err
+    records = read_records(run_of(tmp_path) / "records.jsonl")
+    assert {record.status for record in records} == {"unsupported"}
+    assert "CUDA" in (run_of(tmp_path) / "report.md").read_text()
+
+
+@pytest.mark.gpu
+@pytest.mark.real_model
+@pytest.mark.timeout(600)
+def test_a_cuda_device_is_measured(python, tmp_path):
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    done = python(None, "-m", "bench", "strategy=progressive", "device=cuda", "run_name=run", *SMALL, timeout=550)
+    assert done.code == 0, done.err
+    records = read_records(run_of(tmp_path) / "records.jsonl")
+    assert {record.facts["device"] for record in records} == {"cuda:0"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("strategy=turbo",), "strategy/turbo"),
+        (("protocol.rounds=many",), "protocol.rounds"),
+        (("protocol.rounds=0",), "protocol.rounds=0 must be at least 1"),
+        (("surprise=1",), "surprise"),
+        (("+surprise=1",), "surprise"),
+        (("threads=0",), "threads=0 must be at least 1"),
+        (("-m", "seed=1,2"), "seed cannot be swept"),
+        (("-m", "strategy=lazy,turbo"), "turbo"),
+    ],
+)
+def test_a_wrong_configuration_is_named(python, tmp_path, arguments, message):
+    done = python(None, "-m", "bench", *arguments)
+    assert done.code in {1, 2}
+    assert message in done.out + done.err
+    assert "Traceback" not in done.out + done.err
+    assert not list(tmp_path.rglob("records.jsonl"))
+
+
+def test_a_run_is_never_overwritten(python, tmp_path):
+    run_of(tmp_path).mkdir(parents=True)
+    (run_of(tmp_path) / "records.jsonl").write_text("precious\n")
+    done = python(None, "-m", "bench", "run_name=run")
+    assert done.code == 2
+    assert "already holds a run" in done.err
+    assert (run_of(tmp_path) / "records.jsonl").read_text() == "precious\n"
+
+
+def test_help_lists_groups_and_settings(python):
+    done = python(None, "-m", "bench", "--help")
+    assert done.code == 0
+    for word in (
+        "strategy: background, lazy, progressive",
+        "model: minilm, minilm-l3, mpnet",
+        "budget_s",
+        "Exit codes",
+    ):
+        assert word in done.out
+    assert "hydra" not in done.out.lower()
+
+
+def test_the_groups_offer_what_the_loader_offers():
+    from loader.engines import AUTO, ENGINES
+    from loader.strategies import LoadingStrategy
+
+    def options(group):
+        return {path.stem for path in (ROOT / "conf" / group).glob("*.yaml")}
+
+    assert options("strategy") == {member.value for member in LoadingStrategy}
+    assert options("engine") == {AUTO, *(spec.name for spec in ENGINES)}
+
+
+def test_init_cost_measures_every_strategy(python):
+    done = python(None, "-m", "bench.init_cost", "--rounds", "2", timeout=200)
+    assert done.code in {0, 1}, done.err
+    for name in ("import threading, enum", "lazy", "background", "progressive"):
+        assert name in done.out
+
+
+def test_the_manifest_holds_no_path_of_this_machine(tmp_path):
+    from bench.environment import describe_environment
+
+    text = json.dumps(describe_environment())
+    assert "/" not in text.replace("GNU/Linux", "")

@@ -1,0 +1,129 @@
+"""Records: what is written is what is read, and old files stay readable."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bench.errors import RecordError
+from bench.fidelity import cosine
+from bench.metrics import METRICS, METRICS_BY_KEY
+from bench.records import Record, append_record, decode_vector, encode_vector, from_line, read_records
+from tests.bench import fakes
+
+DATA = Path(__file__).parent.parent / "data"
+
+RECORDS = st.builds(
+    Record,
+    cell=st.builds(fakes.make_cell, st.text(), model=st.text(), threads=st.none() | st.integers()),
+    round=st.integers(0, 100),
+    is_warmup=st.booleans(),
+    status=st.sampled_from(["ok", "failed", "timeout", "unsupported", "invalid"]),
+    message=st.text(),
+    started_at=st.text(),
+    marks_ns=st.dictionaries(st.text(), st.integers()),
+    memory=st.dictionaries(st.text(), st.dictionaries(st.text(), st.integers())),
+    cpu_s=st.none() | st.floats(allow_nan=False),
+    facts=st.dictionaries(st.text(), st.none() | st.text() | st.integers()),
+    vectors_b64=st.lists(st.lists(st.floats(width=32)).map(encode_vector)).map(tuple),
+    cosines=st.lists(st.floats(-1, 1)).map(tuple),
+    stderr_tail=st.text(),
+)
+
+
+@given(RECORDS)
+def test_a_line_gives_the_record_back(record):
+    line = record.to_line()
+    assert line.count("\n") == 1
+    assert from_line(line) == record
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(RECORDS, max_size=5), st.integers(0, 200))
+def test_a_file_that_was_cut_off_loses_only_its_last_line(tmp_path, records, cut):
+    path = tmp_path / "records.jsonl"
+    path.unlink(missing_ok=True)
+    path.touch()
+    for record in records:
+        append_record(path, record)
+    assert read_records(path) == records
+    whole = path.read_bytes()
+    path.write_bytes(whole[: max(len(whole) - cut, 0)])
+    kept = read_records(path)
+    assert kept == records[: len(kept)]
+    assert path.read_bytes().count(b"\n") == len(kept)
+
+
+@pytest.mark.parametrize(
+    "line", ["", "{}", "[]", "nonsense", '{"schema": 99}', '{"schema": 1}', '{"schema": 1, "status": "ok"}']
+)
+def test_what_is_no_record(line):
+    with pytest.raises(RecordError):
+        from_line(line)
+
+
+def test_unknown_fields_are_refused():
+    line = fakes.make_record().to_line().replace('"round"', '"surprise":1,"round"')
+    with pytest.raises(RecordError, match="surprise"):
+        from_line(line)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(RecordError, match="Is it the folder of a run"):
+        read_records(tmp_path / "records.jsonl")
+
+
+@given(st.lists(st.floats(width=32, allow_nan=False)))
+def test_vectors_survive_exactly(values):
+    assert list(decode_vector(encode_vector(values))) == values
+
+
+@pytest.mark.parametrize("path", sorted(DATA.glob("records-schema-*.jsonl")), ids=lambda path: path.stem)
+def test_records_of_every_schema_stay_readable(path):
+    records = read_records(path)
+    assert {record.status for record in records} == {"ok", "failed"}
+    ok = next(record for record in records if record.status == "ok")
+    assert METRICS_BY_KEY["total_ms"].value(ok) > 0
+    assert cosine(*ok.vectors()) == pytest.approx(cosine(*ok.vectors()[::-1]))
+
+
+def test_there_is_a_frozen_file_of_the_current_schema():
+    from bench.records import SCHEMA
+
+    assert (DATA / f"records-schema-{SCHEMA}.jsonl").exists()
+
+
+def test_metrics_have_units_in_their_keys_and_the_right_values():
+    suffixes = {"ms": "_ms", "MiB": "_mib", "s": "_s"}
+    assert all(metric.key.endswith(suffixes[metric.unit]) for metric in METRICS)
+    assert all(metric.meaning.endswith(".") for metric in METRICS)
+    record = dataclasses.replace(
+        fakes.make_record(total_ms=100.0),
+        marks_ns=fakes.make_answer(100, ready=True)["marks_ns"] | {"spawn": 0, "exit": 200_000_000},
+    )
+    values = {metric.key: metric.value(record) for metric in METRICS}
+    assert values == {
+        "init_ms": 10.0,
+        "ready_ms": 79.0,
+        "first_embedding_ms": 1.0,
+        "total_ms": 100.0,
+        "process_ms": 200.0,
+        "second_embedding_ms": 1.0,
+        "cpu_s": 0.5,
+        "peak_mib": 60.0,
+        "steady_mib": 50.0,
+        "anonymous_mib": 1.0,
+        "mapped_mib": 2.0,
+    }
+    failed = dataclasses.replace(record, status="failed")
+    assert all(metric.value(failed) is None for metric in METRICS)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "-"), (float("nan"), "-"), (3.14159, "3.14"), (31.4159, "31.4"), (3141.59, "3,142"), (0.0, "0.00")],
+)
+def test_figures_show_as_many_digits_as_mean_something(value, text):
+    assert METRICS_BY_KEY["total_ms"].show(value, unit=False) == text

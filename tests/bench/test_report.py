@@ -1,0 +1,152 @@
+"""Reports: any records render, the same records give the same bytes, text from outside stays text."""
+
+import dataclasses
+import re
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bench.environment import write_manifest
+from bench.errors import BenchError
+from bench.plan import BASELINE
+from bench.records import append_record
+from bench.report import render, write_report
+from bench.report.context import Context, load_context
+from bench.report.plots import PLOTS
+from bench.report.sections import SECTIONS
+from bench.report.tables import escape, startup_table, to_markdown
+from bench.stats import summarise
+from tests.bench import fakes
+from tests.conftest import ROOT
+
+MANIFEST = {
+    "command": "python -m bench strategy=lazy",
+    "environment": {
+        "system": "Linux 6",
+        "machine": "x86_64",
+        "processor": "made up",
+        "processors_usable": 2,
+        "memory_bytes": 2**34,
+        "python": "CPython 3.11.0",
+        "packages": {"torch": "2.0", "numpy": None},
+        "load_average_1min": 0.1,
+    },
+    "variables": {"HF_HUB_OFFLINE": "1"},
+    "protocol": {"name": "quick", "warmup_rounds": 1, "rounds": 3, "budget_s": 100.0, "sample_timeout_s": 10.0},
+    "seed": 1,
+    "cells": [],
+    "models": {"org/minilm": "path"},
+}
+CELLS = [fakes.make_cell(BASELINE), fakes.make_cell("lazy"), fakes.make_cell("progressive", model="o/b", model_key="b")]
+
+
+def context_of(records):
+    return Context(MANIFEST, records, summarise(records))
+
+
+def write_run(folder, records):
+    folder.mkdir()
+    write_manifest(folder / "manifest.json", MANIFEST | {"cells": [cell.to_json() for cell in CELLS]})
+    (folder / "records.jsonl").touch()
+    for record in records:
+        append_record(folder / "records.jsonl", record)
+    return folder
+
+
+ANY_RECORD = st.builds(
+    lambda cell, number, total, status, message, warmup: dataclasses.replace(
+        fakes.make_record(cell, number, total), status=status, message=message, is_warmup=warmup
+    ),
+    st.sampled_from(CELLS),
+    st.integers(0, 3),
+    st.floats(1, 1e5),
+    st.sampled_from(["ok", "ok", "failed", "timeout", "unsupported", "invalid"]),
+    st.text(),
+    st.booleans(),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(st.lists(ANY_RECORD, max_size=12))
+def test_any_records_render(records):
+    report = render(context_of(records))
+    assert report.startswith("# What the loading strategies cost")
+    for line in report.splitlines():
+        if line.startswith("|"):
+            cells = re.split(r"(?<!\\)\|", line)
+            assert len(cells) in {6, 10}, line
+
+
+def test_a_report_has_the_specified_tables():
+    records = [fakes.make_record(cell, number, 100.0 * (1 + i)) for i, cell in enumerate(CELLS) for number in range(3)]
+    report = render(context_of(records))
+    for text in ("Init Time", "Model Ready", "First Embedding", "Total", "Peak", "Steady State", MANIFEST["command"]):
+        assert text in report
+    assert "| baseline, minilm | 10.0 | - | 80.0 | 100 | 100 to 100 | 1.00 | 3 |" in report
+    assert "| lazy, minilm | 10.0 | - | 180 | 200 | 200 to 200 | 2.00 | 3 |" in report
+    assert "| progressive, b |" in report
+    assert "lowest cosine is 1.0000000" in report
+
+
+@pytest.mark.parametrize(
+    "hostile", ["<script>alert(1)</script>", "a|b", "**bold**", "[x](http://y)", "`code`", "a\n\n# b", "$x$"]
+)
+def test_hostile_names_render_as_text(hostile, tmp_path):
+    cell = fakes.make_cell(hostile, model=hostile, model_key=hostile)
+    other = fakes.make_cell("lazy")
+    records = [
+        fakes.make_record(cell),
+        fakes.make_record(other),
+        dataclasses.replace(fakes.make_record(cell), status="failed", message=hostile),
+    ]
+    report = render(context_of(records))
+    assert hostile not in report or hostile == "$x$"
+    assert "<script" not in report.replace("\\<script", "")
+    assert "\n# b" not in report
+    for plot in PLOTS:
+        plot.draw(context_of(records)).savefig(tmp_path / "plot.png")
+
+
+def test_escaping_can_be_undone():
+    assert escape("a|b_c\nd") == "a\\|b\\_c d"
+    assert to_markdown(startup_table(context_of([fakes.make_record()]))).count("\n") == 2
+
+
+def test_the_same_records_give_the_same_bytes(tmp_path):
+    records = [fakes.make_record(cell, number, 100.0 + number) for cell in CELLS for number in range(3)]
+    made = []
+    for name in ("one", "two"):
+        folder = write_run(tmp_path / name, records)
+        write_report(folder)
+        made.append({p.relative_to(folder): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()})
+    assert made[0] == made[1]
+    assert {str(path) for path in made[0]} >= {"report.md", "plots/phases.png", "plots/phases.svg"}
+
+
+def test_a_run_without_a_valid_sample_is_reported(tmp_path):
+    records = [dataclasses.replace(fakes.make_record(cell), status="failed", message="no") for cell in CELLS]
+    folder = write_run(tmp_path / "run", records)
+    write_report(folder)
+    report = (folder / "report.md").read_text()
+    assert "No cell has a sample that counts" in report
+    assert report.count("| failed | 1 | no |") == 3
+    assert not (folder / "plots").exists()
+
+
+def test_a_folder_that_is_no_run_is_named(tmp_path):
+    with pytest.raises(BenchError, match="Is it the folder of a run"):
+        load_context(tmp_path)
+    write_run(tmp_path / "run", [])
+    (tmp_path / "run" / "manifest.json").write_text('{"schema": 99}')
+    with pytest.raises(BenchError, match="99"):
+        load_context(tmp_path / "run")
+
+
+def test_every_section_and_plot_is_listed():
+    for package, listed in (
+        ("sections", {section.__module__.rpartition(".")[2] for section in SECTIONS}),
+        ("plots", {plot.draw.__module__.rpartition(".")[2] for plot in PLOTS}),
+    ):
+        files = {path.stem for path in (ROOT / "bench" / "report" / package).glob("*.py")} - {"__init__"}
+        assert files == listed

@@ -1,0 +1,77 @@
+"""Statistics: properties that hold for any samples."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.plan import BASELINE
+from bench.stats import summarise, to_frame
+from tests.bench import fakes
+
+TIMES = st.lists(st.floats(1, 1e6), min_size=1, max_size=12)
+BASE, LAZY = fakes.make_cell(BASELINE), fakes.make_cell("lazy")
+
+
+def records_of(cell, times):
+    return [fakes.make_record(cell, number, round(time, 6)) for number, time in enumerate(times)]
+
+
+@given(TIMES, st.randoms())
+def test_the_order_of_the_samples_does_not_matter(times, rng):
+    records = records_of(LAZY, times)
+    shuffled = list(records)
+    rng.shuffle(shuffled)
+    assert summarise(records)[LAZY].spreads == summarise(shuffled)[LAZY].spreads
+
+
+@given(TIMES)
+def test_a_spread_brackets_its_median(times):
+    spread = summarise(records_of(LAZY, times))[LAZY].spreads["total_ms"]
+    assert spread.n == len(times)
+    assert spread.minimum <= spread.median <= spread.maximum
+    assert spread.minimum == pytest.approx(min(times), abs=1e-5)
+    assert spread.maximum == pytest.approx(max(times), abs=1e-5)
+
+
+@given(TIMES, st.floats(0.1, 10))
+def test_a_cell_that_always_takes_k_times_as_long_has_ratio_k(times, factor):
+    records = records_of(BASE, times) + records_of(LAZY, [time * factor for time in times])
+    assert summarise(records)[LAZY].ratios["total_ms"] == pytest.approx(factor, rel=1e-4)
+    assert summarise(records)[BASE].ratios == {}
+
+
+def test_ratios_are_formed_within_rounds():
+    """A machine that slows down in the middle changes the medians, not the ratio."""
+    records = records_of(BASE, [100, 100, 1000, 1000]) + records_of(LAZY, [50, 50, 500, 500])
+    assert summarise(records)[LAZY].ratios["total_ms"] == pytest.approx(0.5)
+    missing = [record for record in records if not (record.cell == BASE and record.round == 0)]
+    assert summarise(missing)[LAZY].ratios["total_ms"] == pytest.approx(0.5)
+
+
+def test_only_counted_samples_count():
+    good = fakes.make_record(LAZY, 1, 100.0)
+    others = [
+        dataclasses.replace(good, is_warmup=True),
+        dataclasses.replace(good, status="invalid", message="wrong"),
+        dataclasses.replace(good, status="failed", message="first"),
+        dataclasses.replace(good, status="failed", message="last"),
+    ]
+    summary = summarise([good, *others])[LAZY]
+    assert summary.spreads["total_ms"].n == 1
+    assert summary.problems == {"invalid": (1, "wrong"), "failed": (2, "last")}
+
+
+def test_a_cell_without_a_counted_sample():
+    summary = summarise([dataclasses.replace(fakes.make_record(LAZY), status="timeout", message="killed")])[LAZY]
+    assert summary.spreads == {}
+    assert summary.median("total_ms") is None
+    assert to_frame([]).empty
+    assert summarise([]) == {}
+
+
+def test_cells_come_in_the_order_of_the_plan():
+    records = [fakes.make_record(LAZY), fakes.make_record(BASE)]
+    assert list(summarise(records)) == [LAZY, BASE]
+    assert list(summarise(records, [BASE, LAZY, fakes.make_cell("absent")])) == [BASE, LAZY]
