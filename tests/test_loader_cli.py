@@ -98,7 +98,8 @@ def test_a_reader_that_leaves_is_no_error(python):
     code = """
 import subprocess, sys
 command = [sys.executable, "-m", "loader", "embed"]
-with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+pipes = dict.fromkeys(["stdin", "stdout", "stderr"], subprocess.PIPE)
+with subprocess.Popen(command, text=True, **pipes) as child:
     child.stdin.write("line\\n" * 200)
     child.stdin.close()
     child.stdout.readline()

