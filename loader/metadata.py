@@ -111,31 +111,35 @@ def read(folder: ModelFolder, *, last_used: float | None = None) -> ModelMetadat
     )
 
 
-def remember_use(folder: ModelFolder) -> None:
+def remember_use(metadata: ModelMetadata, file: str) -> None:
     """Write the metadata of a model that just became ready to the cache, with the current time as last use.
 
     A cache that cannot be written is logged and otherwise ignored: the model is ready all the same.
+
+    Args:
+        metadata: gets its ``last_used`` set.
+        file: ``cache_file(metadata.model_name)``.
     """
-    metadata = read(folder, last_used=time.time())
+    metadata.last_used = time.time()
     try:
-        write_cached(metadata)
+        write_cached(metadata, file)
     except CacheError as error:
         log("warning", "%s", error)
 
 
-def write_cached(metadata: ModelMetadata) -> None:
-    """Write metadata to the cache, atomically.
+def write_cached(metadata: ModelMetadata, file: str) -> None:
+    """Write metadata to a cache file, atomically.
 
     Raises:
         CacheError: it cannot be written; the previous file is intact.
     """
     fields = {name: getattr(metadata, name) for name in _FIELDS}
-    write_atomically(_cache_file(metadata.model_name), json.dumps({"format": FORMAT, **fields}).encode())
+    write_atomically(file, json.dumps({"format": FORMAT, **fields}).encode())
 
 
 def read_cached(name: str) -> ModelMetadata | None:
     """Return what the cache holds for this name; a file that is damaged, foreign or out of range is a miss."""
-    path = _cache_file(name)
+    path = cache_file(name)
     try:
         with open(path, "rb") as file:
             data = json.loads(file.read(MAX_CACHE_FILE_BYTES))
@@ -169,8 +173,8 @@ def _validated(data: object, name: str) -> ModelMetadata | None:
     return ModelMetadata(*(data.get(field) for field in _FIELDS)) if valid else None  # type: ignore[arg-type]
 
 
-def _cache_file(name: str) -> str:
-    """Return the file for a name. Hashed: ``a/b`` and ``a--b`` differ, and no name can leave the folder."""
+def cache_file(name: str) -> str:
+    """Return the cache file for a name. Hashed: ``a/b`` and ``a--b`` differ, and no name can leave the folder."""
     key = os.path.abspath(os.path.expanduser(name)) if is_path(name) else name
     digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
     return os.path.join(cache_folder(), "metadata", f"{digest[:32]}.json")

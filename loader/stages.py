@@ -3,9 +3,10 @@
 Each stage runs in the loader thread, inside the exit gate.
 """
 
+from .collector import COLLECTOR_PAUSE
 from .engines import choose
 from .errors import ForkError, LoaderError, ModelLoadError, ModelUnsupportedError
-from .forks import enter_engine, tainted
+from .forks import after_fork_in_child, enter_engine, tainted
 from .log import log
 
 TYPE_CHECKING = False
@@ -39,24 +40,27 @@ def engine(load: "Load") -> None:
             "Fork before the first load, or start processes with the 'spawn' or 'forkserver' method."
         )
     folder = load.parts.folder()
+    # Imported and computed now: once the provider is published, whoever waits for it should have the interpreter.
+    from .metadata import cache_file, remember_use
+    from .provider import EmbeddingProvider
+
+    known, file = load.parts.metadata(), cache_file(settings.model_name)
     module = spec.module()
     if not module.FORK_SAFE:
         enter_engine(spec.name)
     try:
-        opened = module.open_engine(folder.path, settings.device, precision, settings.threads)
+        with COLLECTOR_PAUSE:
+            opened = module.open_engine(folder.path, settings.device, precision, settings.threads)
     except LoaderError:
         raise
     except Exception as error:
         raise ModelLoadError(
             f"The engine {spec.name} could not load {folder.path}: {type(error).__name__}: {error}"
         ) from error
-    from .metadata import remember_use
-    from .provider import EmbeddingProvider
-
     provider = EmbeddingProvider(settings.model_name, opened)
     load.publish(provider)
     log("info", "%r is ready after %.3f s", provider, load.duration_s)
-    remember_use(folder)
+    remember_use(known, file)
 
 
 def warm_up(load: "Load") -> None:
@@ -64,6 +68,8 @@ def warm_up(load: "Load") -> None:
     if load.provider is not None and not load.awaited:
         load.provider.warm_up()
 
+
+after_fork_in_child(COLLECTOR_PAUSE.after_fork_in_child)
 
 STAGES: "Final[dict[str, Callable[[Load], None]]]" = {
     "metadata": metadata,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from loader import CacheError, ModelCorruptError, ModelMetadata, OptimizedEmbeddingLoader
 from loader.known_models import KNOWN_MODELS
-from loader.metadata import _cache_file, lookup, read_cached, remember_use, write_cached
+from loader.metadata import cache_file, lookup, read, read_cached, remember_use, write_cached
 from loader.modelfiles import read_facts
 from loader.names import repo_ids
 from loader.source import ModelFolder, find
@@ -91,7 +91,7 @@ FACTS = st.builds(
 @PER_FUNCTION
 @given(metadata=FACTS)
 def test_the_cache_gives_back_what_it_was_given(own_cache, metadata):
-    write_cached(metadata)
+    write_cached(metadata, cache_file("org/model"))
     assert read_cached("org/model") == metadata
     assert read_cached("org/other") is None
 
@@ -99,8 +99,8 @@ def test_the_cache_gives_back_what_it_was_given(own_cache, metadata):
 @PER_FUNCTION
 @given(content=st.binary(max_size=300) | st.text().map(str.encode))
 def test_any_damage_to_the_cache_is_a_miss(own_cache, content):
-    write_cached(ModelMetadata("org/model", 3, 4, 5.0, True))
-    with open(_cache_file("org/model"), "wb") as file:
+    write_cached(ModelMetadata("org/model", 3, 4, 5.0, True), cache_file("org/model"))
+    with open(cache_file("org/model"), "wb") as file:
         file.write(content)
     assert read_cached("org/model") is None
 
@@ -123,8 +123,8 @@ def test_any_damage_to_the_cache_is_a_miss(own_cache, content):
     ],
 )
 def test_implausible_cache_content_is_a_miss(own_cache, change):
-    write_cached(ModelMetadata("org/model", 3, 4, 5.0, True))
-    path = _cache_file("org/model")
+    write_cached(ModelMetadata("org/model", 3, 4, 5.0, True), cache_file("org/model"))
+    path = cache_file("org/model")
     with open(path) as file:
         data = json.load(file)
     with open(path, "w") as file:
@@ -134,37 +134,37 @@ def test_implausible_cache_content_is_a_miss(own_cache, change):
 
 def test_similar_names_have_files_of_their_own(own_cache):
     names = ["a/b", "a--b", "a_b", "A/b", "../x", "a/../b", "\ud800"]
-    assert len({_cache_file(name) for name in names}) == len(names)
-    assert all(_cache_file(name).startswith(str(own_cache)) for name in names)
+    assert len({cache_file(name) for name in names}) == len(names)
+    assert all(cache_file(name).startswith(str(own_cache)) for name in names)
 
 
 def test_use_is_remembered_across_loaders(own_cache, tiny_model):
     before = time.time()
     folder = ModelFolder(str(tiny_model), str(tiny_model), "path")
     assert lookup(str(tiny_model)).last_used is None
-    remember_use(folder)
+    remember_use(read(folder), cache_file(folder.name))
     assert before <= lookup(str(tiny_model)).last_used <= time.time()
 
 
 def test_a_cache_that_cannot_be_written_is_a_typed_error_and_no_obstacle(own_cache, tiny_model, caplog):
     own_cache.write_text("a file where the folder should be")
     with pytest.raises(CacheError, match="EMBEDDING_LOADER_CACHE") as caught:
-        write_cached(ModelMetadata("org/model", 3, 4, 5.0, True))
+        write_cached(ModelMetadata("org/model", 3, 4, 5.0, True), cache_file("org/model"))
     assert isinstance(caught.value, OSError)
-    remember_use(ModelFolder("m", str(tiny_model), "path"))
+    remember_use(read(ModelFolder("m", str(tiny_model), "path")), cache_file("m"))
     assert "EMBEDDING_LOADER_CACHE" in caplog.text
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX limits")
 def test_a_write_that_fails_half_way_leaves_the_old_file(own_cache):
     old = ModelMetadata("org/model", 3, 4, 5.0, True)
-    write_cached(old)
+    write_cached(old, cache_file("org/model"))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (40, limits[1]))
         with pytest.raises(CacheError, match="Cannot write"):
-            write_cached(ModelMetadata("org/model", 9, 9, 9.0, False))
+            write_cached(ModelMetadata("org/model", 9, 9, 9.0, False), cache_file("org/model"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
