@@ -122,3 +122,18 @@ class ForkError(LoaderError, RuntimeError):
 
 class ShutdownError(LoaderError, RuntimeError):
     """The interpreter is exiting, so no thread but the main one may start native work."""
+
+
+def release_frames(error: BaseException) -> None:
+    """Let go of the local variables that the tracebacks of an error and its causes hold.
+
+    An error that is kept would otherwise keep half a model alive, and destroy it wherever it is dropped itself.
+    """
+    from traceback import clear_frames
+
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        clear_frames(current.__traceback__)
+        current = current.__cause__ or current.__context__

@@ -96,7 +96,8 @@ class ExitGate:
         self._depth_by_thread = {me: depth} if depth else {}
         self._on_close = []
 
-    def _enter(self) -> None:
+    def enter(self) -> None:
+        """Begin a section; ``section()`` is the usual way. Raises as that does."""
         me = get_ident()
         with self._cond:
             depth = self._depth_by_thread.get(me, 0)
@@ -104,7 +105,8 @@ class ExitGate:
                 raise ShutdownError("The interpreter is exiting; no thread but the main one may load or embed now.")
             self._depth_by_thread[me] = depth + 1
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """End a section."""
         me = get_ident()
         with self._cond:
             depth = self._depth_by_thread.get(me, 1) - 1
@@ -122,11 +124,11 @@ class _Section:
         self._gate = gate
 
     def __enter__(self) -> "Self":
-        self._gate._enter()
+        self._gate.enter()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._gate._leave()
+        self._gate.leave()
 
 
 class _Interruptible:

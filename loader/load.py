@@ -3,7 +3,7 @@
 import threading
 import time
 
-from .errors import ForkError, LoaderError, LoadTimeoutError, ModelLoadError, ShutdownError
+from .errors import ForkError, LoaderError, LoadTimeoutError, ModelLoadError, ShutdownError, release_frames
 from .exitgate import GATE, LoadInterrupted
 
 TYPE_CHECKING = False
@@ -46,9 +46,8 @@ class Load:
     def start(self) -> None:
         """Start the thread. Returns at once; failing to start it is the load's error."""
         GATE.install()
-        thread = threading.Thread(
-            target=self._run, name=f"embedding-loader:{self.settings.model_name[:60]}", daemon=True
-        )
+        name = f"embedding-loader:{self.settings.model_name[:60]}"
+        thread = threading.Thread(target=self._run, args=([self],), name=name, daemon=True)
         # The thread first asks for the lock that we hold. That hands the interpreter straight back to us, where we
         # would otherwise wait a switch interval (5 ms) while the thread begins to import.
         with self._cond:
@@ -105,22 +104,42 @@ class Load:
             self.provider = None
             self.error = ForkError(f"{name} was loaded before fork() and cannot be used in the child: {advice}")
 
-    def _run(self) -> None:
-        """Be the loader thread."""
-        with self._cond:
+    @staticmethod
+    def _run(handover: "list[Load]") -> None:
+        """Be the loader thread.
+
+        Everything that a load made is let go of inside the section: destroying half a model is native work as well,
+        and this thread may hold the last reference, to the load itself or through the traceback of an error.
+        """
+        load = handover.pop()
+        with load._cond:
             pass  # see start()
+        try:
+            GATE.enter()
+        except ShutdownError as error:
+            load.fail(error)
+            return
+        try:
+            load._go_through_stages()
+        finally:
+            del load
+            GATE.leave()
+
+    def _go_through_stages(self) -> None:
+        """Go through the stages; an error becomes the load's result and is not raised."""
         from .stages import STAGES
 
         try:
-            with GATE.section():
-                for stage in self.spec.stages:
-                    GATE.checkpoint()
-                    STAGES[stage](self)
+            for stage in self.spec.stages:
+                GATE.checkpoint()
+                STAGES[stage](self)
         except LoadInterrupted:
             self.fail(ShutdownError("The interpreter is exiting; the load was stopped."))
         except LoaderError as error:
+            release_frames(error)
             self.fail(error)
         except BaseException as error:  # noqa: BLE001 - whatever it is, it must reach those who wait
+            release_frames(error)
             failure = ModelLoadError(f"The load failed: {type(error).__name__}: {error}")
             failure.__cause__ = error
             self.fail(failure)

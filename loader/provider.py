@@ -4,8 +4,8 @@ from itertools import islice
 
 import numpy as np
 
-from .errors import EmbeddingError, ForkError, LoaderError
-from .exitgate import GATE
+from .errors import EmbeddingError, ForkError, ShutdownError, release_frames
+from .exitgate import GATE, LoadInterrupted
 from .forks import in_forked_child, process_token
 from .texts import check_batch_size, check_text, check_texts
 
@@ -135,14 +135,19 @@ class EmbeddingProvider:
                 f"{self.model_name} was loaded before fork() and its engine {self.engine} cannot be used in the child "
                 "process. Load it in the child, or start processes with the 'spawn' or 'forkserver' method."
             )
+        with GATE.section():
+            return self._normalised(self._encode(texts, kind, batch_size), len(texts))
+
+    def _encode(self, texts: list[str], kind: "TextKind", batch_size: int) -> "NDArray[np.float32]":
+        """Return the engine's vectors; errors leave without the engine's objects, see ``loader.load``."""
         try:
-            with GATE.section():
-                vectors = self._engine.encode(texts, kind, batch_size)
-        except LoaderError:
-            raise
+            return self._engine.encode(texts, kind, batch_size)
+        except LoadInterrupted as error:
+            release_frames(error)
+            raise ShutdownError("The interpreter is exiting; nothing is embedded any more.") from None
         except Exception as error:
+            release_frames(error)
             raise EmbeddingError(f"The engine {self.engine} failed while embedding: {error}") from error
-        return self._normalised(vectors, len(texts))
 
     def _normalised(self, vectors: "NDArray[np.float32]", count: int) -> "NDArray[np.float32]":
         """Return float32, C-contiguous rows of unit length; refuse what cannot be one."""

@@ -3,11 +3,12 @@
 import math
 import os
 import random
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from loader import LoadingStrategy
+from loader import LoadingStrategy, ShutdownError
 from loader.engines import ENGINES
 from tests.conftest import MINILM
 
@@ -106,3 +107,71 @@ loader.start_loading()
 """
     done = python(code)
     assert (done.code, done.out, done.err) == (0, "None ShutdownError\n", "")
+
+
+class TestEverythingIsDestroyedInsideTheGate:
+    """Dropping half a model is native work too: an aborted exit in 100 was a traceback freed just outside the gate."""
+
+    @pytest.fixture
+    def destroyed(self, monkeypatch):
+        """Run a load whose engine stage does ``body(load, fragment)``; return where the fragment was destroyed."""
+        from loader import OptimizedEmbeddingLoader
+        from loader import stages as stages_module
+        from loader.exitgate import GATE
+
+        def run(body, *, keep):
+            places, done = [], threading.Event()
+
+            class Fragment:
+                def warm_up(self):
+                    """Stand in for a provider."""
+
+                def __del__(self):
+                    places.append(threading.get_ident() in GATE._depth_by_thread)
+                    done.set()
+
+            def stage(load):
+                fragment = Fragment()
+                assert released.wait(30)
+                body(load, fragment)
+
+            monkeypatch.setitem(stages_module.STAGES, "engine", stage)
+            released = threading.Event()
+            loader = OptimizedEmbeddingLoader("made-up", "background")
+            loader.start_loading()
+            kept = loader if keep else None
+            del loader
+            released.set()
+            assert done.wait(30)
+            return places, kept
+
+        return run
+
+    def test_an_interrupted_load(self, destroyed):
+        from loader.exitgate import LoadInterrupted
+
+        def interrupt(load, fragment):
+            raise LoadInterrupted
+
+        places, loader = destroyed(interrupt, keep=True)
+        assert places == [True]
+        with pytest.raises(ShutdownError):
+            loader.load()
+
+    def test_a_failed_load_whose_error_is_kept(self, destroyed):
+        def fail(load, fragment):
+            try:
+                raise KeyError("inner")
+            except KeyError as error:
+                raise ValueError("outer") from error
+
+        places, loader = destroyed(fail, keep=True)
+        assert places == [True]
+        assert isinstance(loader.get_provider() or loader.get_error().__cause__, ValueError)
+
+    def test_a_load_whose_loader_was_dropped(self, destroyed):
+        def publish(load, fragment):
+            load.provider = fragment
+
+        places, _ = destroyed(publish, keep=False)
+        assert places == [True]

@@ -62,9 +62,14 @@ def test_an_interruption_leaves_no_process(monkeypatch):
     import threading
 
     before = {child.pid for child in psutil.Process().children()}
-    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
-    with pytest.raises(KeyboardInterrupt):
-        run_python(["-c", "import time; time.sleep(600)"], ENVIRON, 60)
+    # A shell starts background jobs with the signal ignored, and so may this test have been started.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            run_python(["-c", "import time; time.sleep(600)"], ENVIRON, 60)
+    finally:
+        signal.signal(signal.SIGINT, handler)
     assert {child.pid for child in psutil.Process().children()} <= before
 
 

@@ -1,0 +1,210 @@
+"""The documentation is run: Python blocks, examples, commands, links; and nothing undocumented exists."""
+
+import ast
+import json
+import re
+import shlex
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+import loader
+from bench.config import BenchConf, ProtocolConf
+from loader import errors
+from loader.__main__ import COMMANDS, build_parser
+from loader.engines import ENGINES
+from loader.strategies import STRATEGIES
+from tests.conftest import ROOT
+
+DOCS = ROOT / "docs"
+PAGES = sorted([ROOT / "README.md", *DOCS.rglob("*.md")])
+EXAMPLES = sorted((DOCS / "examples").glob("*.py"))
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+ELSEWHERE = ("python -m pip ", "make ", "git clone ", "cd ", "curl ")
+"""Commands that install, or belong to other programs; CI runs the first two by itself."""
+
+
+def name_of(path):
+    return str(path.relative_to(ROOT))
+
+
+def blocks(page, language):
+    return [body for found, body in BLOCK.findall(page.read_text()) if found == language]
+
+
+def commands(page):
+    return [line for body in blocks(page, "sh") for line in body.splitlines() if line and not line.startswith("#")]
+
+
+def test_every_block_says_what_it_is():
+    for page in PAGES:
+        for language, _ in BLOCK.findall(page.read_text()):
+            assert language in {"python", "sh", "text"}, f"{page}: a block of language {language!r}"
+
+
+@pytest.mark.real_model
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name_of)
+def test_python_blocks_run(python, page):
+    done = python("\n".join(blocks(page, "python")))
+    assert done.code == 0, done.err
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=name_of)
+def test_commands_are_right(python, page):
+    for command in commands(page):
+        words = shlex.split(command)
+        if command.startswith(ELSEWHERE):
+            continue
+        assert words[:2] == ["python", "-m"], command
+        if words[2] == "bench" and "--help" not in words:
+            words += ["--cfg", "job"]  # compose and check, without minutes of measuring
+        elif words[2] == "bench.init_cost":
+            words = [*words[:3], "--help"]
+        elif words[2] == "pytest":
+            continue  # the example itself is run below
+        done = python(None, *words[1:])
+        assert done.code == 0, f"{command}\n{done.err}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if target.startswith("http"):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), f"{page}: {target}"
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings}, target
+
+
+@pytest.mark.real_model
+def test_the_example_of_a_command_line_tool(python):
+    done = python(None, str(DOCS / "examples" / "search_cli.py"), "database connection")
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[0].endswith("Connections are opened by a pool and returned to it after each request.")
+    code = "import sys; sys.argv[1:] = ['--help']; import runpy; runpy.run_path(PATH, run_name='__main__')"
+    code = f"PATH = {str(DOCS / 'examples' / 'search_cli.py')!r}\nimport atexit, sys\n" + (
+        "atexit.register(lambda: print('numpy' in sys.modules, 'torch' in sys.modules))\n" + code
+    )
+    done = python(code)
+    assert done.out.splitlines()[-1] == "False False", "--help loads nothing"
+
+
+@pytest.mark.real_model
+def test_the_example_of_a_service(tmp_path):
+    command = [sys.executable, str(DOCS / "examples" / "service.py"), "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as child:
+        try:
+            address = child.stdout.readline().strip()
+            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            request = urllib.request.Request(f"{address}/embed", data=b"database connection")
+            for attempt in range(20):
+                try:
+                    with opener.open(request, timeout=60) as answer:
+                        vector = json.load(answer)
+                    break
+                except urllib.error.HTTPError as error:
+                    assert error.code == 503, attempt
+                    assert "not ready within 5 s" in error.read().decode()
+            assert len(vector) == 384
+            with opener.open(f"{address}/health", timeout=60) as answer:
+                assert json.load(answer)["status"] == "ready"
+        finally:
+            child.terminate()
+
+
+@pytest.mark.real_model
+def test_the_example_of_a_test_suite(python):
+    done = python(None, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(DOCS / "examples" / "test_search.py"))
+    assert done.code == 0, done.out + done.err
+    assert "2 passed" in done.out
+
+
+def test_every_example_is_tested_and_linked():
+    here = Path(__file__).read_text()
+    pages = "\n".join(page.read_text() for page in PAGES)
+    for example in EXAMPLES:
+        assert example.name in here
+        assert example.name in pages
+
+
+class TestNothingUndocumentedExists:
+    def test_public_names(self):
+        reference = "\n".join(page.read_text() for page in (DOCS / "reference").glob("*.md"))
+        missing = [name for name in loader.__all__ if name not in reference and name != "LoadingStrategy"]
+        assert not missing
+
+    def test_methods_of_public_classes(self):
+        text = (DOCS / "reference" / "library.md").read_text()
+        for cls in (loader.OptimizedEmbeddingLoader, loader.EmbeddingProvider, loader.ResourceProfile):
+            for name in vars(cls):
+                if not name.startswith("_") and name not in {"model_name", "strategy", "usable_here"}:
+                    assert f"`{name}" in text or f"{name}(" in text, f"{cls.__name__}.{name}"
+
+    def test_strategies_engines_errors(self):
+        for page, names in (
+            ("strategies", [*STRATEGIES, *{stage for spec in STRATEGIES.values() for stage in spec.stages}]),
+            ("engines", [spec.name for spec in ENGINES]),
+            ("errors", errors.__all__),
+        ):
+            text = (DOCS / "reference" / f"{page}.md").read_text()
+            assert all(name in text for name in names), page
+
+    def test_commands_and_their_options(self):
+        text = (DOCS / "reference" / "command-line.md").read_text()
+        commands_of = build_parser()._subparsers._group_actions[0].choices
+        assert set(commands_of) == set(COMMANDS)
+        for name, parser in commands_of.items():
+            assert f"`{name}" in text
+            for action in parser._actions:
+                assert all(option in text for option in action.option_strings if option not in {"-h", "--help"}), name
+
+    def test_groups_options_and_settings(self):
+        text = (DOCS / "reference" / "bench.md").read_text()
+        for folder in (ROOT / "conf").iterdir():
+            if folder.is_dir() and folder.name != "hydra":
+                assert f"`{folder.name}`" in text
+                assert all(f"`{path.stem}`" in text for path in folder.glob("*.yaml")), folder
+        for name in BenchConf.__dataclass_fields__:
+            assert f"`{name}`" in text, name
+        for name in ProtocolConf.__dataclass_fields__:
+            assert f"protocol.{name}" in text or name == "name"
+
+    def test_environment_variables(self):
+        docs = "\n".join(page.read_text() for page in PAGES)
+        for path in (ROOT / "loader").rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    for name in re.findall(r"\b(?:HF|EMBEDDING|TRANSFORMERS)_[A-Z_]+\b", node.value):
+                        internal = {"HF_HUB_DISABLE_PROGRESS_BARS"}
+                        assert name in docs or name in internal, f"{path}: {name}"
+
+
+def test_the_readme_shows_the_reference_run():
+    from bench.report.context import load_context
+    from bench.report.tables import memory_table, startup_table, to_markdown
+
+    context = load_context(ROOT / "reports" / "reference")
+    readme = (ROOT / "README.md").read_text()
+    for table in (startup_table(context), memory_table(context)):
+        assert to_markdown(table) in readme, "copy the tables of reports/reference/report.md into the README"
+
+
+def test_no_path_of_one_machine_is_committed():
+    try:
+        listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git checkout")
+    home = str(Path.home())
+    for name in listed.splitlines():
+        path = ROOT / name
+        if path.suffix in {".png"} or not path.is_file():
+            continue
+        text = path.read_text(encoding="utf-8")
+        assert f"{ROOT}/" not in text, name
+        assert len(home) < 4 or f"{home}/" not in text, name
