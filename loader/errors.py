@@ -127,13 +127,18 @@ class ShutdownError(LoaderError, RuntimeError):
 def release_frames(error: BaseException) -> None:
     """Let go of the local variables that the tracebacks of an error and its causes hold.
 
-    An error that is kept would otherwise keep half a model alive, and destroy it wherever it is dropped itself.
+    An error that is kept would otherwise keep half a model alive, and destroy it wherever it is dropped itself. Imports
+    nothing: at interpreter exit every import may be interrupted.
     """
-    from traceback import clear_frames
-
     seen: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in seen:
         seen.add(id(current))
-        clear_frames(current.__traceback__)
+        trace = current.__traceback__
+        while trace is not None:
+            try:
+                trace.tb_frame.clear()
+            except RuntimeError:
+                pass  # still running: it lets go by itself
+            trace = trace.tb_next
         current = current.__cause__ or current.__context__

@@ -127,9 +127,9 @@ class Load:
 
     def _go_through_stages(self) -> None:
         """Go through the stages; an error becomes the load's result and is not raised."""
-        from .stages import STAGES
-
         try:
+            from .stages import STAGES  # an import, and so a checkpoint: it belongs inside
+
             for stage in self.spec.stages:
                 GATE.checkpoint()
                 STAGES[stage](self)

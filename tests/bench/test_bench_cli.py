@@ -36,6 +36,8 @@ def test_a_sweep_becomes_a_report(python, tmp_path):
     assert "Startup time" in done.out
     assert "[3/3]" in done.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["reports"], "nothing is written beside the run"
+    left = sorted(path.name for path in run_of(tmp_path).iterdir())
+    assert left == ["manifest.json", "plots", "records.jsonl", "report.md"]
 
 
 @pytest.mark.real_model

@@ -8,6 +8,7 @@ its place: a package below ``hydra_plugins`` on ``sys.path`` (``bench.cli`` puts
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra.core.utils import JobReturn, JobStatus, setup_globals
@@ -30,6 +31,8 @@ class InterleavedLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:  # noqa: ARG002
         """Run the task once, with the list of all composed configurations; return one result per job."""
         setup_globals()
+        # Written by the sweeper: Hydra's view of the sweep, full of paths. The manifest says what was measured.
+        (Path(str(self._config.hydra.sweep.dir)) / "multirun.yaml").unlink(missing_ok=True)
         configs = [
             self._context.config_loader.load_sweep_config(self._config, list(overrides)) for overrides in job_overrides
         ]
