@@ -6,7 +6,7 @@ exception"). So everything native that runs outside the main thread runs inside 
 
 * ``atexit`` closes the gate: no new section may begin, and it waits until the open ones have ended;
 * a section ends early at its next *checkpoint*: between the steps of a load, and at every import statement that the
-  loading thread reaches (an import of PyTorch is thousands of them, the longest step between two is about 0.5 s);
+  loading thread reaches (importing PyTorch and its friends is thousands of them, seldom 0.3 s apart);
 * work that waits for something outside this process registers a callback that ends the wait;
 * the wait is bounded by ``EXIT_WAIT_S``, so a stuck native call can delay an exit, never prevent it.
 
