@@ -42,9 +42,11 @@ def run(composed: list[DictConfig]) -> int:
         from bench.report import present  # after sampling: pandas and matplotlib stay out of the parent until then
 
         present(result.folder, quiet=configs[0].quiet)
-    except BenchError as error:
+    except (BenchError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_HARNESS
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
     if result.interrupted:
         return EXIT_INTERRUPTED
     if result.missing:

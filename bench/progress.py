@@ -42,6 +42,11 @@ def make_progress(plan: Plan, *, quiet: bool) -> Iterator[Listener]:
         yield TerminalProgress(progress, plan)
 
 
+def announce(text: str, *, quiet: bool) -> None:
+    """Say on stderr what takes a while before the first sample."""
+    Console(stderr=True, quiet=quiet).print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 def describe(record: Record) -> str:
     """Return one line about a finished sample."""
     total = METRICS_BY_KEY["total_ms"]

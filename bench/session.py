@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from bench.environment import command_line, describe_environment, write_manifest
 from bench.errors import ConfigError
 from bench.plan import make_plan
 from bench.process import fixed_variables, run_python, run_worker, worker_environment
-from bench.progress import make_progress
+from bench.progress import announce, make_progress
 from bench.records import Record, append_record, read_records
 from bench.runner import Runner, worker_options
 
@@ -57,7 +58,10 @@ def measure(configs: Sequence[BenchConf]) -> RunResult:
     interrupted = False
     try:
         environ = worker_environment(cache_folder)
-        prepared = {model: _prepare(model, environ) for model in dict.fromkeys(cell.model for cell in plan.cells)}
+        prepared = {}
+        for model in dict.fromkeys(cell.model for cell in plan.cells):
+            announce(f"preparing {model}", quiet=configs[0].quiet)
+            prepared[model] = _prepare(model, environ)
         write_manifest(folder / MANIFEST_FILE, _manifest(configs, plan, prepared))
 
         def execute(cell: Cell) -> Outcome:
@@ -86,8 +90,6 @@ def _new_folder(folder: Path) -> Path:
 def _prepare(model: str, environ: dict[str, str]) -> dict[str, Any]:
     """Find a model's files; what fails here fails again, with its message, in each sample of the model."""
     # The one process that may download: the fixed environment of the workers forbids it.
-    import os
-
     online = {**environ, "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "0")}
     outcome = run_python(["-P", "-m", "bench.prepare", model], online, PREPARE_TIMEOUT_S)
     return outcome.answer or {"error": f"preparation ended with exit code {outcome.exit_code}: {outcome.stderr_tail}"}

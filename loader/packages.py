@@ -57,8 +57,8 @@ def installed_folder(package: ModelPackage) -> str | None:
 def verify(package: ModelPackage, weights: str, *, remembered: bool = True) -> None:
     """Check the weights of an installed package against its pinned hash.
 
-    Hashing takes about 0.3 s, so the result is remembered for the identity of the file (device, inode, size and both
-    time stamps). Damage that leaves all of these unchanged is not found; ``python -m loader info`` hashes again.
+    Hashing MiniLM takes 0.06 s from the page cache and longer from a disk, so the result is remembered for the identity
+    of the file (device, inode, size and both time stamps). Damage that leaves all of these unchanged is not found; ``python -m loader info`` hashes again.
 
     Raises:
         ModelCorruptError: other weights than the pinned ones.

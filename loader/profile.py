@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 MIB = 2**20
 GPU_BATCH_SIZE: "Final" = 128
 BATCH_SIZES_BY_MEMORY: "Final" = ((2048, 16), (8192, 32))
-"""(available MiB below this, batch size); 64 from there on. A batch of 64 texts of 512 tokens takes about 1 GiB in a
-base-sized encoder, and the rest of the program wants memory too."""
+"""(available MiB below this, batch size); 64 from there on. A rule of thumb: larger batches want more working memory,
+and the rest of the program wants some too."""
 SMALL_MEMORY_MB: "Final" = 1024
 """Below this many available MiB nothing is loaded before it is needed: PyTorch with a small model takes about half."""
 

@@ -1,6 +1,10 @@
 """``python -m bench`` as a user calls it: real processes, the real MiniLM."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -155,3 +159,39 @@ def test_the_manifest_holds_no_path_of_this_machine(tmp_path):
 
     text = json.dumps(describe_environment())
     assert "/" not in text.replace("GNU/Linux", "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX limits")
+def test_a_disk_that_is_full_is_a_message(python, tmp_path):
+    """Writes fail half-way: the records that fitted stay readable, the command says what happened."""
+    code = """
+import resource, runpy, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
+sys.argv = ["bench", "strategy=lazy", "run_name=run", "model.key=gone", "model.name=org/gone"]
+sys.argv += ["protocol=quick", "protocol.rounds=20", "quiet=true"]
+runpy.run_module("bench", run_name="__main__")
+"""
+    done = python(code)
+    assert done.code == 2, done.err
+    assert done.err.startswith("error: ")
+    assert "Traceback" not in done.err
+    assert all(record.status == "failed" for record in read_records(run_of(tmp_path) / "records.jsonl"))
+
+
+@pytest.mark.real_model
+def test_an_interrupted_run_reports_what_it_has(tmp_path):
+    words = ["strategy=lazy", "run_name=run", "protocol.warmup_rounds=0"]
+    command = [sys.executable, "-m", "bench", *words]
+    restore = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)} if os.name == "posix" else {}
+    with subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **restore
+    ) as child:
+        while "[2/" not in child.stderr.readline():
+            assert child.poll() is None
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=120)
+    assert child.returncode == 130, err
+    assert "Traceback" not in err
+    assert len(read_records(run_of(tmp_path) / "records.jsonl")) >= 2
+    assert "Report: reports/run/report.md" in out
