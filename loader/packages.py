@@ -58,7 +58,13 @@ def verify(package: ModelPackage, weights: str, *, remembered: bool = True) -> N
     """Check the weights of an installed package against its pinned hash.
 
     Hashing MiniLM takes 0.06 s from the page cache and longer from a disk, so the result is remembered for the identity
-    of the file (device, inode, size and both time stamps). Damage that leaves all of these unchanged is not found; ``python -m loader info`` hashes again.
+    of the file (device, inode, size and both time stamps). Damage that leaves all of these unchanged is not found;
+    ``python -m loader info`` hashes again.
+
+    Args:
+        package: the package.
+        weights: the path of its weight file.
+        remembered: whether an earlier result may stand.
 
     Raises:
         ModelCorruptError: other weights than the pinned ones.

@@ -43,7 +43,7 @@ def run(options: "Namespace") -> None:  # noqa: ARG001 - the commands' protocol
     _section("Models")
     for name in KNOWN_MODELS:
         folder = find(name)
-        _row(name, f"{folder.path} ({folder.origin})" if folder else "not on this machine")
+        _row(name.rpartition("/")[2], f"{folder.origin}, {folder.path}" if folder else "not on this machine")
     _row("hub caches", ", ".join(f"{root} ({_state(root)})" for root in cache_roots()))
     _row("own cache", f"{cache_folder()} ({_state(cache_folder())})")
     _row("downloads", "allowed" if downloads_allowed() else "not allowed (HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE)")
@@ -60,7 +60,7 @@ def _section(title: str) -> None:
 
 
 def _row(name: str, value: object) -> None:
-    print(f"  {name + ':':45}{value}" if len(name) > 22 else f"  {name + ':':24}{value}")
+    print(f"  {name + ':':26}{value}")
 
 
 def _yes(value: bool) -> str:

@@ -195,3 +195,18 @@ def test_an_interrupted_run_reports_what_it_has(tmp_path):
     assert "Traceback" not in err
     assert len(read_records(run_of(tmp_path) / "records.jsonl")) >= 2
     assert "Report: reports/run/report.md" in out
+
+
+def test_a_missing_package_names_the_extra(python):
+    code = """
+import runpy, sys
+sys.modules["hydra"] = None
+sys.argv = ["bench"]
+runpy.run_module("bench", run_name="__main__")
+"""
+    done = python(code)
+    assert done.code == 2
+    assert done.err == (
+        "error: the harness needs hydra, not installed here. "
+        "Install it with: python -m pip install 'optimized-embedding-loader[bench]'\n"
+    )
