@@ -10,7 +10,7 @@ import hydra
 
 from bench.config import from_hydra
 from bench.errors import BenchError
-from bench.session import measure
+from bench.run import measure
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

@@ -1,6 +1,7 @@
 """The arguments of a loader: checked once, at construction, then fixed."""
 
 import os
+from threading import TIMEOUT_MAX
 
 from .engines import AUTO, check_engine
 from .errors import ArgumentTypeError, ArgumentValueError
@@ -83,8 +84,6 @@ def check_timeout(timeout: object) -> float | None:
     if not timeout >= 0:
         raise ArgumentValueError(f"timeout must not be negative, got {timeout!r}")
     # The system's own limit (292 years): beyond it, waiting raises OverflowError.
-    from threading import TIMEOUT_MAX
-
     return float(min(timeout, TIMEOUT_MAX))
 
 

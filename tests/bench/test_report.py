@@ -150,3 +150,19 @@ def test_every_section_and_plot_is_listed():
     ):
         files = {path.stem for path in (ROOT / "bench" / "report" / package).glob("*.py")} - {"__init__"}
         assert files == listed
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_tables_fit_the_terminal_with_whole_names(width, tmp_path, capsys, monkeypatch):
+    from bench.report import terminal
+
+    monkeypatch.setattr(terminal, "PLAIN_WIDTH", width)
+    records = [fakes.make_record(cell, number, 12_345.0) for cell in CELLS for number in range(3)]
+    records.append(dataclasses.replace(fakes.make_record(CELLS[1]), status="failed", message="a long message " * 20))
+    terminal.show(context_of(records), tmp_path / "report.md", quiet=False)
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines()[:-1])) <= width
+    for text in ("baseline, minilm", "progressive, b", "12,345", "Init Time", "Steady State", "failed", "Report: "):
+        assert text in out
+    terminal.show(context_of(records), tmp_path / "report.md", quiet=True)
+    assert capsys.readouterr().out == f"Report: {tmp_path / 'report.md'}\n"

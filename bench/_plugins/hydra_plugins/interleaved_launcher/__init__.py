@@ -1,7 +1,7 @@
 """A Hydra launcher that hands a whole sweep to the harness at once.
 
 Hydra's own launchers run job after job, so that a machine that slows down in between is mistaken for a difference.
-This one composes all jobs first; ``bench.session`` then measures their cells in interleaved rounds. Hydra finds it by
+This one composes all jobs first; ``bench.run`` then measures their cells in interleaved rounds. Hydra finds it by
 its place: a package below ``hydra_plugins`` on ``sys.path`` (``bench.cli`` puts it there).
 """
 
