@@ -111,30 +111,26 @@ def read(folder: ModelFolder, *, last_used: float | None = None) -> ModelMetadat
     )
 
 
-def remember_use(metadata: ModelMetadata, file: str) -> None:
+def remember_use(metadata: ModelMetadata) -> None:
     """Write the metadata of a model that just became ready to the cache, with the current time as last use.
 
     A cache that cannot be written is logged and otherwise ignored: the model is ready all the same.
-
-    Args:
-        metadata: gets its ``last_used`` set.
-        file: ``cache_file(metadata.model_name)``.
     """
     metadata.last_used = time.time()
     try:
-        write_cached(metadata, file)
+        write_cached(metadata)
     except CacheError as error:
         log("warning", "%s", error)
 
 
-def write_cached(metadata: ModelMetadata, file: str) -> None:
-    """Write metadata to a cache file, atomically.
+def write_cached(metadata: ModelMetadata) -> None:
+    """Write metadata to the cache, atomically.
 
     Raises:
         CacheError: it cannot be written; the previous file is intact.
     """
     fields = {name: getattr(metadata, name) for name in _FIELDS}
-    write_atomically(file, json.dumps({"format": FORMAT, **fields}).encode())
+    write_atomically(cache_file(metadata.model_name), json.dumps({"format": FORMAT, **fields}).encode())
 
 
 def read_cached(name: str) -> ModelMetadata | None:

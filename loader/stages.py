@@ -40,11 +40,6 @@ def engine(load: "Load") -> None:
             "Fork before the first load, or start processes with the 'spawn' or 'forkserver' method."
         )
     folder = load.parts.folder()
-    # Imported and computed now: once the provider is published, whoever waits for it should have the interpreter.
-    from .metadata import cache_file, remember_use
-    from .provider import EmbeddingProvider
-
-    known, file = load.parts.metadata(), cache_file(settings.model_name)
     module = spec.module()
     if not module.FORK_SAFE:
         enter_engine(spec.name)
@@ -57,10 +52,14 @@ def engine(load: "Load") -> None:
         raise ModelLoadError(
             f"The engine {spec.name} could not load {folder.path}: {type(error).__name__}: {error}"
         ) from error
+    from .metadata import remember_use
+    from .provider import EmbeddingProvider
+
     provider = EmbeddingProvider(settings.model_name, opened)
+    # Before, not after: once the provider is published, whoever waited for it should not have to share the interpreter.
+    remember_use(load.parts.metadata())
     load.publish(provider)
     log("info", "%r is ready after %.3f s", provider, load.duration_s)
-    remember_use(known, file)
 
 
 def warm_up(load: "Load") -> None:

@@ -91,7 +91,7 @@ FACTS = st.builds(
 @PER_FUNCTION
 @given(metadata=FACTS)
 def test_the_cache_gives_back_what_it_was_given(own_cache, metadata):
-    write_cached(metadata, cache_file("org/model"))
+    write_cached(metadata)
     assert read_cached("org/model") == metadata
     assert read_cached("org/other") is None
 
@@ -99,7 +99,7 @@ def test_the_cache_gives_back_what_it_was_given(own_cache, metadata):
 @PER_FUNCTION
 @given(content=st.binary(max_size=300) | st.text().map(str.encode))
 def test_any_damage_to_the_cache_is_a_miss(own_cache, content):
-    write_cached(ModelMetadata("org/model", 3, 4, 5.0, True), cache_file("org/model"))
+    write_cached(ModelMetadata("org/model", 3, 4, 5.0, True))
     with open(cache_file("org/model"), "wb") as file:
         file.write(content)
     assert read_cached("org/model") is None
@@ -123,7 +123,7 @@ def test_any_damage_to_the_cache_is_a_miss(own_cache, content):
     ],
 )
 def test_implausible_cache_content_is_a_miss(own_cache, change):
-    write_cached(ModelMetadata("org/model", 3, 4, 5.0, True), cache_file("org/model"))
+    write_cached(ModelMetadata("org/model", 3, 4, 5.0, True))
     path = cache_file("org/model")
     with open(path) as file:
         data = json.load(file)
@@ -142,29 +142,29 @@ def test_use_is_remembered_across_loaders(own_cache, tiny_model):
     before = time.time()
     folder = ModelFolder(str(tiny_model), str(tiny_model), "path")
     assert lookup(str(tiny_model)).last_used is None
-    remember_use(read(folder), cache_file(folder.name))
+    remember_use(read(folder))
     assert before <= lookup(str(tiny_model)).last_used <= time.time()
 
 
 def test_a_cache_that_cannot_be_written_is_a_typed_error_and_no_obstacle(own_cache, tiny_model, caplog):
     own_cache.write_text("a file where the folder should be")
     with pytest.raises(CacheError, match="EMBEDDING_LOADER_CACHE") as caught:
-        write_cached(ModelMetadata("org/model", 3, 4, 5.0, True), cache_file("org/model"))
+        write_cached(ModelMetadata("org/model", 3, 4, 5.0, True))
     assert isinstance(caught.value, OSError)
-    remember_use(read(ModelFolder("m", str(tiny_model), "path")), cache_file("m"))
+    remember_use(read(ModelFolder("m", str(tiny_model), "path")))
     assert "EMBEDDING_LOADER_CACHE" in caplog.text
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX limits")
 def test_a_write_that_fails_half_way_leaves_the_old_file(own_cache):
     old = ModelMetadata("org/model", 3, 4, 5.0, True)
-    write_cached(old, cache_file("org/model"))
+    write_cached(old)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (40, limits[1]))
         with pytest.raises(CacheError, match="Cannot write"):
-            write_cached(ModelMetadata("org/model", 9, 9, 9.0, False), cache_file("org/model"))
+            write_cached(ModelMetadata("org/model", 9, 9, 9.0, False))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
