@@ -17,7 +17,7 @@ from bench.errors import RecordError
 from bench.plan import Cell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
 SCHEMA = 1
@@ -131,14 +131,6 @@ def append_record(path: Path, record: Record) -> None:
     """Write one record behind the others and flush it, so that a later crash does not lose it."""
     with path.open("a", encoding="utf-8") as file:
         file.write(record.to_line())
-
-
-def by_cell(records: Iterable[Record]) -> dict[Cell, list[Record]]:
-    """Return the records of each cell, in the order of first appearance."""
-    grouped: dict[Cell, list[Record]] = {}
-    for record in records:
-        grouped.setdefault(record.cell, []).append(record)
-    return grouped
 
 
 _BIG_ENDIAN = array("H", b"\x01\x00")[0] != 1

@@ -1,9 +1,7 @@
 """The public surface, and what importing it may cost."""
 
 import ast
-import sys
 import zipfile
-from pathlib import Path
 
 import pytest
 
@@ -99,21 +97,3 @@ runpy.run_module("bench", run_name="__main__")
     done = python(code, str(site))
     assert done.code == 0, done.err
     assert "name: progressive" in done.out
-
-
-def test_no_module_is_unreachable():
-    """Every module of both packages is imported by something, or is an entry point."""
-    entry_points = {"loader.__main__", "bench.__main__", "bench.init_cost", "bench.prepare", "bench.worker"}
-    packages = [ROOT / "loader", ROOT / "bench"]
-    sources = "\n".join(path.read_text() for package in packages for path in package.rglob("*.py"))
-    for package in packages:
-        for path in package.rglob("*.py"):
-            dotted = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-            if dotted in entry_points or "_plugins" in dotted or path.name == "__init__.py":
-                continue
-            assert path.stem in sources.replace(f"def {path.stem}", ""), dotted
-
-
-def test_python_version_is_supported():
-    assert sys.version_info >= (3, 11)
-    assert Path(loader.__file__).with_name("py.typed").exists()
