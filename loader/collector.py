@@ -1,6 +1,6 @@
 """Loading without the cyclic garbage collector.
 
-Importing PyTorch and sentence-transformers makes about a million objects that live for ever, and the collector walks
+Importing PyTorch and sentence-transformers makes some 440,000 objects that live for ever, and the collector walks
 through them again and again while they are made: 0.7 s of 4.1 s. So automatic collection pauses during a load. When it
 resumes, all objects count as old, as if they had survived: the next collection would otherwise walk through every new
 one at once. See docs/decisions/0003-garbage-collector.md.
