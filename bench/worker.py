@@ -29,7 +29,7 @@ class Clock:
         self._has_status = os.path.exists(_STATUS_FILE)
 
     def mark(self, name: str) -> None:
-        """Stamp the clock, then read the memory (some 50 microseconds that fall into the next phase)."""
+        """Stamp the clock, then read the memory (some 5 microseconds that fall into the next phase)."""
         self.marks_ns[name] = time.perf_counter_ns()
         if self._has_status:
             descriptor = os.open(_STATUS_FILE, os.O_RDONLY)

@@ -69,7 +69,8 @@ class Load:
             if self.provider is not None:
                 return self.provider
             if self.error is not None:
-                raise self.error
+                # Anew each time: an error that sticks would collect the frames of everybody it is ever raised to.
+                raise self.error.with_traceback(None)
             if not done:
                 self.timed_out = LoadTimeoutError(
                     f"{self.settings.model_name!a} was not ready within {timeout_s:g} s. The load goes on: ask again, "

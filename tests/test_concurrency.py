@@ -97,6 +97,16 @@ def test_a_failure_reaches_every_waiter(tmp_path, held, strategy):
     assert loader.get_load_time() == 0.0
 
 
+def test_an_error_that_sticks_does_not_grow(tmp_path):
+    loader = OptimizedEmbeddingLoader(str(tmp_path / "nowhere"))
+    for _ in range(50):
+        assert loader.get_provider() is None
+    trace, frames = loader.get_error().__traceback__, 0
+    while trace is not None:
+        trace, frames = trace.tb_next, frames + 1
+    assert frames < 10
+
+
 def test_an_engine_that_fails_is_wrapped_with_its_cause(tmp_path):
     loader = OptimizedEmbeddingLoader(str(make_model_folder(tmp_path / "model")))
     with pytest.raises(ModelLoadError, match="sentence_transformers") as caught:

@@ -68,7 +68,7 @@ def open_engine(folder: str, device: str | None, precision: str, threads: int | 
             trust_remote_code=False,
             model_kwargs={"use_safetensors": True},
         )
-    # Weights stored in half precision load as such, and half precision on a CPU is two orders of magnitude slower.
+    # Weights stored in half precision load as such; this engine promises float32.
     return SentenceTransformersEngine(model.float())
 
 
