@@ -1,6 +1,5 @@
 """What is known about a model without loading it: ``ModelMetadata`` and its cache."""
 
-import hashlib
 import json
 import os
 import time
@@ -8,7 +7,7 @@ import time
 from .errors import CacheError, ModelError
 from .known_models import KNOWN_MODELS
 from .log import log
-from .modelfiles import QUANTIZABLE_FAMILIES, read_facts
+from .modelfiles import QUANTIZABLE_FAMILIES, read_facts, transformer_folder
 from .names import check_name, is_path, repo_ids
 from .paths import cache_folder, write_atomically
 from .source import ModelFolder, find
@@ -17,6 +16,9 @@ from .weights import weight_files
 FORMAT = 1
 """Version of the cache files; others are a miss."""
 MAX_CACHE_FILE_BYTES = 65_536
+_SAFE = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
+_LONGEST_FILE_NAME = 200
+"""Longer names of files are hashed; most file systems end at 255 bytes."""
 
 
 class ModelMetadata:
@@ -98,7 +100,7 @@ def read(folder: ModelFolder, *, last_used: float | None = None) -> ModelMetadat
     """
     facts = read_facts(folder.path)
     try:
-        weights = sum(os.stat(path).st_size for path in weight_files(folder.path))
+        weights = sum(os.stat(path).st_size for path in weight_files(transformer_folder(folder.path)))
     except ModelError:
         weights = 0  # a model without safetensors: loading says why, metadata just reports nothing to load
     return ModelMetadata(
@@ -170,10 +172,16 @@ def _validated(data: object, name: str) -> ModelMetadata | None:
 
 
 def cache_file(name: str) -> str:
-    """Return the cache file for a name. Hashed: ``a/b`` and ``a--b`` differ, and no name can leave the folder."""
+    """Return the cache file for a name. ``a/b`` and ``a--b`` differ, and no name can leave the folder."""
     key = os.path.abspath(os.path.expanduser(name)) if is_path(name) else name
-    digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
-    return os.path.join(cache_folder(), "metadata", f"{digest[:32]}.json")
+    # Everything but small letters, digits and "-" is written as its number, also capitals: not all disks tell them
+    # apart.
+    safe = "".join(c if c in _SAFE else f"%{ord(c):x}." for c in key)
+    if len(safe) > _LONGEST_FILE_NAME:
+        import hashlib  # 6 ms, so only where it is needed
+
+        safe = "%" + hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+    return os.path.join(cache_folder(), "metadata", f"{safe}.json")
 
 
 def _shipped(name: str) -> ModelMetadata | None:

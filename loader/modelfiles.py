@@ -49,21 +49,32 @@ def read_json(folder: str, *names: str) -> "Any":
         raise ModelCorruptError(f"{path} cannot be read: {error}. Fetch the model again.") from error
 
 
+def transformer_folder(folder: str) -> str:
+    """Return where the transformer's own files are: the model's folder itself, or the one that modules.json names.
+
+    Raises:
+        ModelCorruptError: modules.json is damaged.
+    """
+    path, _ = _walk_modules(folder)
+    return os.path.join(folder, path) if path else folder
+
+
 def read_facts(folder: str) -> ModelFacts:
     """Return the facts of a model folder.
 
     Raises:
         ModelCorruptError: a file is damaged or holds something of an unexpected type.
     """
-    config = _mapping(read_json(folder, "config.json"), folder, "config.json")
     transformer_path, dimension = _walk_modules(folder)
-    sentence = _mapping(
+    config = mapping(read_json(folder, transformer_path, "config.json"), folder, "config.json")
+    sentence = mapping(
         read_json(folder, transformer_path, "sentence_bert_config.json"), folder, "sentence_bert_config.json"
     )
     model_type = config.get("model_type")
     return ModelFacts(
         embedding_dim=dimension or _positive(config.get("hidden_size")) or _positive(config.get("dim")),
-        max_seq_length=_positive(sentence.get("max_seq_length")) or _longest(folder, config),
+        max_seq_length=_positive(sentence.get("max_seq_length"))
+        or _longest(os.path.join(folder, transformer_path), config),
         model_type=model_type if isinstance(model_type, str) else None,
     )
 
@@ -82,7 +93,7 @@ def _walk_modules(folder: str) -> tuple[str, int | None]:
         if kind == "Transformer":
             transformer_path = path
         elif kind in {"Pooling", "Dense"}:
-            values = _mapping(read_json(folder, path, "config.json"), folder, f"{path}/config.json")
+            values = mapping(read_json(folder, path, "config.json"), folder, f"{path}/config.json")
             dimension = _pooled(values) if kind == "Pooling" else _positive(values.get("out_features")) or dimension
     return transformer_path, dimension
 
@@ -96,7 +107,7 @@ def _pooled(pooling: "dict[str, Any]") -> int | None:
 
 def _longest(folder: str, config: "dict[str, Any]") -> int | None:
     """Return the longest sequence by the rule of sentence-transformers: what both tokenizer and positions allow."""
-    tokenizer = _mapping(read_json(folder, "tokenizer_config.json"), folder, "tokenizer_config.json")
+    tokenizer = mapping(read_json(folder, "tokenizer_config.json"), folder, "tokenizer_config.json")
     positions = _positive(config.get("max_position_embeddings"))
     if positions:
         positions -= _OFFSET_POSITIONS.get(str(config.get("model_type")), 0)
@@ -104,7 +115,12 @@ def _longest(folder: str, config: "dict[str, Any]") -> int | None:
     return min(limits, default=None)
 
 
-def _mapping(value: object, folder: str, name: str) -> "dict[str, Any]":
+def mapping(value: object, folder: str, name: str) -> "dict[str, Any]":
+    """Return a parsed JSON object, an empty one for None.
+
+    Raises:
+        ModelCorruptError: it is something else.
+    """
     if value is None:
         return {}
     if not isinstance(value, dict):

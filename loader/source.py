@@ -12,6 +12,7 @@ import os
 
 from .errors import ModelNotFoundError
 from .hubcache import cache_roots, snapshot_folder
+from .modelfiles import transformer_folder
 from .names import check_name, is_path, repo_ids, shown
 from .packages import installed_folder, package_for, verify
 from .weights import check_weights
@@ -74,7 +75,7 @@ def resolve(name: object, *, allow_download: bool | None = None, progress: bool 
     found = _find(text, looked_at)
     if found is None:
         found = _download(text, looked_at, downloads_allowed(allow_download), progress)
-    check_weights(found.path)
+    check_weights(transformer_folder(found.path))
     return found
 
 

@@ -4,8 +4,8 @@ Each stage runs in the loader thread, inside the exit gate.
 """
 
 from .collector import COLLECTOR_PAUSE
-from .engines import choose
-from .errors import ForkError, LoaderError, ModelLoadError, ModelUnsupportedError
+from .engines import candidates, missing_error
+from .errors import EngineMissingError, ForkError, LoaderError, ModelLoadError, ModelUnsupportedError
 from .forks import after_fork_in_child, enter_engine, tainted
 from .log import log
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final
 
+    from .engines import EngineSpec
+    from .engines.base import Engine
     from .load import Load
 
 
@@ -31,9 +33,52 @@ def tokenizer(load: "Load") -> None:
 
 
 def engine(load: "Load") -> None:
-    """Load the model into the chosen engine and publish the provider."""
-    settings, precision = load.settings, load.spec.precision
-    spec = choose(settings.engine, settings.device, precision)
+    """Load the model into the first engine that can serve it, and publish the provider."""
+    settings = load.settings
+    opened = _open_first(load, candidates(settings.engine, settings.device, load.spec.precision))
+    from .metadata import remember_use
+    from .provider import EmbeddingProvider
+
+    provider = EmbeddingProvider(settings.model_name, opened)
+    # Before, not after: once the provider is published, whoever waited for it should not have to share the interpreter.
+    remember_use(load.parts.metadata())
+    load.publish(provider)
+    log("info", "%r is ready after %.3f s", provider, load.duration_s)
+
+
+def _open_first(load: "Load", specs: "list[EngineSpec]") -> "Engine":
+    """Return the first of the engines that is installed and knows the model, opened.
+
+    Raises:
+        EngineMissingError: none is installed; or the installed ones refuse the model, and another would have to be
+            tried.
+        LoaderError: what the only engine, or the last one, says.
+    """
+    refusal: ModelUnsupportedError | None = None
+    for spec in specs:
+        if spec.missing():
+            continue
+        try:
+            return open_engine(load, spec)
+        except ModelUnsupportedError as error:
+            log("info", "The engine %s cannot serve %s: %s", spec.name, load.settings.model_name, error)
+            refusal = refusal or error
+    lacking = next((spec for spec in specs if spec.missing()), None)
+    if lacking is not None:
+        advice = missing_error(lacking)
+        raise EngineMissingError(f"{refusal} {advice}" if refusal else str(advice)) from refusal
+    assert refusal is not None  # noqa: S101 - there is at least one engine, and each refused
+    raise refusal
+
+
+def open_engine(load: "Load", spec: "EngineSpec") -> "Engine":
+    """Import an engine and load the model into it.
+
+    Raises:
+        ForkError: the engine was imported before this process was forked, and does not survive that.
+        LoaderError: a typed error of the engine; anything else becomes a ModelLoadError.
+    """
+    settings = load.settings
     if tainted(spec.name):
         raise ForkError(
             f"The engine {spec.name} was already imported when this process was forked, so it cannot be used here. "
@@ -45,21 +90,13 @@ def engine(load: "Load") -> None:
         enter_engine(spec.name)
     try:
         with COLLECTOR_PAUSE:
-            opened = module.open_engine(folder.path, settings.device, precision, settings.threads)
+            return module.open_engine(load.parts, settings.device, load.spec.precision, settings.threads)
     except LoaderError:
         raise
     except Exception as error:
         raise ModelLoadError(
             f"The engine {spec.name} could not load {folder.path}: {type(error).__name__}: {error}"
         ) from error
-    from .metadata import remember_use
-    from .provider import EmbeddingProvider
-
-    provider = EmbeddingProvider(settings.model_name, opened)
-    # Before, not after: once the provider is published, whoever waited for it should not have to share the interpreter.
-    remember_use(load.parts.metadata())
-    load.publish(provider)
-    log("info", "%r is ready after %.3f s", provider, load.duration_s)
 
 
 def warm_up(load: "Load") -> None:

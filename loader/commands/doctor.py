@@ -20,7 +20,7 @@ def run(options: "Namespace") -> None:  # noqa: ARG001 - the commands' protocol
     import sys
 
     from .. import __version__
-    from ..engines import ENGINES, choose
+    from ..engines import ENGINES, missing_error
     from ..hubcache import cache_roots
     from ..known_models import KNOWN_MODELS
     from ..paths import cache_folder
@@ -52,7 +52,8 @@ def run(options: "Namespace") -> None:  # noqa: ARG001 - the commands' protocol
     _row("strategy", f"{profile.recommended_strategy.value} ({profile.reason})")
     _row("device", profile.recommended_device)
     _row("batch size", profile.recommended_batch_size)
-    choose("auto", None, "float32")  # raises, naming the extra, where nothing can run
+    if all(spec.missing() for spec in ENGINES):
+        raise missing_error(ENGINES[0])
 
 
 def _section(title: str) -> None:

@@ -23,7 +23,7 @@ class EngineSpec:
     Attributes:
         name: its name in the public interface, and of its module here.
         requires: top-level packages that must be installed.
-        extra: the extra of this distribution that brings them.
+        extra: the extra of this distribution that brings them, "" for the base install.
         devices: device types it can use.
         precisions: precisions it can compute in.
     """
@@ -64,6 +64,13 @@ class EngineSpec:
 
 ENGINES: "Final[tuple[EngineSpec, ...]]" = (
     EngineSpec(
+        name="numpy",
+        requires=("numpy", "tokenizers"),
+        extra="",
+        devices=frozenset({"cpu"}),
+        precisions=frozenset({"float32"}),
+    ),
+    EngineSpec(
         name="sentence_transformers",
         requires=("torch", "sentence_transformers"),
         extra="torch",
@@ -87,19 +94,21 @@ def check_engine(name: object) -> str:
     return name
 
 
-def choose(name: str, device: str | None, precision: str) -> EngineSpec:
-    """Return the engine to use.
+def candidates(name: str, device: str | None, precision: str) -> "list[EngineSpec]":
+    """Return the engines that can serve a device and a precision, in the order to try them, installed or not.
 
-    ``"auto"`` is the first row of ``ENGINES`` that supports the device type and the precision and whose packages are
-    installed. A device of None can be served by every engine.
+    For ``"auto"`` these are all such rows of ``ENGINES``; the first that is installed and knows the model is used. A
+    device of None can be served by every engine.
 
     Raises:
-        ArgumentValueError: no engine supports the combination.
-        EngineMissingError: one does, but a package is missing.
+        ArgumentValueError: there is none.
     """
     wanted = device.partition(":")[0] if device else None
-    named = [spec for spec in ENGINES if name in {AUTO, spec.name}]
-    able = [spec for spec in named if precision in spec.precisions and (wanted is None or wanted in spec.devices)]
+    able = [
+        spec
+        for spec in ENGINES
+        if name in {AUTO, spec.name} and precision in spec.precisions and (wanted is None or wanted in spec.devices)
+    ]
     if not able:
         raise ArgumentValueError(
             f"No engine can compute {precision} on device {device!a} with engine={name!r}; there are "
@@ -107,11 +116,13 @@ def choose(name: str, device: str | None, precision: str) -> EngineSpec:
                 f"{s.name} ({', '.join(sorted(s.precisions))} on {', '.join(sorted(s.devices))})" for s in ENGINES
             )
         )
-    for spec in able:
-        if not spec.missing():
-            return spec
-    spec = able[0]
-    raise EngineMissingError(
+    return able
+
+
+def missing_error(spec: EngineSpec) -> EngineMissingError:
+    """Return the error that names the packages an engine lacks, and what brings them."""
+    extra = f"[{spec.extra}]" if spec.extra else ""
+    return EngineMissingError(
         f"The engine {spec.name} needs {' and '.join(spec.missing())}, not installed here. "
-        f"Install it with: python -m pip install 'optimized-embedding-loader[{spec.extra}]'"
+        f"Install it with: python -m pip install 'optimized-embedding-loader{extra}'"
     )

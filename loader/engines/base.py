@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from ..parts import ModelParts
 
 TextKind = Literal["query", "document"]
 """Which of the model's prompts, if it has any, goes before the text."""
@@ -48,16 +51,17 @@ class EngineModule(Protocol):
     FORK_SAFE: bool
     """Whether a child forked after the engine was imported can still load it."""
 
-    def open_engine(self, folder: str, device: str | None, precision: str, threads: int | None) -> Engine:
-        """Load the model in ``folder``; call ``GATE.checkpoint()`` between native steps.
+    def open_engine(self, model: ModelParts, device: str | None, precision: str, threads: int | None) -> Engine:
+        """Load the model; call ``GATE.checkpoint()`` between native steps.
 
         Args:
-            folder: the model's files, complete and of plausible size.
+            model: where its files are, complete and of plausible size, and its tokenizer.
             device: None for the best one there is.
             precision: one of the engine's precisions.
             threads: threads for one run of the model, None for the engine's default.
 
         Raises:
             DeviceError: the device is not available.
+            ModelUnsupportedError: the engine does not know such a model; another one may.
             Exception: anything else; the caller wraps it.
         """

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sentence_transformers import SentenceTransformer
 
+    from ..parts import ModelParts
     from .base import Engine, TextKind
 
 FORK_SAFE = False  # PyTorch's OpenMP threads do not survive a fork, and the child waits for them for ever
@@ -46,7 +47,7 @@ class SentenceTransformersEngine:
         return np.asarray(vectors, dtype=np.float32)
 
 
-def open_engine(folder: str, device: str | None, precision: str, threads: int | None) -> "Engine":  # noqa: ARG001
+def open_engine(model: "ModelParts", device: str | None, precision: str, threads: int | None) -> "Engine":  # noqa: ARG001
     """Load the model; see ``loader.engines.base.EngineModule``.
 
     ``threads`` sets PyTorch's own number of threads, which is one per process.
@@ -61,15 +62,15 @@ def open_engine(folder: str, device: str | None, precision: str, threads: int | 
 
     GATE.checkpoint()
     with _no_progress_bar():
-        model = SentenceTransformer(
-            folder,
+        loaded = SentenceTransformer(
+            model.folder().path,
             device=device,
             local_files_only=True,
             trust_remote_code=False,
             model_kwargs={"use_safetensors": True},
         )
     # Weights stored in half precision load as such; this engine promises float32.
-    return SentenceTransformersEngine(model.float())
+    return SentenceTransformersEngine(loaded.float())
 
 
 def _check_device(device: str | None) -> None:

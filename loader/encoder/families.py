@@ -1,0 +1,224 @@
+"""The encoder families: where each keeps its weights, and which settings of its config.json change the result.
+
+All four are the encoder of "Attention Is All You Need" (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762) as BERT
+(Devlin et al. 2018, https://arxiv.org/abs/1810.04805) arranges it: embeddings, then layers of self-attention and a
+two-layer network, each added to its input and normalised afterwards. They differ in names, and in how they number
+positions:
+
+* BERT, DistilBERT: 0, 1, 2, ...
+* RoBERTa, XLM-R, MPNet: counted from the padding token's number + 1 (Liu et al. 2019,
+  https://arxiv.org/abs/1907.11692);
+* MPNet adds to every attention score a bias that depends on the distance of the two tokens (Song et al. 2020,
+  https://arxiv.org/abs/2004.09297), in the logarithmic buckets of T5 (Raffel et al. 2019,
+  https://arxiv.org/abs/1910.10683).
+"""
+
+from ..errors import ModelCorruptError, ModelUnsupportedError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
+
+# Our name of a layer's part -> the family's; each has a ".weight" and a ".bias".
+_BERT_LAYER = {
+    "query": "attention.self.query",
+    "key": "attention.self.key",
+    "value": "attention.self.value",
+    "attention_output": "attention.output.dense",
+    "attention_norm": "attention.output.LayerNorm",
+    "up": "intermediate.dense",
+    "down": "output.dense",
+    "output_norm": "output.LayerNorm",
+}
+_MPNET_LAYER = {
+    **_BERT_LAYER,
+    "query": "attention.attn.q",
+    "key": "attention.attn.k",
+    "value": "attention.attn.v",
+    "attention_output": "attention.attn.o",
+    "attention_norm": "attention.LayerNorm",
+}
+_DISTILBERT_LAYER = {
+    "query": "attention.q_lin",
+    "key": "attention.k_lin",
+    "value": "attention.v_lin",
+    "attention_output": "attention.out_lin",
+    "attention_norm": "sa_layer_norm",
+    "up": "ffn.lin1",
+    "down": "ffn.lin2",
+    "output_norm": "output_layer_norm",
+}
+_BERT_KEYS = {
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "width": "hidden_size",
+    "inner": "intermediate_size",
+    "activation": "hidden_act",
+    "epsilon": "layer_norm_eps",
+    "padding": "pad_token_id",
+}
+_DISTILBERT_KEYS = {
+    "layers": "n_layers",
+    "heads": "n_heads",
+    "width": "dim",
+    "inner": "hidden_dim",
+    "activation": "activation",
+    "padding": "pad_token_id",
+}
+
+
+class Family:
+    """How one architecture names things.
+
+    Attributes:
+        prefixes: what the names of its tensors may begin with; transformers saves the bare encoder without one.
+        layer: the prefix of a layer, with ``{}`` for its number.
+        parts: our names of a layer's parts and the family's.
+        keys: our names of settings and the family's in config.json.
+        has_token_types: whether a vector of the (only) token type is added to the embeddings.
+        positions_from_padding: whether positions are counted from the padding token's number + 1.
+        relative_bias: the tensor of the distance-dependent bias, or None.
+    """
+
+    __slots__ = ("has_token_types", "keys", "layer", "parts", "positions_from_padding", "prefixes", "relative_bias")
+
+    def __init__(
+        self,
+        prefixes: tuple[str, ...],
+        layer: str,
+        parts: dict[str, str],
+        keys: dict[str, str],
+        *,
+        has_token_types: bool = False,
+        positions_from_padding: bool = False,
+        relative_bias: str | None = None,
+    ) -> None:
+        self.prefixes = prefixes
+        self.layer = layer
+        self.parts = parts
+        self.keys = keys
+        self.has_token_types = has_token_types
+        self.positions_from_padding = positions_from_padding
+        self.relative_bias = relative_bias
+
+
+_ROBERTA = Family(
+    ("", "roberta."),
+    "encoder.layer.{}.",
+    _BERT_LAYER,
+    _BERT_KEYS,
+    has_token_types=True,
+    positions_from_padding=True,
+)
+
+FAMILIES: "Final[dict[str, Family]]" = {
+    "bert": Family(("", "bert."), "encoder.layer.{}.", _BERT_LAYER, _BERT_KEYS, has_token_types=True),
+    "distilbert": Family(("", "distilbert."), "transformer.layer.{}.", _DISTILBERT_LAYER, _DISTILBERT_KEYS),
+    "mpnet": Family(
+        ("", "mpnet."),
+        "encoder.layer.{}.",
+        _MPNET_LAYER,
+        _BERT_KEYS,
+        positions_from_padding=True,
+        relative_bias="encoder.relative_attention_bias.weight",
+    ),
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
+}
+"""By ``model_type`` of config.json."""
+
+ACTIVATIONS: "Final" = {
+    "gelu": "gelu",
+    "relu": "relu",
+    "gelu_new": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+}
+"""Names of activation functions in config.json, and ours in ``loader.encoder.forward``."""
+
+UNUSED_TENSORS: "Final" = ("pooler.", "embeddings.position_ids", "embeddings.token_type_ids")
+"""Tensors inside an encoder that its token vectors do not depend on, by the beginning of their names."""
+
+HEADS: "Final" = ("cls.", "lm_head.", "classifier.", "vocab_transform.", "vocab_layer_norm.", "vocab_projector.")
+"""Tensors of heads on top of an encoder, which embedding does not use."""
+
+# Settings that change the result and may only have these values; one that is missing has the first.
+_FIXED: "dict[str, tuple[object, ...]]" = {
+    "position_embedding_type": ("absolute", None),
+    "is_decoder": (False, None),
+    "add_cross_attention": (False, None),
+    "auto_map": (None, {}),  # code of the model's own
+    "quantization_config": (None,),
+    "pruned_heads": ({}, None, []),
+    "rope_scaling": (None,),
+    "rope_parameters": (None,),
+    "rotary_emb_base": (None,),
+    "use_flash_attn": (None, False),
+    "window_size": (None,),
+    "embedding_size": (None,),
+    "relative_attention_num_buckets": (32, None),
+}
+
+
+class EncoderConfig:
+    """The numbers of an encoder.
+
+    Attributes:
+        family: an entry of ``FAMILIES``.
+        layers, heads, width, inner: its size; ``width`` is that of a token's vector, ``inner`` that between two layers
+            of the feed-forward network.
+        activation: a value of ``ACTIVATIONS``.
+        epsilon: what layer normalisation adds to the variance.
+        padding: the number of the padding token.
+    """
+
+    __slots__ = ("activation", "epsilon", "family", "heads", "inner", "layers", "padding", "width")
+
+    def __init__(self, config: "dict[str, Any]", folder: str) -> None:
+        """Read a config.json.
+
+        Raises:
+            ModelUnsupportedError: an architecture or a value that is not understood, named.
+            ModelCorruptError: a number is missing or impossible.
+        """
+        kind = config.get("model_type")
+        family = FAMILIES.get(kind) if isinstance(kind, str) else None
+        if family is None:
+            raise ModelUnsupportedError(
+                f"{folder} is of the architecture {kind!a}; the engine numpy knows {', '.join(FAMILIES)}. "
+                "Use engine='sentence_transformers'."
+            )
+        for name, allowed in _FIXED.items():
+            if config.get(name, allowed[0]) not in allowed:
+                raise ModelUnsupportedError(
+                    f"{folder}/config.json sets {name} to {config[name]!a}, which the engine numpy does not know."
+                )
+        self.family = family
+        keys = family.keys
+        self.layers, self.heads, self.width, self.inner = (
+            _whole(config, keys[name], folder) for name in ("layers", "heads", "width", "inner")
+        )
+        if self.width % self.heads:
+            raise ModelCorruptError(f"{folder}/config.json: {self.heads} heads cannot share a width of {self.width}.")
+        activation = config.get(keys["activation"], "gelu")
+        if activation not in ACTIVATIONS:
+            raise ModelUnsupportedError(
+                f"{folder}/config.json sets {keys['activation']} to {activation!a}; the engine numpy knows "
+                f"{', '.join(ACTIVATIONS)}."
+            )
+        self.activation = ACTIVATIONS[activation]
+        epsilon = config.get(keys.get("epsilon", ""), 1e-12)
+        if not isinstance(epsilon, float) or not 0 < epsilon < 1:
+            raise ModelCorruptError(f"{folder}/config.json has the impossible layer_norm_eps {epsilon!a}.")
+        self.epsilon = epsilon
+        padding = config.get(keys["padding"], 1 if family.positions_from_padding else 0)
+        if type(padding) is not int or not 0 <= padding < 2**31:
+            raise ModelCorruptError(f"{folder}/config.json has the impossible pad_token_id {padding!a}.")
+        self.padding = padding
+
+
+def _whole(config: "dict[str, Any]", key: str, folder: str) -> int:
+    value = config.get(key)
+    if type(value) is not int or not 0 < value < 2**20:
+        raise ModelCorruptError(f"{folder}/config.json has {key} {value!a}, where a positive number is needed.")
+    return value
