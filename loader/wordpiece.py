@@ -34,8 +34,13 @@ _ASSIGNED_ALIKE: "Final" = (
     # compares every one of them.
     (0x0020, 0x024F),  # Latin
     (0x0250, 0x02AF),  # phonetic
+    (0x0300, 0x036F),  # accents of their own
     (0x0370, 0x03FF),  # Greek
     (0x0400, 0x04FF),  # Cyrillic
+    (0x05D0, 0x05EA),  # Hebrew
+    (0x0621, 0x063A),  # Arabic
+    (0x0641, 0x0652),
+    (0x0901, 0x094D),  # Devanagari
     (0x1E00, 0x1EFF),  # Latin, Vietnamese
     (0x2010, 0x2027),  # punctuation
     (0x2030, 0x205E),
@@ -159,22 +164,19 @@ class WordPiece:
 
     def _piece(self, piece: str) -> int | None:
         """Return the number of a piece, or None if the vocabulary does not have it."""
+        data = self._data  # first: it is let go of right after the pieces are there
         if self._pieces is None:
-            try:
+            if piece in self._found:
                 return self._found[piece]
-            except KeyError:
-                pass
-            if self._searched <= _SEARCHED * len(self._data):
-                number = self._found[piece] = self._search(piece)
+            if self._searched <= _SEARCHED * len(data):
+                number = self._found[piece] = self._search(data, piece)
                 return number
-            vocabulary = _parse(self._data[self._vocabulary_at :].rstrip()[:-2])
-            self._pieces = vocabulary
+            self._pieces, _ = json.JSONDecoder().raw_decode(data[self._vocabulary_at :].decode())
             self._data = b""
         return self._pieces.get(piece)
 
-    def _search(self, piece: str) -> int | None:
+    def _search(self, data: bytes, piece: str) -> int | None:
         """Return the number that stands behind a piece in the vocabulary's JSON, ``"piece":number``."""
-        data = self._data
         needle = json.dumps(piece, ensure_ascii=False).encode() + b":"
         at = self._vocabulary_at
         while True:
@@ -220,6 +222,8 @@ class _Characters(dict[int, str]):
         if not any(first <= code <= last for first, last in _ASSIGNED_ALIKE):
             raise NotUnderstood
         category = unicodedata.category(character)
+        if category == "Cn":
+            raise NotUnderstood
         if category[0] == "C":
             return ""
         if character.isspace():
