@@ -13,11 +13,14 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .api import get_embedding_provider, preload_embeddings
+    from .artifacts.compile import compile_model
     from .core import OptimizedEmbeddingLoader
     from .errors import (
         ArgumentTypeError,
         ArgumentValueError,
+        ArtifactError,
         CacheError,
+        CompileError,
         DeviceError,
         EmbeddingError,
         EngineError,
@@ -46,7 +49,9 @@ __version__ = "0.1.0"
 __all__ = [
     "ArgumentTypeError",
     "ArgumentValueError",
+    "ArtifactError",
     "CacheError",
+    "CompileError",
     "DeviceError",
     "EmbeddingError",
     "EmbeddingProvider",
@@ -68,6 +73,7 @@ __all__ = [
     "ResourceProfile",
     "ShutdownError",
     "TextError",
+    "compile_model",
     "cosine_similarity",
     "get_embedding_provider",
     "preload_embeddings",
@@ -79,6 +85,7 @@ _HOME_BY_NAME = {
     "ModelMetadata": "metadata",
     "OptimizedEmbeddingLoader": "core",
     "ResourceProfile": "profile",
+    "compile_model": "artifacts.compile",
     "cosine_similarity": "similarity",
     "get_embedding_provider": "api",
     "preload_embeddings": "api",

@@ -1,4 +1,4 @@
-"""``python -m loader``: embed a text, look at a model, look at this machine."""
+"""``python -m loader``: embed texts, look at a model or at this machine, prepare models and keep them in order."""
 
 import sys
 
@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser
     from typing import Final
 
-COMMANDS: "Final" = ("embed", "info", "doctor")
+COMMANDS: "Final" = ("embed", "info", "compile", "cache", "doctor")
 """In the order of the help text; each is a module of ``loader.commands`` with ``add_arguments`` and ``run``."""
 
 

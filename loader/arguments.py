@@ -5,7 +5,7 @@ from threading import TIMEOUT_MAX
 
 from .engines import AUTO, check_engine
 from .errors import ArgumentTypeError, ArgumentValueError
-from .strategies import LoadingStrategy
+from .strategies import PRECISIONS, LoadingStrategy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL: "Final" = "all-MiniLM-L6-v2"
 DEFAULT_TIMEOUT_S: "Final" = 60.0
+
+COMPILE: "Final" = (None, "now", "detached")
+"""What a loader that finds no prepared model does about it: nothing but a hint in the log, or one of these."""
 
 _DEVICE_TYPES = ("cpu", "cuda", "mps")
 
@@ -24,7 +27,7 @@ class Settings:
         ArgumentTypeError, ArgumentValueError: an argument cannot be meant.
     """
 
-    __slots__ = ("allow_download", "device", "engine", "model_name", "show_progress", "threads")
+    __slots__ = ("allow_download", "compile", "device", "engine", "model_name", "show_progress", "threads")
 
     def __init__(
         self,
@@ -34,6 +37,7 @@ class Settings:
         threads: int | None = None,
         allow_download: bool | None = None,
         *,
+        compile: str | None = None,  # noqa: A002 - the specification's name
         show_progress: bool = False,
     ) -> None:
         if isinstance(model_name, os.PathLike):
@@ -48,6 +52,9 @@ class Settings:
         if not isinstance(allow_download, (bool, type(None))):
             raise ArgumentTypeError(f"allow_download must be True, False or None, not {allow_download!r}")
         self.allow_download = allow_download
+        if compile not in COMPILE:
+            raise ArgumentValueError(f"compile must be 'now', 'detached' or None, not {compile!a}")
+        self.compile = compile
         self.show_progress = bool(show_progress)
 
     def key(self) -> tuple[object, ...]:
@@ -68,6 +75,19 @@ def check_strategy(strategy: object) -> LoadingStrategy:
     except ValueError:
         known = ", ".join(member.value for member in LoadingStrategy)
         raise ArgumentValueError(f"strategy {strategy!a} is not known; choose from {known}") from None
+
+
+def check_precision(precision: object) -> str:
+    """Return the precision.
+
+    Raises:
+        ArgumentTypeError, ArgumentValueError: it is none.
+    """
+    if not isinstance(precision, str):
+        raise ArgumentTypeError(f"precision must be a string, not {type(precision).__name__}")
+    if precision not in PRECISIONS:
+        raise ArgumentValueError(f"precision {precision!a} is not known; choose from {', '.join(PRECISIONS)}")
+    return precision
 
 
 def check_timeout(timeout: object) -> float | None:

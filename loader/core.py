@@ -49,6 +49,8 @@ class OptimizedEmbeddingLoader:
         engine: ``"auto"`` or the name of an engine (see ``loader.engines``).
         threads: threads for one run of the model; None leaves it to the engine.
         allow_download: whether the model may be downloaded; None follows HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE.
+        compile: what to do where no prepared model of full precision is found: ``"now"`` prepares it, ``"detached"``
+            has another process prepare it for the next use, None logs the command that does.
         show_progress: draw the hub's progress bars on stderr during a download.
 
     Raises:
@@ -65,10 +67,13 @@ class OptimizedEmbeddingLoader:
         engine: str = AUTO,
         threads: int | None = None,
         allow_download: bool | None = None,
+        compile: str | None = None,  # noqa: A002 - the specification's name
         show_progress: bool = False,
     ) -> None:
         self._strategy = check_strategy(strategy)
-        self._settings = Settings(model_name, device, engine, threads, allow_download, show_progress=show_progress)
+        self._settings = Settings(
+            model_name, device, engine, threads, allow_download, compile=compile, show_progress=show_progress
+        )
         self._lock = threading.Lock()
         self._parts = ModelParts(self._settings)
         self._load: Load | None = None

@@ -11,10 +11,12 @@
     │   ├── ModelNotFoundError    (also LookupError)   nowhere; lists every place looked at
     │   ├── ModelDownloadError    (also OSError)       the hub answered, the download failed
     │   ├── ModelCorruptError                          files that are damaged or contradict themselves
-    │   └── ModelUnsupportedError                      files we refuse, such as pickled weights
+    │   ├── ModelUnsupportedError                      files we refuse, such as pickled weights
+    │   └── ArtifactError                              a prepared model that is missing, damaged or not trusted
     ├── EngineError                                    what computes the vectors
     │   ├── EngineMissingError    (also ImportError)   a package is missing; names the extra
     │   ├── DeviceError                                the asked-for device is not there
+    │   ├── CompileError                               a model could not be prepared
     │   ├── ModelLoadError                             the engine failed while loading
     │   └── EmbeddingError                             the engine failed while embedding
     ├── LoadTimeoutError          (also TimeoutError)  not ready in time; the load goes on
@@ -28,7 +30,9 @@ Catch ``LoaderError`` to catch them all. Each message says what happened, the va
 __all__ = [
     "ArgumentTypeError",
     "ArgumentValueError",
+    "ArtifactError",
     "CacheError",
+    "CompileError",
     "DeviceError",
     "EmbeddingError",
     "EngineError",
@@ -88,6 +92,10 @@ class ModelUnsupportedError(ModelError):
     """The model's files are readable but refused, for instance pickled weights."""
 
 
+class ArtifactError(ModelError):
+    """A prepared model is missing, damaged, of another version, or can be changed by others; it is not used."""
+
+
 class EngineError(LoaderError):
     """Something is wrong with what computes the vectors."""
 
@@ -98,6 +106,10 @@ class EngineMissingError(EngineError, ImportError):
 
 class DeviceError(EngineError):
     """The device that was asked for is not available."""
+
+
+class CompileError(EngineError):
+    """A model could not be prepared: its export failed, or its vectors would differ too much from the reference's."""
 
 
 class ModelLoadError(EngineError):

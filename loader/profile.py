@@ -49,7 +49,7 @@ class ResourceProfile:
     @classmethod
     def detect(cls) -> "ResourceProfile":
         """Look at this machine now. Takes milliseconds; imports psutil, never an engine."""
-        return cls(_cpu_count(), _available_memory_mb(), has_cuda=_has_cuda(), has_mps=_has_mps())
+        return cls(usable_processors(), _available_memory_mb(), has_cuda=_has_cuda(), has_mps=_has_mps())
 
     @property
     def recommended_device(self) -> str:
@@ -81,7 +81,8 @@ class ResourceProfile:
         )
 
 
-def _cpu_count() -> int:
+def usable_processors() -> int:
+    """Return how many processors this process may use: its affinity, capped by the quota of its control group."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _cgroup_cpus()
     return max(1, min(count, int(quota + 0.999)) if quota else count)

@@ -11,14 +11,19 @@ from .texts import check_batch_size, check_text, check_texts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
     from .engines.base import Engine, TextKind
 
+    Watcher = Callable[["EmbeddingProvider", int], None]
+
 DEFAULT_BATCH_SIZE = 32
 """Texts per run of the model; the default of sentence-transformers."""
+
+TEXTS_PER_RUN = 1024
+"""Texts that an engine gets at a time: enough to sort them by length, few enough for another engine to take over."""
 
 WARM_UP_TEXT = "warm up"
 
@@ -34,9 +39,7 @@ class EmbeddingProvider:
 
     Attributes:
         model_name: the name that was asked for.
-        engine: the name of the engine that computes, such as ``"sentence_transformers"``.
         precision: ``"float32"``, ...
-        device: ``"cpu"``, ``"cuda:0"``, ``"mps:0"``, ...
         dimension: length of a vector.
         max_seq_length: longest sequence in tokens, special tokens included, or None if unlimited.
     """
@@ -44,12 +47,26 @@ class EmbeddingProvider:
     def __init__(self, model_name: str, engine: "Engine") -> None:
         self._engine = engine
         self._process = process_token()
+        self._watcher: Watcher | None = None
         self.model_name = model_name
-        self.engine = engine.name
         self.precision = engine.precision
-        self.device = engine.device
         self.dimension = engine.dimension
         self.max_seq_length = engine.max_seq_length
+
+    @property
+    def engine(self) -> str:
+        """The name of the engine that computes, such as ``"numpy"``; it may change, see ``loader.upgrade``."""
+        return self._engine.name
+
+    @property
+    def device(self) -> str:
+        """Where it computes: ``"cpu"``, ``"cuda:0"``, ``"mps:0"``, ...; it may change with the engine."""
+        return self._engine.device
+
+    @property
+    def engine_in_use(self) -> "Engine":
+        """The engine itself. Its vectors are not normalised, and its texts are not checked."""
+        return self._engine
 
     def __repr__(self) -> str:
         return (
@@ -109,6 +126,14 @@ class EmbeddingProvider:
         """Embed a dummy text, so that the first real one does not pay for the engine's lazy initialisation."""
         self._embed([WARM_UP_TEXT], "query", 1)
 
+    def watch(self, watcher: "Watcher | None") -> None:
+        """Have ``watcher(provider, number of texts)`` called after each run, or nothing any more."""
+        self._watcher = watcher
+
+    def change_engine(self, engine: "Engine") -> None:
+        """Compute with another engine from the next run on; its vectors must be interchangeable."""
+        self._engine = engine
+
     def _stream(self, texts: "Iterator[str]", size: int) -> "Iterator[NDArray[np.float32]]":
         index = 0
         failure: Exception | None = None
@@ -136,28 +161,38 @@ class EmbeddingProvider:
                 "process. Load it in the child, or start processes with the 'spawn' or 'forkserver' method."
             )
         with GATE.section():
-            return self._normalised(self._encode(texts, kind, batch_size), len(texts))
+            if len(texts) <= TEXTS_PER_RUN:
+                return self._run(texts, kind, batch_size)
+            runs = range(0, len(texts), TEXTS_PER_RUN)
+            return np.concatenate([self._run(texts[start : start + TEXTS_PER_RUN], kind, batch_size) for start in runs])
 
-    def _encode(self, texts: list[str], kind: "TextKind", batch_size: int) -> "NDArray[np.float32]":
+    def _run(self, texts: list[str], kind: "TextKind", batch_size: int) -> "NDArray[np.float32]":
+        engine = self._engine
+        vectors = self._normalised(engine, self._encode(engine, texts, kind, batch_size), len(texts))
+        if self._watcher is not None:
+            self._watcher(self, len(texts))
+        return vectors
+
+    def _encode(self, engine: "Engine", texts: list[str], kind: "TextKind", batch_size: int) -> "NDArray[np.float32]":
         """Return the engine's vectors; errors leave without the engine's objects, see ``loader.load``."""
         try:
-            return self._engine.encode(texts, kind, batch_size)
+            return engine.encode(texts, kind, batch_size)
         except LoadInterrupted as error:
             release_frames(error)
             raise ShutdownError("The interpreter is exiting; nothing is embedded any more.") from None
         except Exception as error:
             release_frames(error)
-            raise EmbeddingError(f"The engine {self.engine} failed while embedding: {error}") from error
+            raise EmbeddingError(f"The engine {engine.name} failed while embedding: {error}") from error
 
-    def _normalised(self, vectors: "NDArray[np.float32]", count: int) -> "NDArray[np.float32]":
+    def _normalised(self, engine: "Engine", vectors: "NDArray[np.float32]", count: int) -> "NDArray[np.float32]":
         """Return float32, C-contiguous rows of unit length; refuse what cannot be one."""
         if vectors.shape != (count, self.dimension):
             raise EmbeddingError(
-                f"The engine {self.engine} returned shape {vectors.shape} where {(count, self.dimension)} was expected."
+                f"The engine {engine.name} returned shape {vectors.shape} where {(count, self.dimension)} was expected."
             )
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         if not np.all(np.isfinite(lengths) & (lengths > 0.0)):
             raise EmbeddingError(
-                f"The engine {self.engine} returned a vector that is zero or not finite. Are the weights damaged?"
+                f"The engine {engine.name} returned a vector that is zero or not finite. Are the weights damaged?"
             )
         return np.ascontiguousarray(vectors / lengths, dtype=np.float32)

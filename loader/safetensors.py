@@ -150,6 +150,11 @@ class MappedTensors:
         """Return the shape of a tensor. Raises KeyError if there is none of that name."""
         return self._places[name][1].shape
 
+    def place(self, name: str) -> tuple[str, TensorEntry]:
+        """Return the file and the place of a tensor. Raises KeyError if there is none of that name."""
+        file, entry = self._places[name]
+        return file.path, entry
+
     def floats(self, name: str) -> "NDArray[np.float32]":
         """Return a tensor as float32: a read-only view of the file where it is stored so, a copy otherwise.
 

@@ -10,6 +10,8 @@ The places, in order:
 
 import os
 
+from .artifacts.manifest import is_artifact, read_manifest
+from .artifacts.manifest import verify as verify_artifact
 from .errors import ModelNotFoundError
 from .hubcache import cache_roots, snapshot_folder
 from .modelfiles import transformer_folder
@@ -68,14 +70,17 @@ def resolve(name: object, *, allow_download: bool | None = None, progress: bool 
         ArgumentTypeError, ModelNameError: the name cannot be meant.
         ModelNotFoundError: nowhere; the message lists every place. Within 5 s where no hub can be reached.
         ModelDownloadError: the hub answered, the download failed.
-        ModelCorruptError, ModelUnsupportedError: found, but the files are damaged or refused.
+        ModelCorruptError, ModelUnsupportedError, ArtifactError: found, but the files are damaged or refused.
     """
     text = check_name(name)
     looked_at: list[str] = []
     found = _find(text, looked_at)
     if found is None:
         found = _download(text, looked_at, downloads_allowed(allow_download), progress)
-    check_weights(transformer_folder(found.path))
+    if is_artifact(found.path):
+        verify_artifact(found.path, read_manifest(found.path))
+    else:
+        check_weights(transformer_folder(found.path))
     return found
 
 

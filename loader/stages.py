@@ -5,7 +5,15 @@ Each stage runs in the loader thread, inside the exit gate.
 
 from .collector import COLLECTOR_PAUSE
 from .engines import candidates, missing_error
-from .errors import EngineMissingError, ForkError, LoaderError, ModelLoadError, ModelUnsupportedError
+from .errors import (
+    ArtifactError,
+    EngineMissingError,
+    ForkError,
+    LoaderError,
+    ModelError,
+    ModelLoadError,
+    ModelUnsupportedError,
+)
 from .forks import after_fork_in_child, enter_engine, tainted
 from .log import log
 
@@ -17,6 +25,7 @@ if TYPE_CHECKING:
     from .engines import EngineSpec
     from .engines.base import Engine
     from .load import Load
+    from .parts import ModelParts
 
 
 def metadata(load: "Load") -> None:
@@ -34,34 +43,41 @@ def tokenizer(load: "Load") -> None:
 
 def engine(load: "Load") -> None:
     """Load the model into the first engine that can serve it, and publish the provider."""
-    settings = load.settings
-    opened = _open_first(load, candidates(settings.engine, settings.device, load.spec.precision))
+    settings, precision = load.settings, load.spec.precision
+    specs = candidates(settings.engine, settings.device, precision)
+    opened = open_first(load.parts, specs, settings.device, precision, settings.threads)
     from .metadata import remember_use
     from .provider import EmbeddingProvider
 
     provider = EmbeddingProvider(settings.model_name, opened)
+    if load.spec.upgrades:
+        from .upgrade import watch
+
+        watch(provider, load)
     # Before, not after: once the provider is published, whoever waited for it should not have to share the interpreter.
     remember_use(load.parts.metadata())
     load.publish(provider)
     log("info", "%r is ready after %.3f s", provider, load.duration_s)
 
 
-def _open_first(load: "Load", specs: "list[EngineSpec]") -> "Engine":
-    """Return the first of the engines that is installed and knows the model, opened.
+def open_first(
+    parts: "ModelParts", specs: "list[EngineSpec]", device: str | None, precision: str, threads: int | None
+) -> "Engine":
+    """Return the first of the engines that is installed and can serve the model, opened.
 
     Raises:
         EngineMissingError: none is installed; or the installed ones refuse the model, and another would have to be
             tried.
         LoaderError: what the only engine, or the last one, says.
     """
-    refusal: ModelUnsupportedError | None = None
+    refusal: ModelError | None = None
     for spec in specs:
         if spec.missing():
             continue
         try:
-            return open_engine(load, spec)
-        except ModelUnsupportedError as error:
-            log("info", "The engine %s cannot serve %s: %s", spec.name, load.settings.model_name, error)
+            return open_engine(parts, spec, device, precision, threads)
+        except (ModelUnsupportedError, ArtifactError) as error:
+            log("info", "The engine %s cannot serve %s: %s", spec.name, parts.folder().name, error)
             refusal = refusal or error
     lacking = next((spec for spec in specs if spec.missing()), None)
     if lacking is not None:
@@ -71,32 +87,43 @@ def _open_first(load: "Load", specs: "list[EngineSpec]") -> "Engine":
     raise refusal
 
 
-def open_engine(load: "Load", spec: "EngineSpec") -> "Engine":
+def open_engine(
+    parts: "ModelParts", spec: "EngineSpec", device: str | None, precision: str, threads: int | None
+) -> "Engine":
     """Import an engine and load the model into it.
 
     Raises:
         ForkError: the engine was imported before this process was forked, and does not survive that.
         LoaderError: a typed error of the engine; anything else becomes a ModelLoadError.
     """
-    settings = load.settings
     if tainted(spec.name):
         raise ForkError(
             f"The engine {spec.name} was already imported when this process was forked, so it cannot be used here. "
             "Fork before the first load, or start processes with the 'spawn' or 'forkserver' method."
         )
-    folder = load.parts.folder()
+    folder = parts.folder()
     module = spec.module()
     if not module.FORK_SAFE:
         enter_engine(spec.name)
     try:
         with COLLECTOR_PAUSE:
-            return module.open_engine(load.parts, settings.device, load.spec.precision, settings.threads)
+            return module.open_engine(parts, device, precision, threads)
     except LoaderError:
         raise
     except Exception as error:
         raise ModelLoadError(
             f"The engine {spec.name} could not load {folder.path}: {type(error).__name__}: {error}"
         ) from error
+
+
+def artifact(load: "Load") -> None:
+    """See to it that a prepared model is there for the next use; what this one needs is ready already."""
+    from .artifacts.hint import ensure
+
+    try:
+        ensure(load.parts, load.settings)
+    except LoaderError as error:
+        log("warning", "%s", error)
 
 
 def warm_up(load: "Load") -> None:
@@ -111,5 +138,6 @@ STAGES: "Final[dict[str, Callable[[Load], None]]]" = {
     "metadata": metadata,
     "tokenizer": tokenizer,
     "engine": engine,
+    "artifact": artifact,
     "warm_up": warm_up,
 }

@@ -11,7 +11,11 @@ if TYPE_CHECKING:
     from typing import Final, Literal
 
     Trigger = Literal["request", "start"]
-    Stage = Literal["metadata", "tokenizer", "engine", "warm_up"]
+    Stage = Literal["metadata", "tokenizer", "engine", "artifact", "warm_up"]
+
+
+PRECISIONS: "Final" = ("float32", "int8")
+"""What weights may be stored as."""
 
 
 class LoadingStrategy(StrEnum):
@@ -20,6 +24,8 @@ class LoadingStrategy(StrEnum):
     LAZY = "lazy"
     BACKGROUND = "background"
     PROGRESSIVE = "progressive"
+    QUANTIZED = "quantized"
+    CACHED = "cached"
 
 
 class StrategySpec:
@@ -30,15 +36,26 @@ class StrategySpec:
         stages: names of the functions in ``loader.stages``, in order; the provider is published by ``engine``.
         precision: the precision that the engine must offer, such as ``"float32"``.
         summary: one line for help texts.
+        upgrades: whether a provider that is asked for many vectors moves to an engine of higher throughput; see
+            ``loader.upgrade``.
     """
 
-    __slots__ = ("precision", "stages", "summary", "trigger")
+    __slots__ = ("precision", "stages", "summary", "trigger", "upgrades")
 
-    def __init__(self, trigger: "Trigger", stages: "tuple[Stage, ...]", precision: str, summary: str) -> None:
+    def __init__(
+        self,
+        trigger: "Trigger",
+        stages: "tuple[Stage, ...]",
+        precision: str,
+        summary: str,
+        *,
+        upgrades: bool = False,
+    ) -> None:
         self.trigger = trigger
         self.stages = stages
         self.precision = precision
         self.summary = summary
+        self.upgrades = upgrades
 
 
 STRATEGIES: "Final[dict[LoadingStrategy, StrategySpec]]" = {
@@ -58,6 +75,20 @@ STRATEGIES: "Final[dict[LoadingStrategy, StrategySpec]]" = {
         trigger="start",
         stages=("metadata", "tokenizer", "engine", "warm_up"),
         precision="float32",
-        summary="like background, but metadata and tokenizer become usable first, long before the model",
+        summary="metadata, tokenizer and model in stages; bulk work moves to a faster engine where there is one",
+        upgrades=True,
+    ),
+    LoadingStrategy.QUANTIZED: StrategySpec(
+        trigger="start",
+        stages=("metadata", "tokenizer", "engine", "warm_up"),
+        precision="int8",
+        summary="weights of 8 bits: the least memory; prepared once, at the first use",
+    ),
+    LoadingStrategy.CACHED: StrategySpec(
+        trigger="start",
+        stages=("metadata", "tokenizer", "engine", "warm_up", "artifact"),
+        precision="float32",
+        summary="what 'python -m loader compile' prepared: any architecture at once, and the highest throughput",
+        upgrades=True,
     ),
 }

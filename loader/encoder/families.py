@@ -17,7 +17,22 @@ from ..errors import ModelCorruptError, ModelUnsupportedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any, Final
+
+_UNUSED: "Final" = (
+    "pooler.",
+    "embeddings.position_ids",
+    "embeddings.token_type_ids",
+    # Heads on top of an encoder.
+    "cls.",
+    "lm_head.",
+    "classifier.",
+    "vocab_transform.",
+    "vocab_layer_norm.",
+    "vocab_projector.",
+)
+"""Tensors that the token vectors do not depend on, by the beginning of their names."""
 
 # Our name of a layer's part -> the family's; each has a ".weight" and a ".bias".
 _BERT_LAYER = {
@@ -101,6 +116,15 @@ class Family:
         self.positions_from_padding = positions_from_padding
         self.relative_bias = relative_bias
 
+    def prefix_in(self, names: "Iterable[str]") -> str:
+        """Return the prefix that these tensor names have."""
+        probe = "embeddings.word_embeddings.weight"
+        return next((prefix for prefix in self.prefixes if prefix and any(n == prefix + probe for n in names)), "")
+
+    def is_used(self, name: str) -> bool:
+        """Whether the token vectors depend on a tensor, given without the prefix."""
+        return not name.startswith(_UNUSED)
+
 
 _ROBERTA = Family(
     ("", "roberta."),
@@ -135,12 +159,6 @@ ACTIVATIONS: "Final" = {
     "gelu_pytorch_tanh": "gelu_tanh",
 }
 """Names of activation functions in config.json, and ours in ``loader.encoder.forward``."""
-
-UNUSED_TENSORS: "Final" = ("pooler.", "embeddings.position_ids", "embeddings.token_type_ids")
-"""Tensors inside an encoder that its token vectors do not depend on, by the beginning of their names."""
-
-HEADS: "Final" = ("cls.", "lm_head.", "classifier.", "vocab_transform.", "vocab_layer_norm.", "vocab_projector.")
-"""Tensors of heads on top of an encoder, which embedding does not use."""
 
 # Settings that change the result and may only have these values; one that is missing has the first.
 _FIXED: "dict[str, tuple[object, ...]]" = {

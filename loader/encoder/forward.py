@@ -120,7 +120,7 @@ class Encoder:
         if table is None:
             return None
         index = np.arange(length)
-        buckets = _buckets(index[:, None] - index[None, :])
+        buckets = distance_buckets(index[:, None] - index[None, :])
         return np.ascontiguousarray(table[buckets].transpose(2, 0, 1))
 
     def _normalise(self, x: "Floats", norm: "Norm") -> None:
@@ -145,7 +145,7 @@ def _runs(lengths: list[int]) -> list[tuple[int, int]]:
     return runs
 
 
-def _buckets(distance: "NDArray[np.intp]") -> "NDArray[np.intp]":
+def distance_buckets(distance: "NDArray[np.intp]") -> "NDArray[np.intp]":
     """Return T5's bucket of each distance (key's position minus query's): 16 for each direction.
 
     Distances below 8 have a bucket each; from there on, 8 buckets up to 128 are spaced by their logarithm.

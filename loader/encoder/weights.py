@@ -3,19 +3,20 @@
 import numpy as np
 
 from ..errors import ModelUnsupportedError
-from .families import HEADS, UNUSED_TENSORS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..safetensors import MappedTensors
-    from .families import EncoderConfig
+    from .families import EncoderConfig, Family
 
     Floats = NDArray[np.float32]
 
-SCALE = "scale"
-"""Next to an 8-bit ``<name>.weight`` stands ``<name>.scale``: what to multiply each of its rows by."""
+INTEGERS = "weight.int8"
+SCALE = "weight.scale"
+"""Where weights have 8 bits, ``<name>.weight`` is two tensors: integers, and what to multiply each row by. Matrices are
+stored as (in, out), tables as (rows, width)."""
 
 
 class Linear:
@@ -46,13 +47,13 @@ class QuantizedLinear(Linear):
     __slots__ = ("scale",)
 
     def __init__(self, weight: "NDArray[np.int8]", scale: "Floats", bias: "Floats | None") -> None:
-        """Take the integers of shape (out, in) and the scales of shape (out,)."""
+        """Take the integers of shape (in, out) and the scales of shape (out,)."""
         super().__init__(weight, bias)  # type: ignore[arg-type]
         self.scale = scale[:, None]
 
     def __call__(self, x: "Floats") -> "Floats":
         """Return y of shape (out, tokens) for x of shape (in, tokens)."""
-        y: Floats = self.weight.astype(np.float32) @ x
+        y: Floats = self.weight.astype(np.float32).T @ x
         y *= self.scale
         if self.bias is not None:
             y += self.bias
@@ -127,7 +128,7 @@ class EncoderWeights:
                 have.
         """
         family, width = config.family, config.width
-        reader = _Reader(tensors, family.prefixes, folder)
+        reader = _Reader(tensors, family, folder)
         self.words = reader.table("embeddings.word_embeddings", width)
         self.positions = reader.table("embeddings.position_embeddings", width)
         self.token_type: Floats | None = None
@@ -144,11 +145,11 @@ class EncoderWeights:
 class _Reader:
     """Takes tensors by the name that they have without the family's prefix, and remembers which were taken."""
 
-    def __init__(self, tensors: "MappedTensors", prefixes: tuple[str, ...], folder: str) -> None:
+    def __init__(self, tensors: "MappedTensors", family: "Family", folder: str) -> None:
         self._tensors = tensors
+        self._family = family
         self._folder = folder
-        probe = "embeddings.word_embeddings.weight"
-        self._prefix = next((prefix for prefix in prefixes if prefix + probe in tensors.names), "")
+        self._prefix = family.prefix_in(tensors.names)
         self._left = set(tensors.names)
 
     def floats(self, name: str, shape: tuple[int, ...]) -> "Floats":
@@ -158,31 +159,32 @@ class _Reader:
     def linear(self, name: str, outputs: int, inputs: int) -> Linear:
         weight, bias = f"{name}.weight", self.floats(f"{name}.bias", (outputs,))
         if self._is_quantized(name):
-            self._expect(weight, (outputs, inputs))
-            integers = self._tensors.bytes8(self._prefix + weight)
+            integers = self._integers(name, (inputs, outputs))
             return QuantizedLinear(integers, self.floats(f"{name}.{SCALE}", (outputs,)), bias)
         return Linear(self.floats(weight, (outputs, inputs)), bias)
 
     def table(self, name: str, width: int) -> Table:
-        weight = f"{name}.weight"
-        rows = self._shape(weight)[0]
         if self._is_quantized(name):
-            self._expect(weight, (rows, width))
-            return Table(self._tensors.bytes8(self._prefix + weight), self.floats(f"{name}.{SCALE}", (rows,)))
-        return Table(self.floats(weight, (rows, width)))
+            rows = self._shape(f"{name}.{INTEGERS}")[0]
+            return Table(self._integers(name, (rows, width)), self.floats(f"{name}.{SCALE}", (rows,)))
+        rows = self._shape(f"{name}.weight")[0]
+        return Table(self.floats(f"{name}.weight", (rows, width)))
 
     def norm(self, name: str, width: int) -> Norm:
         return Norm(self.floats(f"{name}.weight", (width,)), self.floats(f"{name}.bias", (width,)))
 
     def check_all_were_used(self) -> None:
         """Refuse a model with parts that were not used: whatever they are for, leaving them out would be wrong."""
-        ignored = (*(self._prefix + name for name in UNUSED_TENSORS), *HEADS)
-        unknown = sorted(name for name in self._left if not name.startswith(ignored))
+        unknown = sorted(name for name in self._left if self._family.is_used(name.removeprefix(self._prefix)))
         if unknown:
             raise ModelUnsupportedError(
                 f"{self._folder} has weights that its architecture does not have, such as {unknown[0]!a} "
                 f"({len(unknown)} in all). Use engine='sentence_transformers'."
             )
+
+    def _integers(self, name: str, shape: tuple[int, ...]) -> "NDArray[np.int8]":
+        self._expect(f"{name}.{INTEGERS}", shape)
+        return self._tensors.bytes8(f"{self._prefix}{name}.{INTEGERS}")
 
     def _is_quantized(self, name: str) -> bool:
         return f"{self._prefix}{name}.{SCALE}" in self._tensors.names

@@ -68,7 +68,14 @@ ENGINES: "Final[tuple[EngineSpec, ...]]" = (
         requires=("numpy", "tokenizers"),
         extra="",
         devices=frozenset({"cpu"}),
-        precisions=frozenset({"float32"}),
+        precisions=frozenset({"float32", "int8"}),
+    ),
+    EngineSpec(
+        name="onnx",
+        requires=("onnxruntime",),
+        extra="onnx",
+        devices=frozenset({"cpu"}),
+        precisions=frozenset({"float32", "int8"}),
     ),
     EngineSpec(
         name="sentence_transformers",

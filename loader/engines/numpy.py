@@ -3,8 +3,11 @@
 Nothing is imported but NumPy and a tokenizer, nothing is read but the pages that are used, nothing is prepared.
 """
 
+import os
+
 import numpy as np
 
+from ..artifacts.manifest import INT8_WEIGHTS
 from ..encoder.families import EncoderConfig
 from ..encoder.forward import Encoder
 from ..encoder.weights import EncoderWeights
@@ -82,8 +85,16 @@ def open_engine(model: "ModelParts", device: str | None, precision: str, threads
 
     ``threads`` sets the number of threads of NumPy's matrix library, which is one per process.
     """
-    pipeline = Pipeline(model.folder().path)
-    tensors = MappedTensors(weight_files(pipeline.transformer))
+    folder = model.artifact("numpy", precision) if precision == "int8" else model.folder().path
+    return open_folder(model, folder, precision, threads)
+
+
+def open_folder(model: "ModelParts", folder: str, precision: str, threads: int | None) -> "Engine":
+    """Map the weights of one folder, the model's own or an artifact's. Raises as ``open_engine``."""
+    pipeline = Pipeline(folder)
+    is_int8 = precision == "int8"
+    files = [os.path.join(pipeline.transformer, INT8_WEIGHTS)] if is_int8 else weight_files(pipeline.transformer)
+    tensors = MappedTensors(files)
     if threads is not None:
         import threadpoolctl
 

@@ -1,0 +1,15 @@
+"""Prepared models: made once by ``compile``, opened in milliseconds, usable on machines without PyTorch.
+
+An artifact is a model folder of its own, with everything that its engines read and a manifest that names each file with
+its hash. ``build`` makes one in a child process (``compile`` drives it), ``store`` keeps those of this user and finds
+them again, ``manifest`` decides whether one may be opened.
+
+===================  ====================================================  =========================================
+What it holds        For the engines                                       Made from
+===================  ====================================================  =========================================
+float32              ``onnx``; ``numpy`` too where it knows the encoder    our own graph over the model's weights, or
+                                                                           PyTorch's export, or the model's own ONNX
+int8                 ``numpy`` (weights of 8 bits), ``onnx`` (weights      the model's weights, by NumPy alone; the
+                     and activations of 8 bits)                            graph needs the package ``onnx``
+===================  ====================================================  =========================================
+"""

@@ -1,0 +1,288 @@
+"""Making an artifact: from a model folder to a folder that engines open. Runs in a child process of its own.
+
+``python -m loader.artifacts.build MODEL_FOLDER NAME PRECISION TARGET`` prints one JSON object per line: ``{"step": ...,
+"done": ...}`` with a number from 0 to 1 while it works, then ``{"made": true}`` or ``{"failed": ..., "kind": ...}``.
+"""
+
+import os
+import shutil
+import sys
+import time
+
+from ..encoder.families import EncoderConfig
+from ..errors import CompileError, LoaderError, ModelUnsupportedError
+from ..filehash import sha256_of
+from ..parts import ModelParts
+from ..pipeline import Pipeline
+from ..safetensors import MappedTensors
+from ..weights import SINGLE, weight_files
+from .manifest import FILE, GRAPH, INT8_WEIGHTS, FileEntry, Manifest
+from .parity import TEXTS, compare
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Report = Callable[[str, float], None]
+
+SMALL_FILES: "Final" = (".json", ".txt", ".model")
+"""Endings of the files that describe a model and its tokenizer."""
+_MAX_SMALL_BYTES: "Final" = 64 * 2**20
+VERSIONS: "Final" = ("optimized-embedding-loader", "numpy", "tokenizers", "onnx", "onnxruntime", "torch")
+
+
+class Builder:
+    """Makes one artifact in an empty folder.
+
+    Attributes:
+        pipeline: the model's modules.
+        config: its encoder's numbers, or None for an architecture that only its own exporter knows.
+    """
+
+    def __init__(self, source: str, name: str, precision: str, target: str, report: "Report") -> None:
+        self.source = source
+        self.name = name
+        self.precision = precision
+        self.target = target
+        self.report = report
+        self.pipeline = Pipeline(source)
+        self.config: EncoderConfig | None = None
+        try:
+            self.config = EncoderConfig(self.pipeline.config, self.pipeline.transformer)
+        except ModelUnsupportedError:
+            if precision != "float32":
+                raise
+
+    def build(self) -> None:
+        """Make it.
+
+        Raises:
+            LoaderError: it cannot be made; the target is to be thrown away.
+            OSError: the disk.
+        """
+        begun = time.monotonic()
+        self.report("reading the model", 0.0)
+        source = source_files(self.pipeline)
+        self.report("copying its description", 0.1)
+        self._copy_description()
+        self.report("writing weights", 0.15)
+        engines = self._write_quantized() if self.precision == "int8" else self._write_float32()
+        self.report("computing reference vectors", 0.6)
+        reference = self._reference()
+        parity = {}
+        for number, engine in enumerate(engines):
+            self.report(f"comparing the vectors of {engine}", 0.7 + 0.1 * number)
+            parity[engine] = compare(self._vectors(engine), reference, self.precision)
+        self.report("hashing", 0.9)
+        files = tuple(_entry(self.target, name) for name in _walk(self.target))
+        manifest = Manifest(
+            self.name, self.precision, engines, source, files, parity, _versions(), round(time.monotonic() - begun, 3)
+        )
+        with open(os.path.join(self.target, FILE), "xb") as file:
+            file.write(manifest.to_json())
+        _flush(self.target)
+
+    def _copy_description(self) -> None:
+        """Copy what describes model and tokenizer, and the weights of Dense layers."""
+        for folder in dict.fromkeys([self.source, self.pipeline.transformer, *self._module_folders()]):
+            kept = os.path.join(self.target, os.path.relpath(folder, self.source))
+            os.makedirs(kept, mode=0o700, exist_ok=True)
+            dense = any(folder == layer.folder for layer in self.pipeline.dense)
+            for name in sorted(os.listdir(folder)):
+                path = os.path.join(folder, name)
+                is_small = name.endswith(SMALL_FILES) and name != FILE and not name.endswith(".index.json")
+                is_wanted = os.path.isfile(path) and (is_small or (dense and name == SINGLE))
+                if is_wanted and os.stat(path).st_size <= _MAX_SMALL_BYTES:
+                    _copy(path, os.path.join(kept, name))
+
+    def _module_folders(self) -> list[str]:
+        return [path for path in self.pipeline.folders if os.path.isdir(path)]
+
+    @property
+    def _kept_transformer(self) -> str:
+        return os.path.normpath(os.path.join(self.target, os.path.relpath(self.pipeline.transformer, self.source)))
+
+    def _write_quantized(self) -> tuple[str, ...]:
+        from .quantize import write_quantized
+
+        assert self.config is not None  # noqa: S101 - checked by the constructor
+        weights = os.path.join(self._kept_transformer, INT8_WEIGHTS)
+        write_quantized(MappedTensors(weight_files(self.pipeline.transformer)), self.config, weights)
+        if not _can_write_graphs():
+            return ("numpy",)
+        self._write_graph(weights)
+        return ("numpy", "onnx")
+
+    def _write_float32(self) -> tuple[str, ...]:
+        if not _can_write_graphs():
+            raise CompileError(
+                "Preparing a model with full precision needs the packages onnx and onnxruntime: "
+                "python -m pip install 'optimized-embedding-loader[onnx]'"
+            )
+        if self._is_known():
+            self._write_graph(self._copy_weights())
+            return ("numpy", "onnx")
+        from .export import export_with_torch, own_graph, write_own_graph
+
+        self.report("exporting the graph", 0.3)
+        graph, own = os.path.join(self.target, GRAPH), own_graph(self.source)
+        if own:
+            write_own_graph(self.pipeline, own, graph)
+        else:
+            export_with_torch(self.pipeline, graph)
+        return ("onnx",)
+
+    def _is_known(self) -> bool:
+        """Whether the encoder is one of the families, without anything of its own that only its exporter knows."""
+        from ..encoder.weights import EncoderWeights
+
+        if self.config is None:
+            return False
+        try:
+            EncoderWeights(MappedTensors(weight_files(self.pipeline.transformer)), self.config, self.source)
+        except ModelUnsupportedError:
+            return False
+        return True
+
+    def _copy_weights(self) -> str:
+        """Copy the weights that are used as float32, into one file; return its path."""
+        from .quantize import write_float32
+
+        assert self.config is not None  # noqa: S101 - the caller's condition
+        tensors = MappedTensors(weight_files(self.pipeline.transformer))
+        weights = os.path.join(self._kept_transformer, SINGLE)
+        write_float32(tensors, self.config, weights)
+        return weights
+
+    def _write_graph(self, weights: str) -> None:
+        from .graph import write_encoder_graph
+
+        assert self.config is not None  # noqa: S101 - the caller's condition
+        self.report("writing the graph", 0.5)
+        # Beside the weights, whose byte ranges it names.
+        write_encoder_graph(self.pipeline, self.config, weights, os.path.join(self._kept_transformer, GRAPH))
+
+    def _reference(self) -> "NDArray[np.float32]":
+        """Return the vectors of the original model."""
+        from ..engines import candidates
+        from ..stages import open_first
+
+        parts = ModelParts.of_folder(self.source)
+        specs = [spec for spec in candidates("auto", "cpu", "float32") if spec.name != "onnx"]
+        engine = open_first(parts, specs, "cpu", "float32", None)
+        return engine.encode(list(TEXTS), "document", 8)
+
+    def _vectors(self, engine: str) -> "NDArray[np.float32]":
+        if engine == "numpy":
+            from ..engines.numpy import open_folder
+        else:
+            from ..engines.onnx import open_folder
+        opened = open_folder(ModelParts.of_folder(self.target), self.target, self.precision, None)
+        # So many at once that the engine uses what it has for throughput, which single texts do not touch.
+        return opened.encode(list(TEXTS), "document", len(TEXTS))
+
+
+def source_files(pipeline: Pipeline) -> tuple[FileEntry, ...]:
+    """Return what an artifact depends on: the description of model and tokenizer, and all weights, with their hashes.
+
+    Raises:
+        ModelError: the weights are missing.
+    """
+    from ..filehash import remembered_sha256
+
+    entries = {}
+    for folder in (pipeline.folder, pipeline.transformer, *pipeline.folders):
+        if not os.path.isdir(folder):
+            continue
+        names = [name for name in os.listdir(folder) if name.endswith((*SMALL_FILES, ".safetensors")) and name != FILE]
+        for name in names:
+            path = os.path.join(folder, name)
+            if os.path.isfile(path) and name != "README.md":
+                relative = os.path.relpath(path, pipeline.folder).replace(os.sep, "/")
+                entries[relative] = FileEntry(relative, os.stat(path).st_size, remembered_sha256(path))
+    return tuple(entries[name] for name in sorted(entries))
+
+
+def _can_write_graphs() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("onnx") is not None and find_spec("onnxruntime") is not None
+
+
+def _copy(source: str, target: str) -> None:
+    """Copy the content only: neither links nor permissions."""
+    with open(source, "rb") as original, open(target, "xb") as copy:
+        shutil.copyfileobj(original, copy, 1 << 20)
+
+
+def _walk(folder: str) -> list[str]:
+    names = []
+    for root, _, files in os.walk(folder):
+        names += [os.path.relpath(os.path.join(root, name), folder).replace(os.sep, "/") for name in files]
+    return sorted(names)
+
+
+def _entry(folder: str, name: str) -> FileEntry:
+    path = os.path.join(folder, name)
+    return FileEntry(name, os.stat(path).st_size, sha256_of(path))
+
+
+def _flush(folder: str) -> None:
+    """Make everything reach the disk: a power cut must not leave a manifest without its files."""
+    for root, _, files in os.walk(folder):
+        for name in [*files, "."]:
+            try:
+                descriptor = os.open(os.path.join(root, name), os.O_RDONLY)
+            except OSError:
+                continue  # folders cannot be opened everywhere
+            try:
+                os.fsync(descriptor)
+            except OSError:
+                if name != ".":
+                    raise
+            finally:
+                os.close(descriptor)
+
+
+def _versions() -> dict[str, str]:
+    from importlib import metadata
+
+    found = {}
+    for name in VERSIONS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _main() -> int:
+    import json
+
+    os.umask(0o077)
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever exporters print is not an answer
+
+    def say(**fields: object) -> None:
+        answers.write(json.dumps(fields) + "\n")
+        answers.flush()
+
+    source, name, precision, target = sys.argv[1:]
+    try:
+        Builder(source, name, precision, target, lambda step, done: say(step=step, done=done)).build()
+    except LoaderError as error:
+        say(failed=str(error), kind=type(error).__name__)
+        return 1
+    except OSError as error:
+        say(failed=f"{error.filename or target}: {error.strerror or error}", kind="CacheError")
+        return 1
+    say(made=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(_main())

@@ -1,0 +1,141 @@
+"""Graphs of encoders that ``loader.artifacts.graph`` does not write.
+
+They are exported by PyTorch, or taken from the ONNX file that the model came with. Both end up in the same form: input
+``ids``, no mask, pooling and Dense layers inside, weights beside the graph.
+"""
+
+import os
+
+import numpy as np
+import onnx
+
+from ..errors import CompileError
+from .graph import INPUT, OPSET, Graph, add_head
+from .manifest import GRAPH
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
+
+    from ..pipeline import Pipeline
+
+DATA: "Final" = GRAPH + ".data"
+OWN_GRAPHS: "Final" = ("onnx/model.onnx", "model.onnx")
+"""Where models on the hub keep an ONNX file of full precision."""
+_INLINE_BYTES: "Final" = 1024
+_TOKEN_VECTORS: "Final" = ("last_hidden_state", "token_embeddings")
+_MASK: "Final" = "attention_mask"
+_TYPES: "Final" = "token_type_ids"
+
+
+def own_graph(folder: str) -> str | None:
+    """Return the path of the ONNX file that a model came with, or None."""
+    paths = (os.path.join(folder, *name.split("/")) for name in OWN_GRAPHS)
+    return next((path for path in paths if os.path.isfile(path)), None)
+
+
+def write_own_graph(pipeline: "Pipeline", path: str, output: str) -> None:
+    """Write the graph of an ONNX file that the model came with, with pooling and Dense layers behind it.
+
+    Raises:
+        CompileError: it cannot be read, or its inputs or outputs are not those of an encoder.
+    """
+    try:
+        model = onnx.load(path)
+    except Exception as error:  # protobuf's and onnx's own errors, and OSError
+        raise CompileError(f"{path} cannot be read: {error}") from error
+    inputs = {value.name for value in model.graph.input} - {value.name for value in model.graph.initializer}
+    outputs = {value.name: value for value in model.graph.output}
+    tokens = next((name for name in _TOKEN_VECTORS if name in outputs), None)
+    if "input_ids" not in inputs or inputs - {"input_ids", _MASK, _TYPES} or tokens is None:
+        raise CompileError(
+            f"{path} has the inputs {sorted(inputs)} and the outputs {sorted(outputs)}: not an encoder's."
+        )
+    width = outputs[tokens].type.tensor_type.shape.dim[-1].dim_value
+    if not width:
+        raise CompileError(f"{path} does not say how long its token vectors are.")
+    version = next((opset.version for opset in model.opset_import if opset.domain in {"", "ai.onnx"}), 0)
+    if version < OPSET:
+        model = onnx.version_converter.convert_version(model, OPSET)
+    graph = Graph()
+    shape = graph.node("Shape", [INPUT])
+    made = {"input_ids": INPUT}
+    for name, value in ((_MASK, 1), (_TYPES, 0)):
+        if name in inputs:
+            fill = onnx.numpy_helper.from_array(np.array([value], np.int64))
+            made[name] = graph.node("ConstantOfShape", [shape], value=fill)
+    for node in model.graph.node:
+        for position, name in enumerate(node.input):
+            node.input[position] = made.get(name, name)
+        graph.nodes.append(node)
+    graph.initializers.extend(model.graph.initializer)
+    vectors, dimension = add_head(graph, tokens, pipeline, width)
+    graph.save(vectors, dimension, output)
+    _move_weights_out(output)
+
+
+def export_with_torch(pipeline: "Pipeline", output: str) -> None:
+    """Export a model with PyTorch's exporter; ``output`` and its data file are written.
+
+    Raises:
+        CompileError: PyTorch or the exporter's packages are missing, or it failed.
+    """
+    try:
+        import torch
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise CompileError(
+            f"{pipeline.folder} is of an architecture that needs PyTorch to be prepared, and {error.name} is not "
+            "installed: python -m pip install 'optimized-embedding-loader[compile]'"
+        ) from error
+
+    class Vectors(torch.nn.Module):  # type: ignore[misc]
+        """The whole model: token numbers in, vectors out."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            options = {"use_safetensors": True, "attn_implementation": "eager"}
+            self.model = SentenceTransformer(
+                pipeline.folder, device="cpu", local_files_only=True, trust_remote_code=False, model_kwargs=options
+            ).float()
+
+        def forward(self, ids: "Any") -> "Any":
+            features = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+            for module in list(self.model)[: 2 + len(pipeline.dense)]:
+                features = module(features)
+            return features["sentence_embedding"]
+
+    vectors = Vectors().eval()
+    example = torch.full((2, 7), 5, dtype=torch.int64)
+    axes = {0: torch.export.Dim("texts", min=1, max=4096), 1: torch.export.Dim("tokens", min=1, max=_longest(pipeline))}
+    try:
+        with torch.no_grad():
+            torch.onnx.export(
+                vectors,
+                (example,),
+                output,
+                dynamo=True,
+                dynamic_shapes=(axes,),
+                input_names=[INPUT],
+                output_names=["vectors"],
+                external_data=True,
+                verbose=False,
+            )
+    except Exception as error:
+        raise CompileError(f"PyTorch could not export {pipeline.folder}: {type(error).__name__}: {error}") from error
+    _move_weights_out(output)
+
+
+def _longest(pipeline: "Pipeline") -> int:
+    return pipeline.max_seq_length or 512
+
+
+def _move_weights_out(path: str) -> None:
+    """Keep the weights beside the graph in one file, where ONNX Runtime maps them."""
+    model = onnx.load(path)
+    for stale in (path, os.path.join(os.path.dirname(path), DATA)):
+        if os.path.exists(stale):
+            os.unlink(stale)
+    onnx.save_model(
+        model, path, save_as_external_data=True, location=os.path.basename(path) + ".data", size_threshold=_INLINE_BYTES
+    )

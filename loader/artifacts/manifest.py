@@ -1,0 +1,168 @@
+"""The manifest of an artifact: what it is made of, and whether its files may be trusted."""
+
+import json
+import os
+import stat
+
+from ..errors import ArtifactError
+from ..filehash import remembered_sha256
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
+
+FORMAT: "Final" = 1
+"""Version of the folder's layout; others are refused, and made anew in the store."""
+FILE: "Final" = "artifact.json"
+MAX_BYTES: "Final" = 4 * 2**20
+
+GRAPH: "Final" = "model.onnx"
+INT8_WEIGHTS: "Final" = "model.int8.safetensors"
+
+
+class FileEntry:
+    """A file, by its path relative to its folder, its size and its SHA-256."""
+
+    __slots__ = ("bytes", "name", "sha256")
+
+    def __init__(self, name: str, size: int, sha256: str) -> None:
+        self.name = name
+        self.bytes = size
+        self.sha256 = sha256
+
+    def to_json(self) -> "dict[str, Any]":
+        """Return the fields."""
+        return {"name": self.name, "bytes": self.bytes, "sha256": self.sha256}
+
+
+class Manifest:
+    """What an artifact says of itself.
+
+    Attributes:
+        model: the name of the model it was made from.
+        precision: ``"float32"`` or ``"int8"``.
+        engines: names of the engines that can open it.
+        source: the files of the model it was made from.
+        files: its own files, all but the manifest.
+        parity: how its vectors compare with the reference's, by engine: ``{"mean_cosine": ..., "min_cosine": ...}``.
+        versions: of what it was made with.
+        seconds: how long that took.
+    """
+
+    __slots__ = ("engines", "files", "model", "parity", "precision", "seconds", "source", "versions")
+
+    def __init__(
+        self,
+        model: str,
+        precision: str,
+        engines: tuple[str, ...],
+        source: tuple[FileEntry, ...],
+        files: tuple[FileEntry, ...],
+        parity: "dict[str, dict[str, float]]",
+        versions: dict[str, str],
+        seconds: float,
+    ) -> None:
+        self.model = model
+        self.precision = precision
+        self.engines = engines
+        self.source = source
+        self.files = files
+        self.parity = parity
+        self.versions = versions
+        self.seconds = seconds
+
+    def to_json(self) -> bytes:
+        """Return the file's content."""
+        fields = {name: getattr(self, name) for name in self.__slots__}
+        fields["source"] = [entry.to_json() for entry in self.source]
+        fields["files"] = [entry.to_json() for entry in self.files]
+        return json.dumps({"format": FORMAT, **fields}, indent=1, sort_keys=True).encode()
+
+
+def is_artifact(folder: str) -> bool:
+    """Whether a folder has a manifest."""
+    return os.path.isfile(os.path.join(folder, FILE))
+
+
+def read_manifest(folder: str) -> Manifest:
+    """Return the manifest of a folder, not yet verified.
+
+    Raises:
+        ArtifactError: there is none, or it is damaged, of another format or foreign.
+    """
+    path = os.path.join(folder, FILE)
+    check_ownership(folder)
+    check_ownership(path)
+    try:
+        with open(path, "rb") as file:
+            data = json.loads(file.read(MAX_BYTES))
+        found = data.pop("format")
+        for key in ("source", "files"):
+            data[key] = tuple(_entry(fields) for fields in data[key])
+        if not all(isinstance(data[key], str) for key in ("model", "precision")) or not data["files"]:
+            raise ValueError("fields of the wrong type")  # noqa: TRY301 - one of many ways to be damaged
+        data["engines"] = tuple(str(name) for name in data["engines"])
+        manifest = Manifest(**data)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ArtifactError(f"{path} cannot be read: {error!r}. {ADVICE}") from error
+    if found != FORMAT:
+        raise ArtifactError(f"{path} is of another version of this library ({found!a}). {ADVICE}")
+    return manifest
+
+
+def verify(folder: str, manifest: Manifest, *, anew: bool = False) -> None:
+    """Check that the files of an artifact are there, whole, and nobody else's to change.
+
+    Args:
+        folder: the artifact.
+        manifest: its manifest.
+        anew: whether to hash the files even where an earlier process did; see ``loader.filehash``.
+
+    Raises:
+        ArtifactError: a file is missing, truncated, changed, a link, or writable for others.
+    """
+    for entry in manifest.files:
+        path = os.path.join(folder, entry.name)
+        if os.path.dirname(entry.name):
+            check_ownership(os.path.dirname(path))
+        size = check_ownership(path)
+        if size != entry.bytes:
+            raise ArtifactError(f"{path} has {size} bytes, its manifest says {entry.bytes}. {ADVICE}")
+        try:
+            found = remembered_sha256(path, anew=anew)
+        except OSError as error:
+            raise ArtifactError(f"{path} cannot be read: {error.strerror or error}. {ADVICE}") from error
+        if found != entry.sha256:
+            raise ArtifactError(f"{path} was changed: its SHA-256 is not the one of the manifest. {ADVICE}")
+
+
+ADVICE: "Final" = "Delete the folder and run 'python -m loader compile' again."
+
+
+def check_ownership(path: str) -> int:
+    """Return the size of a file or folder that only this user, or root, can have written.
+
+    Raises:
+        ArtifactError: it is missing, a link, another user's, or writable for others.
+    """
+    try:
+        found = os.lstat(path)
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read: {error.strerror or error}. {ADVICE}") from error
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+        raise ArtifactError(f"{path} is a link or no file; artifacts hold plain files only. {ADVICE}")
+    if hasattr(os, "geteuid") and found.st_uid not in {os.geteuid(), 0}:
+        raise ArtifactError(f"{path} belongs to another user. Copy the folder, or compile the model yourself.")
+    if os.name == "posix" and found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise ArtifactError(f"{path} can be written by others. Make it yours alone: chmod -R go-w {path}")
+    return found.st_size
+
+
+def _entry(fields: "dict[str, Any]") -> FileEntry:
+    name, size, digest = fields["name"], fields["bytes"], fields["sha256"]
+    parts = name.split("/")
+    if not all(parts) or any(part in {".", ".."} for part in parts) or "\\" in name or os.path.isabs(name):
+        raise ValueError(f"a file outside of the folder: {name!a}")
+    if type(size) is not int or not isinstance(digest, str) or len(digest) != 64:
+        raise ValueError(f"an impossible entry for {name!a}")
+    return FileEntry(name, size, digest)

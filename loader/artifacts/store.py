@@ -1,0 +1,294 @@
+"""The artifacts of this user: found again, made one at a time, published in one step, evicted when they take too much.
+
+Layout, below the cache folder::
+
+    artifacts/<model>--<precision>--<12 digits of the source's hash>/   an artifact
+    artifacts/<the same>.used                                            its time stamp is the last use
+    artifacts/.new-<random>/                                             one being made, or left by a killed compile
+    artifacts/.lock                                                      held while one is made
+
+One lock for all: while it is held, every ``.new-`` folder of somebody else is a leftover.
+"""
+
+import os
+import shutil
+
+from ..errors import ArtifactError, CacheError, ModelError
+from ..exitgate import GATE
+from ..log import log
+from ..paths import cache_folder
+from ..pipeline import Pipeline
+from .manifest import Manifest, is_artifact, read_manifest, verify
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Final
+
+LIMIT_VARIABLE: "Final" = "EMBEDDING_LOADER_CACHE_LIMIT_MB"
+DEFAULT_LIMIT_MB: "Final" = 4096
+"""MiB that all artifacts together may take."""
+_NEW: "Final" = ".new-"
+_SAFE: "Final" = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._")
+
+
+class Artifact:
+    """An artifact of the store.
+
+    Attributes:
+        folder: where it is.
+        manifest: what it says of itself.
+    """
+
+    __slots__ = ("folder", "manifest")
+
+    def __init__(self, folder: str, manifest: Manifest) -> None:
+        self.folder = folder
+        self.manifest = manifest
+
+    @property
+    def bytes(self) -> int:
+        """The size of its files."""
+        return sum(entry.bytes for entry in self.manifest.files)
+
+    @property
+    def last_used(self) -> float:
+        """When it was last opened, in seconds since the epoch."""
+        try:
+            return os.stat(f"{self.folder}.used").st_mtime
+        except OSError:
+            return 0.0
+
+
+def root() -> str:
+    """Return the folder of the store (not created)."""
+    return os.path.join(cache_folder(), "artifacts")
+
+
+def find(source: str, engine: str, precision: str) -> Artifact | None:
+    """Return a verified artifact of a model folder for an engine and a precision, or None.
+
+    The folder may be an artifact itself. One of the store that is damaged or was made from other files is passed over.
+
+    Args:
+        source: the model's folder.
+        engine: name of the engine.
+        precision: ``"float32"`` or ``"int8"``.
+
+    Raises:
+        ArtifactError: the folder is itself an artifact, and damaged or not trusted.
+        ModelError: the model's own files are damaged.
+    """
+    if is_artifact(source):
+        manifest = read_manifest(source)
+        if manifest.precision != precision or engine not in manifest.engines:
+            return None
+        verify(source, manifest)
+        return Artifact(source, manifest)
+    known: dict[str, tuple[int, str]] | None = None
+    for artifact in _candidates(precision):
+        manifest = artifact.manifest
+        if engine not in manifest.engines or not _may_be_from(source, manifest):
+            continue
+        if known is None:
+            from .build import source_files
+
+            known = {entry.name: (entry.bytes, entry.sha256) for entry in source_files(Pipeline(source))}
+        if known != {entry.name: (entry.bytes, entry.sha256) for entry in manifest.source}:
+            continue
+        try:
+            verify(artifact.folder, manifest)
+        except ArtifactError as error:
+            log("warning", "%s", error)
+            continue
+        _touch(artifact.folder)
+        return artifact
+    return None
+
+
+def _may_be_from(source: str, manifest: Manifest) -> bool:
+    """Whether sizes agree: cheap, before anything is hashed."""
+    try:
+        return all(os.stat(os.path.join(source, entry.name)).st_size == entry.bytes for entry in manifest.source)
+    except OSError:
+        return False
+
+
+def _candidates(precision: str) -> "Iterator[Artifact]":
+    try:
+        names = sorted(os.listdir(root()))
+    except OSError:
+        return
+    for name in names:
+        if f"--{precision}--" in name and not name.endswith(".used"):
+            try:
+                manifest = read_manifest(os.path.join(root(), name))
+            except ArtifactError as error:
+                log("warning", "%s", error)
+                continue
+            if manifest.precision == precision:
+                yield Artifact(os.path.join(root(), name), manifest)
+
+
+def everything() -> "list[tuple[str, Artifact | ArtifactError]]":
+    """Return all artifacts by folder, with the error of each that cannot be read."""
+    found: list[tuple[str, Artifact | ArtifactError]] = []
+    try:
+        names = sorted(os.listdir(root()))
+    except OSError:
+        return found
+    for name in names:
+        folder = os.path.join(root(), name)
+        if name.startswith(".") or not os.path.isdir(folder):
+            continue
+        try:
+            found.append((folder, Artifact(folder, read_manifest(folder))))
+        except ArtifactError as error:
+            found.append((folder, error))
+    return found
+
+
+class Workshop:
+    """Where one artifact is made: holds the store's lock, and gives a folder that is thrown away unless published."""
+
+    def __init__(self) -> None:
+        import filelock
+
+        self._folder: str | None = None
+        try:
+            os.makedirs(root(), mode=0o700, exist_ok=True)
+            self._lock = filelock.FileLock(os.path.join(root(), ".lock"), mode=0o600)
+            while not self._lock.is_locked:
+                GATE.checkpoint()  # the interpreter may begin to exit while another process compiles
+                try:
+                    self._lock.acquire(timeout=0.5)
+                except filelock.Timeout:
+                    continue
+        except OSError as error:
+            raise _cannot_write(root(), error) from error
+        for name in os.listdir(root()):
+            if name.startswith(_NEW):
+                shutil.rmtree(os.path.join(root(), name), ignore_errors=True)
+
+    def __enter__(self) -> "Workshop":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        self._lock.release()
+
+    def folder(self) -> str:
+        """Return a new, empty folder.
+
+        Raises:
+            CacheError: it cannot be made.
+        """
+        self._folder = os.path.join(root(), _NEW + os.urandom(6).hex())
+        try:
+            os.mkdir(self._folder, mode=0o700)
+        except OSError as error:
+            raise _cannot_write(root(), error) from error
+        return self._folder
+
+    def publish(self) -> Artifact:
+        """Give the finished folder its name, in one step; an artifact of that name is replaced.
+
+        Raises:
+            CacheError: the disk; what was there before is intact.
+            ArtifactError: what was made cannot be read.
+        """
+        assert self._folder is not None  # noqa: S101 - the order of calls
+        manifest = read_manifest(self._folder)
+        final = os.path.join(root(), _name(manifest))
+        try:
+            if os.path.lexists(final):
+                os.rename(final, os.path.join(root(), _NEW + os.urandom(6).hex()))
+            os.rename(self._folder, final)
+        except OSError as error:
+            raise _cannot_write(final, error) from error
+        self._folder = None
+        _touch(final)
+        artifact = Artifact(final, manifest)
+        evict(keep=final)
+        return artifact
+
+
+def evict(*, keep: str = "") -> list[str]:
+    """Remove the least recently used artifacts until the others fit the limit; return the removed folders.
+
+    Args:
+        keep: one that stays in any case.
+    """
+    artifacts = [found for _, found in everything() if isinstance(found, Artifact)]
+    total, limit, removed = sum(artifact.bytes for artifact in artifacts), limit_bytes(), []
+    for artifact in sorted(artifacts, key=lambda artifact: artifact.last_used):
+        if total <= limit:
+            break
+        if artifact.folder != keep:
+            remove(artifact.folder)
+            removed.append(artifact.folder)
+            total -= artifact.bytes
+            log("info", "Removed %s: artifacts took more than %d MiB", artifact.folder, limit >> 20)
+    return removed
+
+
+def remove(folder: str) -> None:
+    """Remove an artifact of the store. Processes that have it open keep what they mapped.
+
+    Raises:
+        CacheError: it cannot be removed.
+    """
+    doomed = os.path.join(root(), _NEW + os.urandom(6).hex())
+    try:
+        os.rename(folder, doomed)  # in one step: nobody finds half of it
+        shutil.rmtree(doomed)
+        os.unlink(f"{folder}.used")
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+
+
+def limit_bytes() -> int:
+    """Return how many bytes all artifacts may take together: EMBEDDING_LOADER_CACHE_LIMIT_MB, or 4 GiB."""
+    text = os.environ.get(LIMIT_VARIABLE, "")
+    if text and not (text.isascii() and text.isdecimal()):
+        raise CacheError(f"{LIMIT_VARIABLE}={text!a} is not a number of MiB.")
+    return int(text or DEFAULT_LIMIT_MB) << 20
+
+
+def same_source(source: str, manifest: Manifest) -> bool:
+    """Whether an artifact was made from the files that a model folder holds now."""
+    from .build import source_files
+
+    try:
+        return {entry.name: entry.sha256 for entry in source_files(Pipeline(source))} == {
+            entry.name: entry.sha256 for entry in manifest.source
+        }
+    except ModelError:
+        return False
+
+
+def _name(manifest: Manifest) -> str:
+    import hashlib
+
+    source = "\n".join(f"{entry.name} {entry.sha256}" for entry in manifest.source)
+    digest = hashlib.sha256(f"{source}\n{manifest.model}".encode("utf-8", "surrogatepass")).hexdigest()
+    model = "".join(c if c in _SAFE else "-" for c in os.path.basename(manifest.model.rstrip("/\\")))[:80] or "model"
+    return f"{model.lstrip('.')}--{manifest.precision}--{digest[:12]}"
+
+
+def _touch(folder: str) -> None:
+    try:
+        with open(f"{folder}.used", "ab"):
+            os.utime(f"{folder}.used")
+    except OSError:
+        pass  # a cache that cannot be written is used all the same
+
+
+def _cannot_write(path: str, error: OSError) -> CacheError:
+    return CacheError(
+        f"Cannot write {path}: {error.strerror or error}. Make room, make it writable, or set EMBEDDING_LOADER_CACHE "
+        "to another folder."
+    )

@@ -1,0 +1,88 @@
+"""list, verify or clear the prepared models in the user's cache.
+
+'verify' hashes every file again and exits with 1 if one is damaged. 'clear' removes what was prepared from the models
+named, or everything. The least recently used ones are removed by themselves where all of them together take more than
+EMBEDDING_LOADER_CACHE_LIMIT_MB (default: 4096).
+"""
+
+import os
+import time
+
+from ..errors import ArtifactError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from ..artifacts.store import Artifact
+
+
+def add_arguments(parser: "ArgumentParser") -> None:
+    """Add the command's arguments."""
+    parser.add_argument("action", choices=["list", "verify", "clear"], help="what to do")
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="only what was prepared from these")
+
+
+def run(options: "Namespace") -> None:
+    """Do it; raises ArtifactError if 'verify' finds a damaged one."""
+    from ..artifacts import store
+
+    wanted = set(options.models)
+    chosen = [
+        (folder, found)
+        for folder, found in store.everything()
+        if not wanted or (not isinstance(found, ArtifactError) and found.manifest.model in wanted)
+    ]
+    action = {"list": _list, "verify": _verify, "clear": _clear}[options.action]
+    action(chosen)
+
+
+def _list(artifacts: "list[tuple[str, Artifact | ArtifactError]]") -> None:
+    from ..artifacts import store
+
+    rows = [("MODEL", "PRECISION", "ENGINES", "MIB", "LAST USED", "FOLDER")]
+    total = 0
+    for folder, found in artifacts:
+        if isinstance(found, ArtifactError):
+            rows.append(("?", "-", "-", "-", "-", f"{folder} (damaged)"))
+            continue
+        total += found.bytes
+        manifest = found.manifest
+        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(found.last_used)) if found.last_used else "never"
+        size = f"{found.bytes / 2**20:.1f}"
+        rows.append((manifest.model, manifest.precision, ", ".join(manifest.engines), size, used, folder))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    print(f"{total / 2**20:.1f} MiB of {store.limit_bytes() / 2**20:.0f} MiB in {store.root()}")
+
+
+def _verify(artifacts: "list[tuple[str, Artifact | ArtifactError]]") -> None:
+    from ..artifacts.manifest import verify
+
+    damaged = 0
+    for folder, found in artifacts:
+        try:
+            if isinstance(found, ArtifactError):
+                raise found
+            verify(folder, found.manifest, anew=True)
+        except ArtifactError as error:
+            damaged += 1
+            print(f"damaged  {os.path.basename(folder)}: {error}")
+        else:
+            print(f"fine     {os.path.basename(folder)}")
+    if damaged:
+        raise ArtifactError(
+            f"{damaged} of {len(artifacts)} prepared models are damaged. They are not used; the next "
+            "'python -m loader compile' makes them anew."
+        )
+
+
+def _clear(artifacts: "list[tuple[str, Artifact | ArtifactError]]") -> None:
+    from ..artifacts import store
+
+    for folder, _ in artifacts:
+        store.remove(folder)
+        print(f"removed {folder}")
+    if not artifacts:
+        print("nothing to remove")

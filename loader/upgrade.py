@@ -1,0 +1,126 @@
+"""Moving a provider to an engine of higher throughput, once it turns out that somebody embeds many texts.
+
+A program that asks for one vector must not pay for an engine it will not use. So the engine that starts fastest answers
+first; texts are counted, and after so many that opening another engine pays, that one is opened in a thread and takes
+over between two runs. What a caller sees:
+
+* no call waits for the new engine, and none fails because it could not be opened (that is logged);
+* a call during which the engines change may hold vectors of both: they are interchangeable, their cosine for one text
+  is at least ``MIN_COSINE``, checked before the new engine takes over;
+* ``provider.engine`` and ``provider.device`` say what answers now; everything else about the provider stays.
+"""
+
+import threading
+
+import numpy as np
+
+from .engines import AUTO, ENGINES
+from .errors import ArtifactError, LoaderError
+from .exitgate import GATE, LoadInterrupted
+from .log import log
+from .profile import ResourceProfile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from .engines import EngineSpec
+    from .engines.base import Engine
+    from .load import Load
+    from .provider import EmbeddingProvider
+
+PAYS_AFTER: "Final" = {"onnx": 512, "sentence_transformers": 5_000}
+"""Texts after which opening an engine pays. Opening ``onnx`` takes about as long as it saves on 300 short texts;
+importing PyTorch takes seconds."""
+MIN_COSINE: "Final" = 0.9999
+_PROBES: "Final" = ("database connection", "The committee will meet on Thursday to discuss the budget.")
+
+
+def watch(provider: "EmbeddingProvider", load: "Load") -> None:
+    """Have the provider's texts counted, if there is an engine that it may move to."""
+    settings = load.settings
+    if settings.engine != AUTO or settings.device not in {None, "cpu"} or provider.engine != "numpy":
+        return
+    provider.watch(_Upgrade(load))
+
+
+class _Upgrade:
+    """Counts texts and opens the other engine when it is time; once, whatever comes of it."""
+
+    def __init__(self, load: "Load") -> None:
+        self._load = load
+        self._lock = threading.Lock()
+        self._texts = 0
+        self._target: tuple[EngineSpec, str] | None = None
+        self._looked = False
+
+    def __call__(self, provider: "EmbeddingProvider", texts: int) -> None:
+        """Note that so many texts were embedded."""
+        with self._lock:
+            self._texts += texts
+            if self._texts < min(PAYS_AFTER.values()):
+                return
+            if not self._looked:
+                self._looked = True
+                self._target = _target(self._load)
+            if self._target is None:
+                provider.watch(None)
+                return
+            if self._texts < PAYS_AFTER[self._target[0].name]:
+                return
+            provider.watch(None)
+        thread = threading.Thread(target=self._run, args=(provider,), name="embedding-loader:upgrade", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            log("info", "No thread could be started for a faster engine: %s", error)
+
+    def _run(self, provider: "EmbeddingProvider") -> None:
+        assert self._target is not None  # noqa: S101 - set before the thread was made
+        spec, device = self._target
+        try:
+            with GATE.section():
+                _change(provider, self._load, spec, device)
+        except LoadInterrupted:
+            pass  # the interpreter is exiting
+        except (LoaderError, ArtifactError) as error:
+            log("info", "%s stays with the engine %s: %s", provider.model_name, provider.engine, error)
+
+
+def _target(load: "Load") -> "tuple[EngineSpec, str] | None":
+    """Return the engine, and its device, that this machine has for many texts."""
+    device = ResourceProfile.detect().recommended_device if load.settings.device is None else "cpu"
+    for spec in ENGINES:
+        if spec.name in PAYS_AFTER and device in spec.devices and not spec.missing():
+            if device == "cpu" and spec.name == "sentence_transformers":
+                continue  # not enough faster to be worth its memory
+            return spec, device
+    return None
+
+
+def _change(provider: "EmbeddingProvider", load: "Load", spec: "EngineSpec", device: str) -> None:
+    from .stages import open_engine
+
+    engine = open_engine(load.parts, spec, device, load.spec.precision, load.settings.threads)
+    GATE.checkpoint()
+    least = _agreement(provider.engine_in_use, engine)
+    if not least >= MIN_COSINE:
+        log(
+            "warning",
+            "%s: the vectors of %s differ (cosine %.6f); it is not used",
+            provider.model_name,
+            spec.name,
+            least,
+        )
+        return
+    previous = provider.engine
+    provider.change_engine(engine)
+    log("info", "%s moved from the engine %s to %s", provider.model_name, previous, spec.name)
+
+
+def _agreement(one: "Engine", other: "Engine") -> float:
+    if one.dimension != other.dimension:
+        return 0.0
+    left, right = (engine.encode(list(_PROBES), "document", len(_PROBES)) for engine in (one, other))
+    products = np.sum(left * right, axis=1)
+    return float(np.min(products / (np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1))))
