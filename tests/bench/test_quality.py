@@ -28,6 +28,7 @@ from bench.quality.run import describe, measure_cells, quality_cells
 from bench.quality.sts import read_sts
 from bench.quality.task import Task, make_task, read_task
 from bench.quality.texts import ODD_TEXTS
+from bench.quality.worker import assess
 from bench.records import append_record
 from bench.report import terminal
 from loader.engines import AUTO, ENGINES
@@ -345,6 +346,65 @@ class TestMeasures:
     def test_spearman_gives_ties_their_mean_rank(self):
         # Ranks 1, 2.5, 2.5, 4 against 1, 3, 2, 4: their Pearson correlation, by hand.
         assert measures.spearman(np.array([1.0, 2.0, 2.0, 3.0]), [1.0, 3.0, 2.0, 4.0]) == pytest.approx(0.9486832980505)
+
+
+class TestAssessment:
+    TASK = Task(
+        tuple(f"document {number}" for number in range(40)),
+        tuple(f"query {number}" for number in range(40)),
+        ("odd", "", "🙂 worst of all"),
+        ("a", "b", "c"),
+        ("d", "e", "f"),
+        (5.0, 2.0, 0.0),
+    )
+
+    def made_up(self, noise=0.0):
+        """Vectors whose queries lie near their documents; ``noise`` bends all of them."""
+        random = np.random.default_rng(1)
+        documents = random.normal(size=(40, 16))
+        kinds = {
+            "documents": documents,
+            "queries": documents + random.normal(size=documents.shape) * 0.5,
+            "odd_texts": random.normal(size=(3, 16)),
+            "sts_first": np.ones((3, 16)),
+            "sts_second": np.tril(np.ones((16, 16)))[[15, 9, 3]],
+        }
+        bend = np.random.default_rng(2)
+        return {kind: rows + noise * bend.normal(size=rows.shape) for kind, rows in kinds.items()}
+
+    def test_the_reference_is_compared_with_nothing(self):
+        figures = assess(self.TASK, self.made_up())
+        assert figures.mrr_at_10 > 0.9
+        assert (figures.document_count, figures.query_count, figures.sts_pair_count) == (40, 40, 3)
+        assert figures.sts_spearman == pytest.approx(1.0)
+        assert (figures.text_count, figures.cosine_mean, figures.overlap_at_10) == (0, None, None)
+
+    def test_the_same_vectors_are_the_same(self):
+        figures = assess(self.TASK, self.made_up(), self.made_up())
+        assert figures.text_count == len(self.TASK.fixed_texts) == 83
+        assert figures.cosine_min == pytest.approx(1.0)
+        assert figures.overlap_at_10 == 1.0
+
+    def test_other_vectors_are_worse_by_every_figure(self):
+        plain = assess(self.TASK, self.made_up(), self.made_up())
+        worse = assess(self.TASK, self.made_up(0.3), self.made_up())
+        bad = assess(self.TASK, self.made_up(1.5), self.made_up())
+        for name in ("cosine_mean", "cosine_p1", "cosine_min", "overlap_at_10"):
+            assert getattr(plain, name) > getattr(worse, name) > getattr(bad, name), name
+        assert plain.mrr_at_10 > bad.mrr_at_10
+        assert plain.recall_at_10 > bad.recall_at_10
+
+    def test_the_worst_text_is_named(self):
+        vectors = self.made_up()
+        vectors["odd_texts"] = vectors["odd_texts"] * [[1.0], [1.0], [-1.0]]
+        figures = assess(self.TASK, vectors, self.made_up())
+        assert figures.cosine_min == pytest.approx(-1.0)
+        assert figures.cosine_min_text == "'\\U0001f642 worst of all'"
+
+    def test_vectors_of_another_length_are_refused(self):
+        shorter = {kind: rows[:, :8] for kind, rows in self.made_up().items()}
+        with pytest.raises(ValueError, match="cannot be compared"):
+            assess(self.TASK, shorter, self.made_up())
 
 
 def conf(strategy="lazy", engine="numpy", model="minilm", device="cpu", **changes):
