@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING
 
 import hydra
 
-from bench.config import from_hydra
+from bench.config import QUALITY, from_hydra
 from bench.errors import BenchError
+from bench.quality.run import measure_quality
 from bench.run import measure
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from omegaconf import DictConfig
+
+    from bench.config import BenchConf
+    from bench.run import RunResult
 
 HERE = Path(__file__).resolve().parent
 EXIT_OK, EXIT_MISSING, EXIT_HARNESS, EXIT_INTERRUPTED = 0, 1, 2, 130
@@ -37,11 +43,7 @@ def main() -> None:
 def run(composed: list[DictConfig]) -> int:
     """Measure and report; return the exit code."""
     try:
-        configs = [from_hydra(config) for config in composed]
-        result = measure(configs)
-        from bench.report import present  # after sampling: pandas and matplotlib stay out of the parent until then
-
-        present(result.folder, quiet=configs[0].quiet)
+        result = _measure_and_report([from_hydra(config) for config in composed])
     except (BenchError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_HARNESS
@@ -53,3 +55,16 @@ def run(composed: list[DictConfig]) -> int:
         print(f"no valid sample: {', '.join(result.missing)}", file=sys.stderr)
         return EXIT_MISSING
     return EXIT_OK
+
+
+def _measure_and_report(configs: Sequence[BenchConf]) -> RunResult:
+    """Measure what the suite says and write its report."""
+    # Reports are imported after the measurement: NumPy, pandas and matplotlib stay out of the parent until then.
+    if configs[0].suite.name == QUALITY:
+        result = measure_quality(configs)
+        from bench.quality.report import present
+    else:
+        result = measure(configs)
+        from bench.report import present
+    present(result.folder, quiet=configs[0].quiet)
+    return result

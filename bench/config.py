@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
+QUALITY = "quality"
+SUITES = ("none", QUALITY)
+"""What a run measures: the cost of start-up and memory, or the quality of the vectors."""
+
+MIN_DOCUMENTS = 20
+"""Fewest documents of a retrieval task."""
+
+
 @dataclass
 class NamedConf:
     """An option that is only a name."""
@@ -52,6 +60,21 @@ class ProtocolConf:
 
 
 @dataclass
+class QualityConf:
+    """What ``suite=quality`` compares, see ``bench.quality``.
+
+    Attributes:
+        max_documents: documents of the retrieval task.
+        sts_file: an STS benchmark file, or None.
+        cell_timeout_s: a process that takes longer is killed and recorded as a timeout.
+    """
+
+    max_documents: int = MISSING
+    sts_file: str | None = MISSING
+    cell_timeout_s: float = MISSING
+
+
+@dataclass
 class BenchConf:
     """Everything one job of ``python -m bench`` says."""
 
@@ -61,6 +84,8 @@ class BenchConf:
     device: NamedConf = field(default_factory=NamedConf)
     scenario: NamedConf = field(default_factory=NamedConf)
     protocol: ProtocolConf = field(default_factory=ProtocolConf)
+    suite: NamedConf = field(default_factory=NamedConf)
+    quality: QualityConf | None = None
     baseline: bool = MISSING
     threads: int | None = None
     seed: int = MISSING
@@ -81,6 +106,7 @@ def from_hydra(config: DictConfig) -> BenchConf:
         conf = cast("BenchConf", OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
         raise ConfigError(f"{getattr(error, 'full_key', '') or 'configuration'}: {error}") from error
+    _check_suite(conf)
     _check_ranges(conf)
     return conf
 
@@ -90,8 +116,17 @@ def to_plain(conf: BenchConf) -> dict[str, Any]:
     return cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.structured(conf)))
 
 
+def _check_suite(conf: BenchConf) -> None:
+    if conf.suite.name not in SUITES:
+        raise ConfigError(f"suite.name={conf.suite.name} must be one of {', '.join(SUITES)}")
+    if (conf.quality is not None) != (conf.suite.name == QUALITY):
+        raise ConfigError(f"quality.* belongs to suite={QUALITY}: give both or neither")
+    if conf.quality is not None and not conf.baseline:
+        raise ConfigError(f"baseline=false cannot be: suite={QUALITY} compares with the reference")
+
+
 def _check_ranges(conf: BenchConf) -> None:
-    protocol = conf.protocol
+    protocol, quality = conf.protocol, conf.quality
     rules = {
         "protocol.rounds": (protocol.rounds, protocol.rounds >= 1, "at least 1"),
         "protocol.warmup_rounds": (protocol.warmup_rounds, protocol.warmup_rounds >= 0, "at least 0"),
@@ -100,6 +135,15 @@ def _check_ranges(conf: BenchConf) -> None:
         "threads": (conf.threads, conf.threads is None or conf.threads >= 1, "at least 1, or null"),
         "run_name": (conf.run_name, bool(conf.run_name) and conf.run_name not in {".", ".."}, "a folder's name"),
     }
+    if quality is not None:
+        rules |= {
+            "quality.max_documents": (
+                quality.max_documents,
+                quality.max_documents >= MIN_DOCUMENTS,
+                f"at least {MIN_DOCUMENTS}: the ten best of fewer are no choice",
+            ),
+            "quality.cell_timeout_s": (quality.cell_timeout_s, quality.cell_timeout_s > 0, "above 0"),
+        }
     for key, (value, holds, wanted) in rules.items():
         if not holds:
             raise ConfigError(f"{key}={value} must be {wanted}")

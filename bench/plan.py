@@ -111,7 +111,7 @@ def make_plan(configs: Sequence[BenchConf]) -> Plan:
     """
     first = configs[0]
     for conf in configs:
-        for name in ("protocol", "seed", "quiet", "reports_dir", "run_name", "baseline"):
+        for name in ("suite", "quality", "protocol", "seed", "quiet", "reports_dir", "run_name", "baseline"):
             if getattr(conf, name) != getattr(first, name):
                 raise ConfigError(f"{name} cannot be swept: it belongs to the whole run. Start one run for each value.")
     wanted = [_cell(conf) for conf in configs]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -17,21 +17,35 @@ from bench.metrics import METRICS_BY_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TextIO
 
     from bench.plan import Plan, Slot
     from bench.records import Record
     from bench.runner import Listener
 
 
+class Display(Protocol):
+    """Shows one piece of work after the other."""
+
+    def begin(self, text: str) -> None:
+        """Say what is being done."""
+
+    def end(self, text: str, *, is_problem: bool) -> None:
+        """Say what became of it, and move on."""
+
+    def skip(self) -> None:
+        """Take one piece out of what is left."""
+
+
 @contextmanager
-def make_progress(plan: Plan, *, quiet: bool) -> Iterator[Listener]:
-    """Show the progress of a plan on stderr, or nothing if ``quiet``."""
+def open_display(total: int, *, quiet: bool) -> Iterator[Display]:
+    """Show the progress of ``total`` pieces of work on stderr, or nothing if ``quiet``."""
     console = Console(stderr=True, quiet=quiet)
     if quiet or not console.is_terminal:
-        yield PlainProgress(plan, None if quiet else sys.stderr)
+        yield PlainDisplay(total, None if quiet else sys.stderr)
         return
     columns = (
-        TextColumn("{task.description}", justify="left"),
+        TextColumn("{task.description}", justify="left", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -39,7 +53,14 @@ def make_progress(plan: Plan, *, quiet: bool) -> Iterator[Listener]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, auto_refresh=False, speed_estimate_period=600) as progress:
-        yield TerminalProgress(progress, plan)
+        yield TerminalDisplay(progress, total)
+
+
+@contextmanager
+def make_progress(plan: Plan, *, quiet: bool) -> Iterator[Listener]:
+    """Show the progress of a plan on stderr, or nothing if ``quiet``."""
+    with open_display(plan.sample_count, quiet=quiet) as display:
+        yield SampleProgress(display)
 
 
 def announce(text: str, *, quiet: bool) -> None:
@@ -56,46 +77,65 @@ def describe(record: Record) -> str:
     return f"{kind}round {record.round}  {record.cell.label()}  {result}"
 
 
-class TerminalProgress:
-    """A bar that moves between samples."""
+class SampleProgress:
+    """Tells a display about samples."""
 
-    def __init__(self, progress: Progress, plan: Plan) -> None:
-        self._progress = progress
-        self._task = progress.add_task("preparing", total=plan.sample_count)
+    def __init__(self, display: Display) -> None:
+        self._display = display
 
     def sample_begins(self, slot: Slot) -> None:
         """Say what is being measured."""
-        self._progress.update(self._task, description=f"round {slot.round}  {slot.cell.label()}", refresh=True)
+        self._display.begin(f"round {slot.round}  {slot.cell.label()}")
 
     def sample_ended(self, record: Record) -> None:
-        """Move on; failures stay on the screen."""
-        if record.status != "ok":
-            self._progress.console.print(describe(record), style="red", markup=False, highlight=False)
-        self._progress.update(self._task, advance=1, refresh=True)
+        """Say what became of it."""
+        self._display.end(describe(record), is_problem=record.status != "ok")
 
     def slot_skipped(self, slot: Slot) -> None:  # noqa: ARG002 - the listener's protocol
         """Take the slot out of what is left."""
+        self._display.skip()
+
+
+class TerminalDisplay:
+    """A bar that moves when a piece of work is done; problems stay on the screen."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress = progress
+        self._task = progress.add_task("preparing", total=total)
+
+    def begin(self, text: str) -> None:
+        """Show the text beside the bar."""
+        self._progress.update(self._task, description=text, refresh=True)
+
+    def end(self, text: str, *, is_problem: bool) -> None:
+        """Move the bar; print a problem above it."""
+        if is_problem:
+            self._progress.console.print(text, style="red", markup=False, highlight=False)
+        self._progress.update(self._task, advance=1, refresh=True)
+
+    def skip(self) -> None:
+        """Shorten the bar."""
         task = self._progress.tasks[0]
         self._progress.update(self._task, total=(task.total or 1) - 1, refresh=True)
 
 
-class PlainProgress:
-    """A line per sample, or nothing."""
+class PlainDisplay:
+    """A line per finished piece of work, or nothing."""
 
-    def __init__(self, plan: Plan, stream: object) -> None:
+    def __init__(self, total: int, stream: TextIO | None) -> None:
         self._stream = stream
-        self._total = plan.sample_count
+        self._total = total
         self._done = 0
 
-    def sample_begins(self, slot: Slot) -> None:
+    def begin(self, text: str) -> None:
         """Say nothing: the line comes with the result."""
 
-    def sample_ended(self, record: Record) -> None:
+    def end(self, text: str, *, is_problem: bool) -> None:  # noqa: ARG002 - the display's protocol
         """Write the line."""
         self._done += 1
         if self._stream is not None:
-            print(f"[{self._done}/{self._total}] {describe(record)}", file=self._stream, flush=True)  # type: ignore[call-overload]
+            print(f"[{self._done}/{self._total}] {text}", file=self._stream, flush=True)
 
-    def slot_skipped(self, slot: Slot) -> None:  # noqa: ARG002 - the listener's protocol
-        """Take the slot out of what is left."""
+    def skip(self) -> None:
+        """Count one less."""
         self._total -= 1

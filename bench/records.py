@@ -11,14 +11,16 @@ import base64
 import json
 from array import array
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from bench.errors import RecordError
 from bench.plan import Cell
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
+
+T = TypeVar("T")
 
 SCHEMA = 1
 
@@ -113,7 +115,12 @@ def from_line(line: str) -> Record:
 
 
 def read_records(path: Path) -> list[Record]:
-    """Return all records of a file.
+    """Return all records of a file; see ``read_lines``."""
+    return read_lines(path, from_line)
+
+
+def read_lines(path: Path, parse: Callable[[str], T]) -> list[T]:
+    """Return all records of a file, each made from its line by ``parse``.
 
     A last line without its end was being written when the run was killed, and is left out.
 
@@ -124,10 +131,17 @@ def read_records(path: Path) -> list[Record]:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise RecordError(f"{path} cannot be read: {error.strerror}. Is it the folder of a run?") from error
-    return [from_line(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    return [parse(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
-def append_record(path: Path, record: Record) -> None:
+class Writable(Protocol):
+    """A record of any kind."""
+
+    def to_line(self) -> str:
+        """Return it as one line of JSON."""
+
+
+def append_record(path: Path, record: Writable) -> None:
     """Write one record behind the others and flush it, so that a later crash does not lose it."""
     with path.open("a", encoding="utf-8") as file:
         file.write(record.to_line())

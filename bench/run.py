@@ -53,7 +53,7 @@ def measure(configs: Sequence[BenchConf]) -> RunResult:
         ConfigError: the configurations do not fit together, or the folder is taken.
     """
     plan = make_plan(configs)
-    folder = _new_folder(Path(configs[0].reports_dir) / configs[0].run_name)
+    folder = new_folder(Path(configs[0].reports_dir) / configs[0].run_name)
     cache_folder = Path(tempfile.mkdtemp(prefix="bench-loader-cache-"))
     interrupted = False
     try:
@@ -61,7 +61,7 @@ def measure(configs: Sequence[BenchConf]) -> RunResult:
         prepared = {}
         for model in dict.fromkeys(cell.model for cell in plan.cells):
             announce(f"preparing {model}", quiet=configs[0].quiet)
-            prepared[model] = _prepare(model, environ)
+            prepared[model] = prepare_model(model, environ)
         write_manifest(folder / MANIFEST_FILE, _manifest(configs, plan, prepared))
 
         def execute(cell: Cell) -> Outcome:
@@ -80,14 +80,19 @@ def measure(configs: Sequence[BenchConf]) -> RunResult:
     return RunResult(folder, interrupted, _missing(plan, read_records(records_file)))
 
 
-def _new_folder(folder: Path) -> Path:
-    if (folder / RECORDS_FILE).exists():
+def new_folder(folder: Path) -> Path:
+    """Make the folder of a run and return it.
+
+    Raises:
+        ConfigError: it has records already, of whatever kind.
+    """
+    if any(folder.glob("*.jsonl")):
         raise ConfigError(f"{folder} already holds a run. Give another run_name=, or delete it.")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-def _prepare(model: str, environ: dict[str, str]) -> dict[str, Any]:
+def prepare_model(model: str, environ: dict[str, str]) -> dict[str, Any]:
     """Find a model's files; what fails here fails again, with its message, in each sample of the model."""
     # The one process that may download: the fixed environment of the workers forbids it.
     online = {**environ, "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "0")}

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from bench.plan import Cell, Plan, Slot
     from bench.process import Outcome
+    from bench.records import Status
 
 GIVE_UP_AFTER = 2
 """A cell that fails this often without ever succeeding is not tried again."""
@@ -106,16 +107,10 @@ def to_record(slot: Slot, outcome: Outcome) -> Record:
         slot.cell, slot.round, slot.is_warmup, "failed", started_at=outcome.started_at, stderr_tail=outcome.stderr_tail
     )
     exit_mark = {"exit": outcome.exit_ns - outcome.spawn_ns}
-    if outcome.timed_out:
-        seconds = exit_mark["exit"] / 1e9
-        return replace(base, status="timeout", message=f"killed after {seconds:.0f} s", marks_ns=exit_mark)
+    status, message = judge_outcome(outcome)
     answer = outcome.answer
-    if answer is None:
-        return replace(base, message=f"exit code {outcome.exit_code} without an answer", marks_ns=exit_mark)
-    if answer["status"] != "ok":
-        return replace(base, status=answer["status"], message=answer["message"], marks_ns=exit_mark)
-    if outcome.exit_code != 0:
-        return replace(base, message=f"answered, but ended with exit code {outcome.exit_code}", marks_ns=exit_mark)
+    if status != "ok" or answer is None:
+        return replace(base, status=status, message=message, marks_ns=exit_mark)
     marks = {name: stamp - outcome.spawn_ns for name, stamp in answer["marks_ns"].items()}
     return replace(
         base,
@@ -127,6 +122,20 @@ def to_record(slot: Slot, outcome: Outcome) -> Record:
         facts=answer["facts"],
         vectors_b64=tuple(encode_vector(vector) for vector in answer["vectors"]),
     )
+
+
+def judge_outcome(outcome: Outcome) -> tuple[Status, str]:
+    """Return the status of a process that has ended and, unless that is ``ok``, why; ``ok`` has an answer."""
+    answer = outcome.answer
+    if outcome.timed_out:
+        return "timeout", f"killed after {(outcome.exit_ns - outcome.spawn_ns) / 1e9:.0f} s"
+    if answer is None:
+        return "failed", f"exit code {outcome.exit_code} without an answer"
+    if answer["status"] != "ok":
+        return answer["status"], answer["message"]
+    if outcome.exit_code != 0:
+        return "failed", f"answered, but ended with exit code {outcome.exit_code}"
+    return "ok", ""
 
 
 def worker_options(cell: Cell, reference_model: str) -> Mapping[str, str]:

@@ -13,6 +13,10 @@ _UP_NS = time.perf_counter_ns()
 import os  # noqa: E402 - the clock comes first
 import sys  # noqa: E402
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 ANSWER_PREFIX = b"bench-answer:"
 TEXTS = ("database connection", "How do I open a connection pool, and when does it time out?")
 """The first and the second text that every sample embeds."""
@@ -94,8 +98,12 @@ def measure(options: dict[str, str]) -> dict[str, object]:
     }
 
 
-def main() -> None:
-    """Answer on the private end of the standard output, whatever happens."""
+def main(measure: "Callable[[dict[str, str]], dict[str, object]]" = measure) -> None:
+    """Answer on the private end of the standard output, whatever happens.
+
+    Args:
+        measure: returns the answer for the options; ``bench.quality.worker`` has another one.
+    """
     private = os.dup(1)
     os.dup2(2, 1)
     options = dict(word.split("=", 1) for word in sys.argv[1:])

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import loader
-from bench.config import BenchConf, ProtocolConf
+from bench.config import BenchConf, ProtocolConf, QualityConf
 from loader import errors
 from loader.__main__ import COMMANDS, build_parser
 from loader.engines import ENGINES
@@ -176,6 +176,8 @@ class TestNothingUndocumentedExists:
             assert f"`{name}`" in text, name
         for name in ProtocolConf.__dataclass_fields__:
             assert f"protocol.{name}" in text or name == "name"
+        for name in QualityConf.__dataclass_fields__:
+            assert f"`quality.{name}`" in text, name
 
     def test_environment_variables(self):
         docs = "\n".join(page.read_text() for page in PAGES)

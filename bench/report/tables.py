@@ -19,23 +19,35 @@ _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~])")
 
 @dataclass(frozen=True)
 class Table:
-    """A title, headings and rows of text; the first column is a name, the others are figures."""
+    """A title, headings and rows of text.
+
+    Attributes:
+        title: of the table.
+        headings: one for each column.
+        rows: texts, as many as headings.
+        names: how many columns are names, on the left; the others are figures.
+        details: headings of columns that a narrow terminal does without, the first to go first.
+    """
 
     title: str
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    names: int = 1
+    details: tuple[str, ...] = ()
 
 
 def startup_table(context: Context) -> Table:
     """Return the specification's startup table: medians in milliseconds."""
     headings = ("Strategy", *(METRICS_BY_KEY[key].title for key in STARTUP), "Total, range", "Total, ratio", "n")
-    return Table("Startup time (ms)", headings, tuple(_row(context, s, STARTUP, "total_ms") for s in context.measured))
+    rows = tuple(_row(context, summary, STARTUP, "total_ms") for summary in context.measured)
+    return Table("Startup time (ms)", headings, rows, details=("Total, range",))
 
 
 def memory_table(context: Context) -> Table:
     """Return the specification's memory table: medians in MiB."""
     headings = ("Strategy", *(METRICS_BY_KEY[key].title for key in MEMORY), "Peak, range", "Peak, ratio", "n")
-    return Table("Memory usage (MiB)", headings, tuple(_row(context, s, MEMORY, "peak_mib") for s in context.measured))
+    rows = tuple(_row(context, summary, MEMORY, "peak_mib") for summary in context.measured)
+    return Table("Memory usage (MiB)", headings, rows, details=("Peak, range",))
 
 
 def problem_table(context: Context) -> Table:
@@ -50,7 +62,7 @@ def problem_table(context: Context) -> Table:
 
 def to_markdown(table: Table) -> str:
     """Return the table in Markdown; text from outside cannot become markup."""
-    aligned = ["---", *("---:" for _ in table.headings[1:])]
+    aligned = ["---" if index < table.names else "---:" for index in range(len(table.headings))]
     lines = [table.headings, tuple(aligned), *(tuple(escape(text) for text in row) for row in table.rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -12,12 +13,13 @@ from rich.text import Text
 from bench.report.tables import Table, memory_table, problem_table, startup_table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from bench.report.context import Context
 
 WIDE = 96
-"""Columns from which the tables fit whole; below, the ranges stay in the report."""
+"""Columns from which tables show details, as far as they fit; below, details stay in the report."""
 
 MAX_UNBROKEN = 24
 """Characters up to which a column's longest text is never broken."""
@@ -27,32 +29,65 @@ PLAIN_WIDTH = 120
 
 
 def show(context: Context, report: Path, *, quiet: bool) -> None:
-    """Print the tables (not if ``quiet``) and the path of the report on stdout."""
+    """Print the tables of a run (not if ``quiet``) and the path of the report on stdout."""
+    show_tables((startup_table(context), memory_table(context), problem_table(context)), report, quiet=quiet)
+
+
+def show_tables(tables: Sequence[Table], report: Path, *, quiet: bool) -> None:
+    """Print those of the tables that have rows (none if ``quiet``) and the path of the report on stdout."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=PLAIN_WIDTH)
     if not quiet:
-        for table in (startup_table(context), memory_table(context), problem_table(context)):
+        for table in tables:
             if table.rows:
-                console.print(_to_rich(table if console.width >= WIDE else _without_ranges(table)))
+                console.print(_fitting(table, console.width))
     console.print(f"Report: {report}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _without_ranges(table: Table) -> Table:
-    kept = [index for index, heading in enumerate(table.headings) if not heading.endswith(", range")]
+def _fitting(table: Table, width: int) -> RichTable:
+    """Return the table with as many of its details as fit into this many columns of text."""
+    for dropped in range(0 if width >= WIDE else len(table.details), len(table.details) + 1):
+        shown = _without(table, table.details[:dropped])
+        columns = [_column_widths(shown, index) for index in range(len(shown.headings))]
+        spare = width - (2 * len(columns) + 1) - sum(needed for needed, _ in columns)
+        if spare >= 0:
+            widths = []
+            for needed, wanted in columns:
+                widths.append(needed + min(spare, wanted - needed))
+                spare -= widths[-1] - needed
+            return _to_rich(shown, widths)
+    return _to_rich(shown)  # not even the rest fits: names and figures fold
+
+
+def _column_widths(table: Table, index: int) -> tuple[int, int]:
+    """Return the narrowest a column can be, and as wide as it would like to be.
+
+    Headings wrap and messages fold; names and figures stay whole.
+    """
+    text = max((cell_len(row[index]) for row in table.rows), default=0)
+    words = max(map(cell_len, table.headings[index].split()))
+    return max(min(text, MAX_UNBROKEN), words), max(text, cell_len(table.headings[index]))
+
+
+def _without(table: Table, headings: Sequence[str]) -> Table:
+    kept = [index for index, heading in enumerate(table.headings) if heading not in headings]
     rows = tuple(tuple(row[index] for index in kept) for row in table.rows)
-    return Table(table.title, tuple(table.headings[index] for index in kept), rows)
+    names = sum(index < table.names for index in kept)
+    return Table(table.title, tuple(table.headings[index] for index in kept), rows, names)
 
 
-def _to_rich(table: Table) -> RichTable:
+def _to_rich(table: Table, widths: Sequence[int] | None = None) -> RichTable:
+    """Return the table for the terminal, with columns of these widths or, without them, as it comes."""
     rich = RichTable(title=table.title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for index, heading in enumerate(table.headings):
-        # Where the terminal is narrow, headings wrap and messages fold; names and figures stay whole.
-        whole = max((len(row[index]) for row in table.rows), default=0) <= MAX_UNBROKEN
+        is_figure = (
+            index >= table.names and max((cell_len(row[index]) for row in table.rows), default=0) <= MAX_UNBROKEN
+        )
         rich.add_column(
             Text(heading),
-            justify="right" if index and whole else "left",
-            min_width=max(len(row[index]) for row in table.rows) if whole else None,
+            justify="right" if is_figure else "left",
+            width=widths[index] if widths is not None else None,
             overflow="fold",
         )
     for row in table.rows:
