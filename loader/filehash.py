@@ -13,6 +13,12 @@ from .paths import cache_folder, write_atomically
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Final
+
+
+_WINDOW_BYTES: "Final" = 32 * 2**20
+"""Hashed in one go. After each the thread asks for the interpreter again, which takes milliseconds where another one is
+busy importing; and no more than this of a file is in this process's memory at a time."""
 
 
 def sha256_of(path: str) -> str:
@@ -22,9 +28,19 @@ def sha256_of(path: str) -> str:
         OSError: it cannot be read.
     """
     import hashlib
+    import mmap
 
+    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        size = os.fstat(file.fileno()).st_size
+        for start in range(0, size, _WINDOW_BYTES):
+            length = min(_WINDOW_BYTES, size - start)
+            try:
+                with mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ, offset=start) as window:
+                    digest.update(window)
+            except ValueError as error:
+                raise OSError(f"{path} became shorter while it was read") from error
+    return digest.hexdigest()
 
 
 def remembered_sha256(path: str, *, anew: bool = False, compute: "Callable[[str], str] | None" = None) -> str:

@@ -50,6 +50,7 @@ def engine(load: "Load") -> None:
     from .provider import EmbeddingProvider
 
     provider = EmbeddingProvider(settings.model_name, opened)
+    load.parts.tell_if_refused(provider.refuse)
     if load.spec.upgrades:
         from .upgrade import watch
 
