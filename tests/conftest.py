@@ -36,10 +36,20 @@ class Finished:
         return json.loads(self.out.splitlines()[-1])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def session_cache(tmp_path_factory):
     """A cache folder of the loader that all processes of this test session share."""
-    return tmp_path_factory.mktemp("loader-cache")
+    folder = tmp_path_factory.mktemp("loader-cache")
+    os.environ["EMBEDDING_LOADER_CACHE"] = str(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def artifacts(session_cache, minilm_folder):
+    """The real MiniLM, prepared with both precisions in the session's cache."""
+    from loader import compile_model
+
+    return {precision: Path(compile_model(MINILM, precision)) for precision in ("float32", "int8")}
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +90,19 @@ def python(tmp_path):
         return Finished(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+def combinations():
+    """Return every strategy with every installed engine that can serve it, as pairs of names."""
+    from loader.engines import ENGINES
+    from loader.strategies import STRATEGIES
+
+    return [
+        (strategy, spec.name)
+        for strategy, row in STRATEGIES.items()
+        for spec in ENGINES
+        if not spec.missing() and row.precision in spec.precisions
+    ]
 
 
 @pytest.fixture(scope="session")
