@@ -62,7 +62,7 @@ def measure(configs: Sequence[BenchConf]) -> RunResult:
         for model in dict.fromkeys(cell.model for cell in plan.cells):
             announce(f"preparing {model}", quiet=configs[0].quiet)
             cells = [cell for cell in plan.cells if cell.model == model]
-            prepared[model] = prepare_model(model, environ, *_needs(cells, cache_folder))
+            prepared[model] = prepare_model(model, environ, *needs(cells, cache_folder))
         write_manifest(folder / MANIFEST_FILE, _manifest(configs, plan, prepared))
 
         def execute(cell: Cell) -> Outcome:
@@ -94,7 +94,7 @@ def new_folder(folder: Path) -> Path:
     return folder
 
 
-def _needs(cells: Sequence[Cell], cache_folder: Path) -> list[str]:
+def needs(cells: Sequence[Cell], cache_folder: Path) -> list[str]:
     """Return what is to be prepared for the cells of one model, as words for ``bench.prepare``."""
     words = {
         "int8" if cell.strategy == "quantized" else "float32"
