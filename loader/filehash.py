@@ -43,8 +43,24 @@ def sha256_of(path: str) -> str:
     return digest.hexdigest()
 
 
+def recall_sha256(path: str) -> str | None:
+    """Return the SHA-256 that an earlier process computed of this very state of a file, or None.
+
+    Raises:
+        OSError: the file cannot be looked at.
+    """
+    memo, identity = _memo(path)
+    try:
+        with open(memo, encoding="ascii") as file:
+            text = file.read(256)
+    except (OSError, ValueError):
+        return None
+    digest = text.removeprefix(identity)
+    return digest if digest != text and len(digest) == 64 else None
+
+
 def remembered_sha256(path: str, *, anew: bool = False, compute: "Callable[[str], str] | None" = None) -> str:
-    """Return the SHA-256 of a file, from what an earlier process remembered where the file is the same.
+    """Return the SHA-256 of a file, what is remembered of it where that may be.
 
     Args:
         path: the file.
@@ -54,21 +70,20 @@ def remembered_sha256(path: str, *, anew: bool = False, compute: "Callable[[str]
     Raises:
         OSError: it cannot be read.
     """
-    stat = os.stat(path)
-    memo = os.path.join(cache_folder(), "hashes", f"{stat.st_dev:x}-{stat.st_ino:x}")
-    identity = f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} "
-    if not anew:
-        try:
-            with open(memo, encoding="ascii") as file:
-                text = file.read(256)
-        except (OSError, ValueError):
-            text = ""
-        digest = text.removeprefix(identity)
-        if digest != text and len(digest) == 64:
-            return digest
+    recalled = None if anew else recall_sha256(path)
+    if recalled is not None:
+        return recalled
+    memo, identity = _memo(path)  # before hashing: a file that changes meanwhile is not remembered as what it became
     digest = (compute or sha256_of)(path)
     try:
         write_atomically(memo, (identity + digest).encode())
     except CacheError as error:
         log("info", "The next process hashes %s again: %s", path, error)
     return digest
+
+
+def _memo(path: str) -> tuple[str, str]:
+    """Return the file that remembers, and what it begins with if it is about this state of the file."""
+    stat = os.stat(path)
+    memo = os.path.join(cache_folder(), "hashes", f"{stat.st_dev:x}-{stat.st_ino:x}")
+    return memo, f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} "

@@ -95,8 +95,9 @@ class ModelParts:
                     progress=settings.show_progress,
                     defer_check=True,
                 )
-                if self._folder.check is not None:
-                    self._check = _Check(self._folder.check)
+                check = self._folder.check
+                if check is not None and not check.recall():
+                    self._check = _Check(check.check)
             return self._folder
 
     def tell_if_refused(self, refuse: "Callable[[Exception], object]") -> None:

