@@ -142,7 +142,7 @@ class TestRealModels:
 
     def test_thousands_of_texts(self, folder, record_property):
         layers = json.loads(Path(folder, "config.json").read_text())["num_hidden_layers"]
-        count = REAL_TEXTS or {12: 40}.get(layers, 2000)
+        count = REAL_TEXTS or {12: 20}.get(layers, 2000)
         # Short ones first of all: what differs is the kind of text, and long ones take most of the time.
         texts = sorted(varied_texts(3 * count, seed=11), key=len)[:count]
         texts += varied_texts(54, seed=12)[-5:]

@@ -161,7 +161,13 @@ def randomise(module) -> None:
 
 def make_tokenizer(family: str):
     """Return a tokenizer of the kind that the family has: WordPiece, byte pairs or Unigram."""
-    from transformers import BertTokenizer, MPNetTokenizer, RobertaTokenizer, XLMRobertaTokenizer
+    from transformers import (
+        BertTokenizer,
+        DebertaV2Tokenizer,
+        MPNetTokenizer,
+        RobertaTokenizer,
+        XLMRobertaTokenizer,
+    )
 
     if family == "mpnet":
         pieces = word_pieces(("<s>", "<pad>", "</s>", "[UNK]", "<mask>"))
@@ -169,22 +175,12 @@ def make_tokenizer(family: str):
     if family == "roberta":
         vocabulary, merges = byte_pairs()
         return RobertaTokenizer(vocab=dict(vocabulary), merges=list(merges))
-    if family in {"xlm-roberta", "deberta-v2"}:
-        return XLMRobertaTokenizer(vocab=list(unigrams())) if family == "xlm-roberta" else _general_unigram()
-    return BertTokenizer(vocab=dict(word_pieces(("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"))))
-
-
-def _general_unigram():
-    """A tokenizer that is nothing but its tokenizer.json."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
-
-    tokenizer = Tokenizer(models.Unigram(list(unigrams()), unk_id=3))
-    tokenizer.normalizer = normalizers.NFKC()
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    tokenizer.post_processor = processors.TemplateProcessing("<s> $A </s>", None, [("<s>", 0), ("</s>", 2)])
-    names = {"cls_token": "<s>", "pad_token": "<pad>", "sep_token": "</s>", "unk_token": "<unk>"}
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
+    if family == "xlm-roberta":
+        return XLMRobertaTokenizer(vocab=list(unigrams(("<s>", "<pad>", "</s>", "<unk>", "<mask>"), "<unk>")))
+    specials = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+    if family == "deberta-v2":
+        return DebertaV2Tokenizer(vocab=list(unigrams(specials, "[UNK]")))
+    return BertTokenizer(vocab=dict(word_pieces(specials)))
 
 
 @cache
@@ -219,15 +215,16 @@ def byte_pairs():
 
 
 @cache
-def unigrams() -> tuple[tuple[str, float], ...]:
+def unigrams(specials: tuple[str, ...], unknown: str) -> tuple[tuple[str, float], ...]:
     """Return the pieces of a Unigram model and their log-probabilities."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
-    specials = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-    trainer = trainers.UnigramTrainer(vocab_size=700, special_tokens=specials, unk_token="<unk>", show_progress=False)
+    trainer = trainers.UnigramTrainer(
+        vocab_size=700, special_tokens=list(specials), unk_token=unknown, show_progress=False
+    )
     tokenizer.train_from_iterator(_texts(), trainer)
     return tuple((piece, score) for piece, score in json.loads(tokenizer.to_str())["model"]["vocab"])
 
