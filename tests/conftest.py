@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -159,3 +160,30 @@ def install_in_hub_cache(root: Path, repo_id: str, revision: str = "a" * 40) -> 
     (repo / "refs").mkdir(parents=True)
     (repo / "refs" / "main").write_text(revision)
     return make_model_folder(repo / "snapshots" / revision)
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory):
+    """Make tiny models that engines can load: ``tiny_folder(Tiny(...))`` returns a folder, one per description."""
+    folders: dict[str, str] = {}
+
+    def make(tiny) -> str:
+        key = repr(tiny)
+        if key not in folders:
+            folders[key] = tiny.save(tmp_path_factory.mktemp("tiny") / tiny.family)
+        return folders[key]
+
+    return make
+
+
+@pytest.fixture
+def changed(tmp_path):
+    """Copy a model folder, apply ``change(folder)`` to the copy, and return its path."""
+
+    def make(source: str | Path, change) -> str:
+        folder = tmp_path / "changed"
+        shutil.copytree(source, folder, symlinks=False)
+        change(folder)
+        return str(folder)
+
+    return make

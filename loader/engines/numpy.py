@@ -7,10 +7,11 @@ import os
 
 import numpy as np
 
-from ..artifacts.manifest import INT8_WEIGHTS
+from ..artifacts.manifest import INT8_WEIGHTS, is_artifact, read_manifest
 from ..encoder.families import EncoderConfig
 from ..encoder.forward import Encoder
 from ..encoder.weights import EncoderWeights
+from ..errors import ModelUnsupportedError
 from ..exitgate import GATE
 from ..pipeline import Pipeline
 from ..pooling import Head
@@ -58,8 +59,9 @@ class NumpyEngine:
         prompt = self._prompts[kind]
         longest = min(self.max_seq_length or self._encoder.longest, self._encoder.longest)
         tokens = [self._tokenizer.encode(prompt + text, longest) for text in texts]
-        order = sorted(range(len(texts)), key=lambda index: len(tokens[index]))
-        vectors = np.empty((len(texts), self.dimension), np.float32)
+        # A text without any token has nothing to pool; its zeros are refused by the provider.
+        order = sorted((index for index in range(len(texts)) if tokens[index]), key=lambda index: len(tokens[index]))
+        vectors = np.zeros((len(texts), self.dimension), np.float32)
         while order:
             chosen = _take(order, tokens, batch_size)
             lengths = [len(tokens[index]) for index in chosen]
@@ -86,6 +88,13 @@ def open_engine(model: "ModelParts", device: str | None, precision: str, threads
     ``threads`` sets the number of threads of NumPy's matrix library, which is one per process.
     """
     folder = model.artifact("numpy", precision) if precision == "int8" else model.folder().path
+    if is_artifact(folder):
+        manifest = read_manifest(folder)
+        if NumpyEngine.name not in manifest.engines or manifest.precision != precision:
+            raise ModelUnsupportedError(
+                f"{folder} was prepared with the precision {manifest.precision} for {' and '.join(manifest.engines)}, "
+                f"not with {precision} for numpy. The strategy QUANTIZED uses int8, the others float32."
+            )
     return open_folder(model, folder, precision, threads)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime
 
 from ..artifacts.manifest import GRAPH
+from ..encoder.families import FAMILIES
 from ..exitgate import GATE
 from ..pipeline import Pipeline
 from ..profile import usable_processors
@@ -55,12 +56,13 @@ class OnnxEngine:
         self._lock = threading.Lock()
         self.dimension = int(self._single.get_outputs()[0].shape[1])
         self.max_seq_length = pipeline.max_seq_length
+        self._longest = _longest(pipeline)
 
     def encode(self, texts: list[str], kind: "TextKind", batch_size: int) -> "NDArray[np.float32]":
         """Return the vectors of the texts; see ``loader.engines.base.Engine``."""
         prompt = self._prompts[kind]
-        tokens = [self._tokenizer.encode(prompt + text, self.max_seq_length) for text in texts]
-        vectors = np.empty((len(texts), self.dimension), np.float32)
+        tokens = [self._tokenizer.encode(prompt + text, self._longest) for text in texts]
+        vectors = np.zeros((len(texts), self.dimension), np.float32)
         runs = _runs(tokens, batch_size)
         if len(texts) < MANY_TEXTS:
             for run in runs:
@@ -106,6 +108,17 @@ class OnnxEngine:
             raise errors[0]
 
 
+def _longest(pipeline: Pipeline) -> int | None:
+    """Return the longest sequence that is computed: what the model wants, but no longer than it has positions for."""
+    family = FAMILIES.get(str(pipeline.config.get("model_type")))
+    positions = pipeline.config.get("max_position_embeddings")
+    if family is None or type(positions) is not int:
+        return pipeline.max_seq_length
+    if family.positions_from_padding:
+        positions -= int(pipeline.config.get("pad_token_id") or 1) + 1
+    return min(pipeline.max_seq_length or positions, positions)
+
+
 def graph_path(pipeline: Pipeline) -> str:
     """Return where the graph is: beside the transformer's weights, or in the artifact's folder."""
     beside = os.path.join(pipeline.transformer, GRAPH)
@@ -114,7 +127,8 @@ def graph_path(pipeline: Pipeline) -> str:
 
 def _runs(tokens: list[list[int]], batch_size: int) -> list[list[int]]:
     """Return the texts of each run: equally long ones, the longest first."""
-    order = sorted(range(len(tokens)), key=lambda index: -len(tokens[index]))
+    # A text without any token has nothing to pool; its zeros are refused by the provider.
+    order = sorted((index for index in range(len(tokens)) if tokens[index]), key=lambda index: -len(tokens[index]))
     runs: list[list[int]] = []
     for index in order:
         length = len(tokens[index])
