@@ -5,6 +5,7 @@ size and both time stamps. Damage that leaves all of these unchanged is not foun
 """
 
 import os
+import time
 
 from .errors import CacheError
 from .log import log
@@ -13,6 +14,11 @@ from .paths import cache_folder, write_atomically
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Final
+
+TICK_S: "Final" = 0.02
+"""A file that was written twice within so many seconds may have one time stamp for both: kernels stamp files with the
+time of their last tick."""
 
 
 def sha256_of(path: str) -> str:
@@ -50,6 +56,8 @@ def remembered_sha256(path: str, *, anew: bool = False, compute: "Callable[[str]
         digest = text.removeprefix(identity)
         if digest != text and len(digest) == 64:
             return digest
+    # What is written from now on shall have other time stamps than what is hashed.
+    time.sleep(min(max(TICK_S - (time.time() - max(stat.st_mtime, stat.st_ctime)), 0.0), TICK_S))
     digest = (compute or sha256_of)(path)
     try:
         write_atomically(memo, (identity + digest).encode())

@@ -7,7 +7,7 @@ import os
 
 import numpy as np
 
-from ..artifacts.manifest import INT8_WEIGHTS
+from ..artifacts.manifest import INT8_WEIGHTS, is_artifact
 from ..encoder.families import EncoderConfig
 from ..encoder.forward import Encoder
 from ..encoder.weights import EncoderWeights
@@ -85,7 +85,9 @@ def open_engine(model: "ModelParts", device: str | None, precision: str, threads
 
     ``threads`` sets the number of threads of NumPy's matrix library, which is one per process.
     """
-    folder = model.artifact("numpy", precision) if precision == "int8" else model.folder().path
+    folder = model.folder().path
+    if precision == "int8" or is_artifact(folder):
+        folder = model.artifact("numpy", precision)
     return open_folder(model, folder, precision, threads)
 
 

@@ -12,9 +12,12 @@ import numpy as np
 import onnxruntime
 
 from ..artifacts.manifest import GRAPH
+from ..artifacts.parity import prove
 from ..exitgate import GATE
+from ..log import log
 from ..pipeline import Pipeline
 from ..profile import usable_processors
+from ..safetensors import WatchedFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,6 +49,10 @@ class OnnxEngine:
         tokenizer.check_settings()
         self.precision = precision
         self._path = graph_path(pipeline)
+        # What the sessions map.
+        beside = os.path.dirname(self._path)
+        weights = [name for name in sorted(os.listdir(beside)) if name.endswith((".safetensors", ".data"))]
+        self._weights = [WatchedFile(os.path.join(beside, name)) for name in weights]
         self._tokenizer = tokenizer
         self._prompts = pipeline.prompts
         self._threads = threads or usable_processors()
@@ -58,6 +65,8 @@ class OnnxEngine:
 
     def encode(self, texts: list[str], kind: "TextKind", batch_size: int) -> "NDArray[np.float32]":
         """Return the vectors of the texts; see ``loader.engines.base.Engine``."""
+        for file in self._weights:
+            file.check_unchanged()
         prompt = self._prompts[kind]
         tokens = [self._tokenizer.encode(prompt + text, self.max_seq_length) for text in texts]
         vectors = np.empty((len(texts), self.dimension), np.float32)
@@ -76,7 +85,11 @@ class OnnxEngine:
         """Compute the runs in several threads, this one among them; each ends before this returns."""
         with self._lock:
             if self._many is None:
-                self._many = _session(self._path, 1, prepack=True)
+                try:
+                    self._many = _session(self._path, 1, prepack=True)
+                except Exception as error:  # noqa: BLE001 - the artifact may have been removed while we had it open
+                    log("info", "%s cannot be opened for many texts: %s", self._path, error)
+                    self._many = self._single
         session, turn = self._many, threading.Lock()
         errors: list[Exception] = []
 
@@ -155,4 +168,6 @@ def open_engine(model: "ModelParts", device: str | None, precision: str, threads
 def open_folder(model: "ModelParts", folder: str, precision: str, threads: int | None) -> "Engine":
     """Open the graph of an artifact. Raises as ``open_engine``."""
     GATE.checkpoint()
-    return OnnxEngine(Pipeline(folder), model.tokenizer(), precision, threads)
+    engine = OnnxEngine(Pipeline(folder), model.tokenizer(), precision, threads)
+    prove(folder, engine, onnxruntime.__version__)
+    return engine
