@@ -299,6 +299,9 @@ def _main() -> int:
     except OSError as error:
         say(failed=f"{error.filename or target}: {error.strerror or error}", kind="CacheError")
         return 1
+    except Exception as error:  # noqa: BLE001 - of whatever library: it must reach the one who asked
+        say(failed=f"{type(error).__name__}: {error}", kind="CompileError")
+        return 1
     say(made=True)
     return 0
 
