@@ -153,6 +153,13 @@ class TestKilled:
         assert_clean(own_cache)
         self.end(process)
 
+    def test_the_child_ends_when_nobody_holds_its_input_any_more(self, own_cache, python, tiny, tmp_path):
+        """At once, not only when it next has something to say, which may be minutes later."""
+        (tmp_path / "target").mkdir()
+        done = python(None, "-m", "loader.artifacts.build", str(tiny), "tiny", "int8", str(tmp_path / "target"))
+        assert (done.code, "made" in done.out) == (1, False), done
+        assert not (tmp_path / "target" / FILE).exists()
+
     @pytest.mark.parametrize("lines", [1, 4, 6])
     def test_kill_9_of_the_child_alone(self, own_cache, tiny, expected, lines):
         process = self.compile_until(tiny, lines)
@@ -457,7 +464,7 @@ class TestOfSomethingElse:
         os.utime(changed, ns=(old.st_atime_ns, old.st_mtime_ns))
         assert changed.stat().st_size == old.st_size
         after = load(model).embed_batch(TEXTS)
-        assert np.min(np.sum(after * before, axis=1)) < 0.9, "nothing was changed"
+        assert np.min(np.sum(after * before, axis=1)) < 0.93, "nothing was changed"
         with pytest.raises(ArtifactError, match="was never prepared"):
             load(model, "cached", engine="onnx")
         assert_same_vectors(load(model, "quantized").embed_batch(TEXTS), after, "int8")
@@ -594,6 +601,14 @@ class TestFailingWrites:
             load(tiny, "quantized")
         assert_loads_without_writing(tiny, expected)
 
+    def test_what_a_killed_compile_left_takes_no_room_from_the_next(self, small_disk, tiny, expected):
+        subprocess.run(["mount", "-o", "remount,size=1m", str(small_disk)], check=True)
+        leftover = small_disk / "artifacts" / ".new-dead"
+        leftover.mkdir(parents=True)
+        (leftover / "model.safetensors").write_bytes(bytes(2**20 - 2**16))
+        assert_works(tiny, expected, "int8")
+        assert_clean(small_disk)
+
     def test_an_output_on_a_full_disk(self, small_disk, tiny):
         with pytest.raises(CacheError, match="No space left"):
             compile_model(str(tiny), output=small_disk / "out")
@@ -680,6 +695,8 @@ class TestExit:
         done = python(LEAVE, str(tiny), *moment)
         assert (done.code, done.out, done.err) == (0, "", "")
         assert mentioning(f"{own_cache}{os.sep}") == []
+        if moment == ("child", "0"):
+            assert visible(own_cache) == [], "the exit waited for the child instead of ending it"
         assert_same_vectors(load(tiny, "quantized").embed_batch(TEXTS), expected, "int8")
         assert_clean(own_cache)
 
