@@ -5,6 +5,7 @@ size and both time stamps. Damage that leaves all of these unchanged is not foun
 """
 
 import os
+import time
 
 from .errors import CacheError
 from .log import log
@@ -15,10 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final
 
-
 _WINDOW_BYTES: "Final" = 32 * 2**20
 """Hashed in one go. After each the thread asks for the interpreter again, which takes milliseconds where another one is
 busy importing; and no more than this of a file is in this process's memory at a time."""
+TICK_S: "Final" = 0.02
+"""A file that was written twice within so many seconds may have one time stamp for both: kernels stamp files with the
+time of their last tick."""
 
 
 def sha256_of(path: str) -> str:
@@ -74,6 +77,9 @@ def remembered_sha256(path: str, *, anew: bool = False, compute: "Callable[[str]
     if recalled is not None:
         return recalled
     memo, identity = _memo(path)  # before hashing: a file that changes meanwhile is not remembered as what it became
+    stat = os.stat(path)
+    # What is written from now on shall have other time stamps than what is hashed.
+    time.sleep(min(max(TICK_S - (time.time() - max(stat.st_mtime, stat.st_ctime)), 0.0), TICK_S))
     digest = (compute or sha256_of)(path)
     try:
         write_atomically(memo, (identity + digest).encode())

@@ -8,6 +8,7 @@ holes or overlaps. A file that was cut off in transfer, or whose header lies, is
 import json
 import math
 import os
+import stat
 
 from .errors import ModelCorruptError, ModelUnsupportedError
 
@@ -22,6 +23,8 @@ MAX_HEADER_BYTES: "Final" = 10 * 2**20
 """The header of a model of thousands of tensors has one megabyte; parsing ten already takes a good part of a second."""
 
 _MAX_DIMENSIONS = 8
+_TOO_LARGE = 2**48
+"""No dimension, no range, and no product of dimensions reaches it, not even where another dimension is 0."""
 _BITS = {
     "BOOL": 8,
     "U8": 8,
@@ -60,18 +63,34 @@ def read_header(path: str) -> dict[str, TensorEntry]:
         ModelCorruptError: the file is truncated, or its header contradicts itself or the file.
     """
     try:
-        size = os.stat(path).st_size
-        with open(path, "rb") as file:
+        descriptor = _open(path)
+        try:
+            return _header(path, descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise _corrupt(path, f"it cannot be read ({error.strerror or error})") from error
+
+
+def _open(path: str) -> int:
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise _corrupt(path, "it is no file")  # opening a pipe would wait for somebody to write to it
+    return os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
+
+
+def _header(path: str, descriptor: int) -> dict[str, TensorEntry]:
+    size = os.fstat(descriptor).st_size
+    try:
+        with open(descriptor, "rb", closefd=False) as file:
             prefix = file.read(8)
             length = int.from_bytes(prefix, "little")
             if len(prefix) < 8 or length > size - 8:
                 raise _corrupt(path, f"{size} bytes cannot hold a header of {length} bytes")
             if length > MAX_HEADER_BYTES:
                 raise _corrupt(path, f"a header of {length} bytes is no model's, the limit is {MAX_HEADER_BYTES}")
-            header = json.loads(file.read(length), object_pairs_hook=_without_duplicates)
+            # Decoded here: left to itself, the parser takes UTF-16 and UTF-32 as well.
+            header = json.loads(file.read(length).decode(), object_pairs_hook=_without_duplicates)
         return _checked(path, header, 8 + length, size)
-    except OSError as error:
-        raise _corrupt(path, f"it cannot be read ({error.strerror or error})") from error
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise _corrupt(path, f"its header makes no sense ({error!r})") from error
 
@@ -94,8 +113,14 @@ def _entry(path: str, name: str, fields: "dict[str, Any]", base: int) -> TensorE
     dtype, shape, (start, end) = fields["dtype"], fields["shape"], fields["data_offsets"]
     if dtype not in _BITS:
         raise _corrupt(path, f"the tensor {name!a} has the unknown dtype {dtype!a}")
+    if not isinstance(shape, list) or not isinstance(fields["data_offsets"], list):
+        raise TypeError(f"the shape or the range of {name!a} is no list")
     numbers = (*shape, start, end)
-    if len(shape) > _MAX_DIMENSIONS or not all(type(number) is int and 0 <= number < 2**48 for number in numbers):
+    if (
+        len(shape) > _MAX_DIMENSIONS
+        or not all(type(number) is int and 0 <= number < _TOO_LARGE for number in numbers)
+        or math.prod(filter(None, shape)) >= _TOO_LARGE
+    ):
         raise _corrupt(path, f"the tensor {name!a} has the impossible shape {shape!a} or range {(start, end)}")
     if end - start != math.prod(shape) * _BITS[dtype] // 8:
         raise _corrupt(path, f"the tensor {name!a} of shape {shape} and dtype {dtype} has {end - start} bytes")
@@ -131,14 +156,14 @@ class MappedTensors:
         self._files: list[_MappedFile] = []
         self._places: dict[str, tuple[_MappedFile, TensorEntry]] = {}
         for path in paths:
-            entries = read_header(path)
-            file = _MappedFile(path, mmap)
+            try:
+                file = _MappedFile(path, mmap)
+            except (OSError, ValueError) as error:
+                raise _corrupt(path, f"it cannot be mapped ({error})") from error
             self._files.append(file)
-            for name, entry in entries.items():
+            for name, entry in file.entries.items():
                 if name in self._places:
                     raise _corrupt(path, f"the tensor {name!a} stands in {self._places[name][0].path} as well")
-                if entry.end > file.size:
-                    raise _corrupt(path, "it was replaced while it was being opened")
                 self._places[name] = (file, entry)
 
     @property
@@ -187,18 +212,9 @@ class MappedTensors:
         return self._view(file, entry, np.dtype("i1"))
 
     def check_unchanged(self) -> None:
-        """Look whether the files are what was mapped: reading beyond the end of a shortened one kills the process.
-
-        Raises:
-            ModelCorruptError: one was written to in place. (Replacing a file by another is harmless: the old one lives
-                on until it is unmapped.)
-        """
+        """Look whether the files are what was mapped; see ``WatchedFile``."""
         for file in self._files:
-            if not file.is_unchanged():
-                raise ModelCorruptError(
-                    f"{file.path} was changed in place while it was in use. Load the model again, and replace files by "
-                    "renaming new ones over them."
-                )
+            file.check_unchanged()
 
     @staticmethod
     def _view(file: "_MappedFile", entry: TensorEntry, dtype: "np.dtype[Any]") -> "NDArray[Any]":
@@ -208,29 +224,47 @@ class MappedTensors:
         return flat.reshape(entry.shape)
 
 
-class _MappedFile:
-    """A read-only mapping, and what the file looked like when it was made."""
+class WatchedFile:
+    """A file that somebody maps, and what it looked like before: reading beyond the end of a shortened one kills."""
 
-    __slots__ = ("_descriptor", "_state", "memory", "path", "size")
+    __slots__ = ("_descriptor", "_state", "path")
 
-    def __init__(self, path: str, mmap: "Any") -> None:
+    def __init__(self, path: str) -> None:
+        """Open the file. Raises OSError, or ModelCorruptError if it is a folder, a pipe, ..."""
         self.path = path
-        self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
-        try:
-            self.memory = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
-        except BaseException:
-            os.close(self._descriptor)
-            raise
+        self._descriptor = _open(path)
         self._state = self._look()
-        self.size = len(self.memory)
 
-    def is_unchanged(self) -> bool:
-        return self._look() == self._state
+    def check_unchanged(self) -> None:
+        """Look whether the file is what it was.
+
+        Raises:
+            ModelCorruptError: it was written to in place. (Replacing a file by another is harmless: the old one lives
+                on until it is unmapped.)
+        """
+        if self._look() != self._state:
+            raise ModelCorruptError(
+                f"{self.path} was changed in place while it was in use. Load the model again, and replace files by "
+                "renaming new ones over them."
+            )
 
     def _look(self) -> tuple[int, int]:
-        stat = os.fstat(self._descriptor)
-        return (stat.st_size, stat.st_mtime_ns)
+        found = os.fstat(self._descriptor)
+        return (found.st_size, found.st_mtime_ns)
 
     def __del__(self) -> None:
         if hasattr(self, "_descriptor"):
             os.close(self._descriptor)
+
+
+class _MappedFile(WatchedFile):
+    """A read-only mapping, and where the tensors are: all of one file, whatever takes its name in the meantime."""
+
+    __slots__ = ("entries", "memory")
+
+    def __init__(self, path: str, mmap: "Any") -> None:
+        super().__init__(path)
+        self.entries = _header(path, self._descriptor)
+        self.memory = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
+        if len(self.memory) != self._state[0]:
+            raise _corrupt(path, "it was written to while it was being opened")

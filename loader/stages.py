@@ -3,6 +3,7 @@
 Each stage runs in the loader thread, inside the exit gate.
 """
 
+from .artifacts.manifest import check_offers
 from .collector import COLLECTOR_PAUSE
 from .engines import candidates, missing_error
 from .errors import (
@@ -45,6 +46,7 @@ def engine(load: "Load") -> None:
     """Load the model into the first engine that can serve it, and publish the provider."""
     settings, precision = load.settings, load.spec.precision
     specs = candidates(settings.engine, settings.device, precision)
+    check_offers(load.parts.folder().path, precision)
     opened = open_first(load.parts, specs, settings.device, precision, settings.threads)
     from .metadata import remember_use
     from .provider import EmbeddingProvider

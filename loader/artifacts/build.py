@@ -7,6 +7,7 @@
 import os
 import shutil
 import sys
+import threading
 import time
 
 from ..encoder.families import EncoderConfig
@@ -17,7 +18,7 @@ from ..pipeline import Pipeline
 from ..safetensors import MappedTensors
 from ..weights import SINGLE, weight_files
 from .manifest import FILE, GRAPH, INT8_WEIGHTS, FileEntry, Manifest
-from .parity import TEXTS, compare
+from .parity import TEXTS, compare, probes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,7 +81,15 @@ class Builder:
         self.report("hashing", 0.9)
         files = tuple(_entry(self.target, name) for name in _walk(self.target))
         manifest = Manifest(
-            self.name, self.precision, engines, source, files, parity, _versions(), round(time.monotonic() - begun, 3)
+            self.name,
+            self.precision,
+            engines,
+            source,
+            files,
+            parity,
+            probes(reference) if "onnx" in engines else {},
+            _versions(),
+            round(time.monotonic() - begun, 3),
         )
         with open(os.path.join(self.target, FILE), "xb") as file:
             file.write(manifest.to_json())
@@ -278,13 +287,23 @@ def _versions() -> dict[str, str]:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
+    if "onnxruntime" in sys.modules:
+        found["onnxruntime"] = sys.modules["onnxruntime"].__version__  # whichever distribution it came with
     return found
+
+
+def _end_with_parent() -> None:
+    """End this process as soon as its standard input does, which the parent holds open."""
+    while os.read(0, 64):
+        pass
+    os._exit(1)
 
 
 def _main() -> int:
     import json
 
     os.umask(0o077)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever exporters print is not an answer
 
@@ -300,6 +319,9 @@ def _main() -> int:
         return 1
     except OSError as error:
         say(failed=f"{error.filename or target}: {error.strerror or error}", kind="CacheError")
+        return 1
+    except Exception as error:  # noqa: BLE001 - of whatever library: it must reach the one who asked
+        say(failed=f"{type(error).__name__}: {error}", kind="CompileError")
         return 1
     say(made=True)
     return 0

@@ -6,8 +6,8 @@ import sys
 import threading
 
 from .. import errors
-from ..arguments import check_precision
-from ..errors import CacheError, CompileError, ShutdownError
+from ..arguments import Settings, check_precision
+from ..errors import ArgumentTypeError, CacheError, CompileError, ShutdownError
 from ..exitgate import GATE
 from ..log import log
 from ..source import resolve
@@ -17,7 +17,7 @@ from .manifest import is_artifact
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import IO
+    from typing import IO, Final
 
     Progress = Callable[[str, float], object]
 
@@ -49,7 +49,10 @@ def compile_model(
         CacheError: the folder cannot be written.
     """
     check_precision(precision)
-    name = os.fspath(model_name)
+    # As for a loader: a path object means a path, also where it looks like a hub name.
+    name = Settings(model_name).model_name
+    if output is not None and not isinstance(output, (str, os.PathLike)):
+        raise ArgumentTypeError(f"output must be a string or a path, not {type(output).__name__}")
     source = resolve(name, allow_download=allow_download).path
     if is_artifact(source):
         raise CompileError(f"{source} is a prepared model already. Give the original.")
@@ -76,6 +79,8 @@ def prepare(
     with store.Workshop() as workshop:
         found = store.find(source, engines[0], precision)  # somebody may have made it while we waited
         if found is not None:
+            if progress:
+                progress("prepared already", 1.0)
             return found
         _build(source, name, precision, workshop.folder(), progress)
         artifact = workshop.publish()
@@ -112,17 +117,19 @@ def _to_folder(source: str, name: str, precision: str, output: str, progress: "P
 def _build(source: str, name: str, precision: str, target: str, progress: "Progress | None") -> None:
     """Run ``loader.artifacts.build`` in a child process, which ends with this one.
 
-    A child, because building maps and multiplies all weights, and exporting imports PyTorch: neither memory nor a
-        crash of
-    it may stay with the program.
+    A child, because building maps and multiplies all weights, and exporting imports PyTorch: neither memory nor a crash
+    of it may stay with the program.
     """
     import json
 
-    command = [sys.executable, "-m", "loader.artifacts.build", source, name, precision, target]
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "HF_HUB_OFFLINE": "1"}
+    if os.path.abspath(os.path.expanduser(name)) == source:
+        name = source  # a path that means the same from everywhere
+    command = [*PYTHON, "-m", "loader.artifacts.build", source, name, precision, target]
+    environ = {**child_environment(), "HF_HUB_OFFLINE": "1"}
     result: dict[str, object] = {}
+    # The child ends when its standard input does: at the latest with this process, however that ends.
     with subprocess.Popen(  # noqa: S603 - our own interpreter
-        command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as child:
         assert child.stdout is not None  # noqa: S101 - it is a pipe
         assert child.stderr is not None  # noqa: S101
@@ -130,7 +137,10 @@ def _build(source: str, name: str, precision: str, target: str, progress: "Progr
         try:
             with GATE.on_close(child.kill):
                 for line in child.stdout:
-                    result = json.loads(line)
+                    try:
+                        result = json.loads(line)
+                    except ValueError:
+                        break  # half a line: the child was killed
                     if progress and "step" in result:
                         progress(str(result["step"]), float(str(result["done"])))
                 child.wait()
@@ -150,6 +160,15 @@ def _build(source: str, name: str, precision: str, target: str, progress: "Progr
         )
     if progress:
         progress("done", 1.0)
+
+
+PYTHON: "Final" = (sys.executable, "-P")
+"""Our own interpreter, which shall not take modules from the folder that happens to be the current one."""
+
+
+def child_environment() -> dict[str, str]:
+    """Return the environment of a child process that imports what this process imports."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
 
 
 class _Chatter(threading.Thread):

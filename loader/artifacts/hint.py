@@ -1,7 +1,7 @@
 """What a loader does about a model that was never prepared."""
 
 import subprocess
-import sys
+import threading
 
 from ..errors import ArtifactError, CompileError
 from ..log import log
@@ -46,10 +46,13 @@ def compile_detached(model_name: str) -> None:
     Raises:
         CompileError: it cannot be started.
     """
-    command = [sys.executable, "-m", "loader", "compile", "--quiet", "--", model_name]
+    from .compile import PYTHON, child_environment
+
+    command = [*PYTHON, "-m", "loader", "compile", "--quiet", "--", model_name]
     try:
-        subprocess.Popen(  # noqa: S603 - our own interpreter
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter
             command,
+            env=child_environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -57,3 +60,8 @@ def compile_detached(model_name: str) -> None:
         )
     except OSError as error:
         raise CompileError(f"No process could be started to prepare {model_name}: {error}") from error
+    try:
+        # Somebody has to take note of its end, or it stays in the process table as long as this process runs.
+        threading.Thread(target=process.wait, name="embedding-loader:compile", daemon=True).start()
+    except RuntimeError:
+        pass  # the interpreter is exiting

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
 
-FORMAT: "Final" = 1
+FORMAT: "Final" = 2
 """Version of the folder's layout; others are refused, and made anew in the store."""
 FILE: "Final" = "artifact.json"
 MAX_BYTES: "Final" = 4 * 2**20
@@ -45,11 +45,13 @@ class Manifest:
         source: the files of the model it was made from.
         files: its own files, all but the manifest.
         parity: how its vectors compare with the reference's, by engine: ``{"mean_cosine": ..., "min_cosine": ...}``.
+        probes: texts with the original's vectors, see ``loader.artifacts.parity``; another version of ONNX Runtime than
+            the one that was compared has to give these.
         versions: of what it was made with.
         seconds: how long that took.
     """
 
-    __slots__ = ("engines", "files", "model", "parity", "precision", "seconds", "source", "versions")
+    __slots__ = ("engines", "files", "model", "parity", "precision", "probes", "seconds", "source", "versions")
 
     def __init__(
         self,
@@ -59,6 +61,7 @@ class Manifest:
         source: tuple[FileEntry, ...],
         files: tuple[FileEntry, ...],
         parity: "dict[str, dict[str, float]]",
+        probes: "dict[str, Any]",
         versions: dict[str, str],
         seconds: float,
     ) -> None:
@@ -68,6 +71,7 @@ class Manifest:
         self.source = source
         self.files = files
         self.parity = parity
+        self.probes = probes
         self.versions = versions
         self.seconds = seconds
 
@@ -80,8 +84,8 @@ class Manifest:
 
 
 def is_artifact(folder: str) -> bool:
-    """Whether a folder has a manifest."""
-    return os.path.isfile(os.path.join(folder, FILE))
+    """Whether a folder has a manifest, readable or not."""
+    return os.path.lexists(os.path.join(folder, FILE))
 
 
 def read_manifest(folder: str) -> Manifest:
@@ -97,17 +101,11 @@ def read_manifest(folder: str) -> Manifest:
         with open(path, "rb") as file:
             data = json.loads(file.read(MAX_BYTES))
         found = data.pop("format")
-        for key in ("source", "files"):
-            data[key] = tuple(_entry(fields) for fields in data[key])
-        if not all(isinstance(data[key], str) for key in ("model", "precision")) or not data["files"]:
-            raise ValueError("fields of the wrong type")  # noqa: TRY301 - one of many ways to be damaged
-        data["engines"] = tuple(str(name) for name in data["engines"])
-        manifest = Manifest(**data)
+        if found == FORMAT:
+            return _manifest(data)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ArtifactError(f"{path} cannot be read: {error!r}. {ADVICE}") from error
-    if found != FORMAT:
-        raise ArtifactError(f"{path} is of another version of this library ({found!a}). {ADVICE}")
-    return manifest
+    raise ArtifactError(f"{path} is of another version of this library ({found!a}). {ADVICE}")
 
 
 def verify(folder: str, manifest: Manifest, *, anew: bool = False) -> None:
@@ -122,9 +120,11 @@ def verify(folder: str, manifest: Manifest, *, anew: bool = False) -> None:
         ArtifactError: a file is missing, truncated, changed, a link, or writable for others.
     """
     for entry in manifest.files:
+        path = folder
+        for part in entry.name.split("/")[:-1]:
+            path = os.path.join(path, part)
+            check_ownership(path)
         path = os.path.join(folder, entry.name)
-        if os.path.dirname(entry.name):
-            check_ownership(os.path.dirname(path))
         size = check_ownership(path)
         if size != entry.bytes:
             raise ArtifactError(f"{path} has {size} bytes, its manifest says {entry.bytes}. {ADVICE}")
@@ -158,10 +158,46 @@ def check_ownership(path: str) -> int:
     return found.st_size
 
 
+def check_offers(folder: str, precision: str) -> None:
+    """Check that a model folder, where it is an artifact, can be asked for vectors of a precision.
+
+    Raises:
+        ArtifactError: it holds weights of 8 bits, and full precision is asked for; or it cannot be read.
+    """
+    if not is_artifact(folder):
+        return
+    held = read_manifest(folder).precision
+    if held == "int8" and precision != "int8":
+        raise ArtifactError(
+            f"{folder} was prepared with weights of 8 bits, which cannot give {precision} vectors. Load it with the "
+            "strategy 'quantized', or give the original model's name."
+        )
+
+
+def _manifest(data: "dict[str, Any]") -> Manifest:
+    """Return the manifest of parsed fields; raises what the parser of a damaged file may raise."""
+    for key in ("source", "files"):
+        data[key] = tuple(_entry(fields) for fields in data[key])
+    manifest = Manifest(**data)
+    names, engines, versions = (manifest.model, manifest.precision), manifest.engines, manifest.versions
+    if (
+        not all(isinstance(name, str) and name.isprintable() for name in names)
+        or not isinstance(engines, list)
+        or not all(isinstance(value, str) for value in (*engines, *versions.values()))
+        or not all(isinstance(compared, dict) for compared in (manifest.parity, manifest.probes))
+        or not isinstance(manifest.seconds, (int, float))
+        or not manifest.files
+    ):
+        raise ValueError("a field has the wrong type")
+    manifest.engines = tuple(engines)
+    return manifest
+
+
 def _entry(fields: "dict[str, Any]") -> FileEntry:
     name, size, digest = fields["name"], fields["bytes"], fields["sha256"]
     parts = name.split("/")
-    if not all(parts) or any(part in {".", ".."} for part in parts) or "\\" in name or os.path.isabs(name):
+    # A colon names a drive, or a file's second stream, on Windows.
+    if not all(parts) or any(part in {".", ".."} for part in parts) or not name.isprintable() or {*"\\:"} & {*name}:
         raise ValueError(f"a file outside of the folder: {name!a}")
     if type(size) is not int or not isinstance(digest, str) or len(digest) != 64:
         raise ValueError(f"an impossible entry for {name!a}")

@@ -1,14 +1,26 @@
-"""Does a prepared model give the vectors of the original? Nothing is published that does not."""
+"""Does a prepared model give the vectors of the original? Nothing is published that does not.
+
+That was seen with one version of ONNX Runtime. Another one, on the same machine later or on a machine that the folder
+was copied to, has to show the same for the same texts before its vectors are used, once.
+"""
+
+import os
 
 import numpy as np
 
-from ..errors import CompileError
+from ..errors import ArtifactError, CacheError, CompileError
+from ..filehash import sha256_of
+from ..log import log
+from ..paths import cache_folder, write_atomically
+from .manifest import ADVICE, FILE, is_artifact, read_manifest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Final
+    from typing import Any, Final
 
     from numpy.typing import NDArray
+
+    from ..engines.base import Engine
 
 TEXTS: "Final" = (
     "database connection",
@@ -50,9 +62,60 @@ def compare(vectors: "NDArray[np.float32]", reference: "NDArray[np.float32]", pr
     if not (mean >= wanted_mean and least >= wanted_least):
         raise CompileError(
             f"The prepared model's vectors differ too much from the original's: mean cosine {mean:.6f} (at least "
-            f"{wanted_mean}), least {least:.6f} (at least {wanted_least}). It was not kept."
+            f"{wanted_mean}), least {least:.6f} (at least {wanted_least})."
         )
     return {"mean_cosine": mean, "min_cosine": least, "texts": len(cosines)}
+
+
+def probes(reference: "NDArray[np.float32]") -> "dict[str, Any]":
+    """Return the reference's vectors of ``TEXTS`` in the form that a manifest keeps."""
+    import base64
+
+    return {"texts": list(TEXTS), "vectors": base64.b64encode(reference.astype("<f4").tobytes()).decode()}
+
+
+def prove(folder: str, engine: "Engine", version: str) -> None:
+    """Compare the vectors of ONNX Runtime with those of the manifest, if it is of a version that never was.
+
+    Args:
+        folder: the artifact, or one that is being made and has no manifest yet.
+        engine: the engine that has it open.
+        version: ONNX Runtime's.
+
+    Raises:
+        ArtifactError: they differ too much, or the manifest has none.
+    """
+    if not is_artifact(folder):
+        return
+    manifest = read_manifest(folder)
+    made_with = manifest.versions.get("onnxruntime")
+    if made_with == version:
+        return
+    proof = os.path.join(cache_folder(), "proofs", f"{sha256_of(os.path.join(folder, FILE))}-{version}")
+    if os.path.exists(proof):
+        return
+    try:
+        texts, reference = _read_probes(manifest.probes)
+        compare(engine.encode(texts, "document", len(texts)), reference, manifest.precision)
+    except (ValueError, KeyError, TypeError, CompileError) as error:
+        raise ArtifactError(
+            f"{folder} was prepared with ONNX Runtime {made_with}, and cannot be used with {version}: {error}. {ADVICE}"
+        ) from error
+    try:
+        write_atomically(proof, b"")
+    except CacheError as error:
+        log("info", "The next process compares the vectors of %s again: %s", folder, error)
+
+
+def _read_probes(fields: "dict[str, Any]") -> "tuple[list[str], NDArray[np.float32]]":
+    """Return texts and vectors; raises ValueError, KeyError or TypeError where they are damaged."""
+    import base64
+
+    texts = [text for text in fields["texts"] if isinstance(text, str)]
+    flat = np.frombuffer(base64.b64decode(fields["vectors"], validate=True), "<f4")
+    if not texts or len(texts) != len(fields["texts"]) or not flat.size or flat.size % len(texts):
+        raise ValueError("its manifest has no vectors to compare with")
+    return texts, flat.reshape(len(texts), -1)
 
 
 def _unit(vectors: "NDArray[np.float32]") -> "NDArray[np.float64]":

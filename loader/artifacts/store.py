@@ -76,15 +76,20 @@ def find(source: str, engine: str, precision: str) -> Artifact | None:
         precision: ``"float32"`` or ``"int8"``.
 
     Raises:
-        ArtifactError: the folder is itself an artifact, and damaged or not trusted.
+        ArtifactError: the folder is itself an artifact, and damaged, not trusted, or made for something else.
         ModelError: the model's own files are damaged.
     """
     if is_artifact(source):
         manifest = read_manifest(source)
-        if manifest.precision != precision or engine not in manifest.engines:
-            return None
-        verify(source, manifest)
-        return Artifact(source, manifest)
+        if manifest.precision == precision and engine in manifest.engines:
+            verify(source, manifest)
+            return Artifact(source, manifest)
+        # The weights of one with full precision are the original's: others may have been made from it.
+        if manifest.precision != "float32" or "numpy" not in manifest.engines or precision == "float32":
+            raise ArtifactError(
+                f"{source} was prepared as {manifest.precision} for {' and '.join(manifest.engines)}, not as "
+                f"{precision} for {engine}. Give the original model's name."
+            )
     known: dict[str, tuple[int, str]] | None = None
     for artifact in _candidates(precision):
         manifest = artifact.manifest
@@ -155,6 +160,7 @@ class Workshop:
         import filelock
 
         self._folder: str | None = None
+        limit_bytes()  # a value that cannot be meant is better refused before the work than after it
         try:
             os.makedirs(root(), mode=0o700, exist_ok=True)
             self._lock = filelock.FileLock(os.path.join(root(), ".lock"), mode=0o600)
@@ -164,19 +170,21 @@ class Workshop:
                     self._lock.acquire(timeout=0.5)
                 except filelock.Timeout:
                     continue
+            _sweep()
         except OSError as error:
             raise _cannot_write(root(), error) from error
-        for name in os.listdir(root()):
-            if name.startswith(_NEW):
-                shutil.rmtree(os.path.join(root(), name), ignore_errors=True)
 
     def __enter__(self) -> "Workshop":
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-        self._lock.release()
+        try:
+            # Also what a killed one's child may have written since the first sweep.
+            _sweep()
+        except OSError as error:
+            log("info", "%s cannot be tidied up: %s", root(), error)
+        finally:
+            self._lock.release()
 
     def folder(self) -> str:
         """Return a new, empty folder.
@@ -214,23 +222,46 @@ class Workshop:
         return artifact
 
 
+def _sweep() -> None:
+    """Remove what was being made; only for whoever holds the lock."""
+    for name in os.listdir(root()):
+        if name.startswith(_NEW):
+            shutil.rmtree(os.path.join(root(), name), ignore_errors=True)
+
+
 def evict(*, keep: str = "") -> list[str]:
-    """Remove the least recently used artifacts until the others fit the limit; return the removed folders.
+    """Remove artifacts until the others fit the limit, damaged ones first, then the least recently used.
 
     Args:
         keep: one that stays in any case.
+
+    Returns:
+        The removed folders. One that cannot be removed is logged and stays.
     """
-    artifacts = [found for _, found in everything() if isinstance(found, Artifact)]
-    total, limit, removed = sum(artifact.bytes for artifact in artifacts), limit_bytes(), []
-    for artifact in sorted(artifacts, key=lambda artifact: artifact.last_used):
+    sizes = {folder: _size(folder, found) for folder, found in everything()}
+    total, limit, removed = sum(size for _, size in sizes.values()), limit_bytes(), []
+    for folder, (_, size) in sorted(sizes.items(), key=lambda item: item[1]):
         if total <= limit:
             break
-        if artifact.folder != keep:
-            remove(artifact.folder)
-            removed.append(artifact.folder)
-            total -= artifact.bytes
-            log("info", "Removed %s: artifacts took more than %d MiB", artifact.folder, limit >> 20)
+        if folder == keep:
+            continue
+        try:
+            remove(folder)
+        except CacheError as error:
+            log("warning", "%s", error)
+            continue
+        removed.append(folder)
+        total -= size
+        log("info", "Removed %s: artifacts took more than %d MiB", folder, limit >> 20)
     return removed
+
+
+def _size(folder: str, found: "Artifact | ArtifactError") -> tuple[float, int]:
+    """Return when an artifact was last used, -1 for a damaged one, and its size."""
+    if isinstance(found, Artifact):
+        return found.last_used, found.bytes
+    paths = (os.path.join(place, name) for place, _, names in os.walk(folder) for name in names)
+    return -1.0, sum(os.lstat(path).st_size for path in paths if os.path.lexists(path))
 
 
 def remove(folder: str) -> None:
@@ -242,18 +273,21 @@ def remove(folder: str) -> None:
     doomed = os.path.join(root(), _NEW + os.urandom(6).hex())
     try:
         os.rename(folder, doomed)  # in one step: nobody finds half of it
-        shutil.rmtree(doomed)
-        os.unlink(f"{folder}.used")
     except FileNotFoundError:
-        pass
+        pass  # somebody else did
     except OSError as error:
         raise _cannot_write(folder, error) from error
+    try:
+        os.unlink(f"{folder}.used")
+    except OSError:
+        pass
+    shutil.rmtree(doomed, ignore_errors=True)  # what is left of it, the next compile removes
 
 
 def limit_bytes() -> int:
     """Return how many bytes all artifacts may take together: EMBEDDING_LOADER_CACHE_LIMIT_MB, or 4 GiB."""
     text = os.environ.get(LIMIT_VARIABLE, "")
-    if text and not (text.isascii() and text.isdecimal()):
+    if text and not (text.isascii() and text.isdecimal() and len(text) <= 12):
         raise CacheError(f"{LIMIT_VARIABLE}={text!a} is not a number of MiB.")
     return int(text or DEFAULT_LIMIT_MB) << 20
 
@@ -275,8 +309,8 @@ def _name(manifest: Manifest) -> str:
 
     source = "\n".join(f"{entry.name} {entry.sha256}" for entry in manifest.source)
     digest = hashlib.sha256(f"{source}\n{manifest.model}".encode("utf-8", "surrogatepass")).hexdigest()
-    model = "".join(c if c in _SAFE else "-" for c in os.path.basename(manifest.model.rstrip("/\\")))[:80] or "model"
-    return f"{model.lstrip('.')}--{manifest.precision}--{digest[:12]}"
+    model = "".join(c if c in _SAFE else "-" for c in os.path.basename(manifest.model.rstrip("/\\")))[:80].lstrip(".")
+    return f"{model or 'model'}--{manifest.precision}--{digest[:12]}"
 
 
 def _touch(folder: str) -> None:

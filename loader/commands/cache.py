@@ -8,7 +8,7 @@ EMBEDDING_LOADER_CACHE_LIMIT_MB (default: 4096).
 import os
 import time
 
-from ..errors import ArtifactError
+from ..errors import ArtifactError, ModelNameError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,28 +20,44 @@ if TYPE_CHECKING:
 def add_arguments(parser: "ArgumentParser") -> None:
     """Add the command's arguments."""
     parser.add_argument("action", choices=["list", "verify", "clear"], help="what to do")
-    parser.add_argument("models", nargs="*", metavar="MODEL", help="only what was prepared from these")
+    parser.add_argument(
+        "models", nargs="*", metavar="MODEL", help="only what was prepared from these, or these folders"
+    )
 
 
 def run(options: "Namespace") -> None:
     """Do it; raises ArtifactError if 'verify' finds a damaged one."""
     from ..artifacts import store
 
-    wanted = set(options.models)
+    wanted = {name for model in options.models for name in _names(model)}
     chosen = [
         (folder, found)
         for folder, found in store.everything()
-        if not wanted or (not isinstance(found, ArtifactError) and found.manifest.model in wanted)
+        if not wanted
+        or folder in wanted
+        or (not isinstance(found, ArtifactError) and not wanted.isdisjoint(_names(found.manifest.model)))
     ]
     action = {"list": _list, "verify": _verify, "clear": _clear}[options.action]
     action(chosen)
+
+
+def _names(model: str) -> set[str]:
+    """Return what else a model may be called: its path in full, or its name with the organisation."""
+    from ..names import repo_ids
+
+    names = {model, os.path.abspath(os.path.expanduser(model))}
+    try:
+        names.add(repo_ids(model)[0])
+    except ModelNameError:
+        pass  # a path
+    return names
 
 
 def _list(artifacts: "list[tuple[str, Artifact | ArtifactError]]") -> None:
     from ..artifacts import store
 
     rows = [("MODEL", "PRECISION", "ENGINES", "MIB", "LAST USED", "FOLDER")]
-    total = 0
+    total, limit = 0, store.limit_bytes()
     for folder, found in artifacts:
         if isinstance(found, ArtifactError):
             rows.append(("?", "-", "-", "-", "-", f"{folder} (damaged)"))
@@ -54,7 +70,7 @@ def _list(artifacts: "list[tuple[str, Artifact | ArtifactError]]") -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
-    print(f"{total / 2**20:.1f} MiB of {store.limit_bytes() / 2**20:.0f} MiB in {store.root()}")
+    print(f"{total / 2**20:.1f} MiB of {limit / 2**20:.0f} MiB in {store.root()}")
 
 
 def _verify(artifacts: "list[tuple[str, Artifact | ArtifactError]]") -> None:

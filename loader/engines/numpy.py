@@ -7,11 +7,10 @@ import os
 
 import numpy as np
 
-from ..artifacts.manifest import INT8_WEIGHTS, is_artifact, read_manifest
+from ..artifacts.manifest import INT8_WEIGHTS, is_artifact
 from ..encoder.families import EncoderConfig
 from ..encoder.forward import Encoder
 from ..encoder.weights import EncoderWeights
-from ..errors import ModelUnsupportedError
 from ..exitgate import GATE
 from ..pipeline import Pipeline
 from ..pooling import Head
@@ -87,14 +86,9 @@ def open_engine(model: "ModelParts", device: str | None, precision: str, threads
 
     ``threads`` sets the number of threads of NumPy's matrix library, which is one per process.
     """
-    folder = model.artifact("numpy", precision) if precision == "int8" else model.folder().path
-    if is_artifact(folder):
-        manifest = read_manifest(folder)
-        if NumpyEngine.name not in manifest.engines or manifest.precision != precision:
-            raise ModelUnsupportedError(
-                f"{folder} was prepared with the precision {manifest.precision} for {' and '.join(manifest.engines)}, "
-                f"not with {precision} for numpy. The strategy QUANTIZED uses int8, the others float32."
-            )
+    folder = model.folder().path
+    if precision == "int8" or is_artifact(folder):
+        folder = model.artifact("numpy", precision)
     return open_folder(model, folder, precision, threads)
 
 

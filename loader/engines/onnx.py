@@ -12,10 +12,14 @@ import numpy as np
 import onnxruntime
 
 from ..artifacts.manifest import GRAPH
+from ..artifacts.parity import prove
 from ..encoder.families import FAMILIES
+from ..errors import ShutdownError
 from ..exitgate import GATE
+from ..log import log
 from ..pipeline import Pipeline
 from ..profile import usable_processors
+from ..safetensors import WatchedFile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,6 +51,10 @@ class OnnxEngine:
         tokenizer.check_settings()
         self.precision = precision
         self._path = graph_path(pipeline)
+        # What the sessions map.
+        beside = os.path.dirname(self._path)
+        weights = [name for name in sorted(os.listdir(beside)) if name.endswith((".safetensors", ".data"))]
+        self._weights = [WatchedFile(os.path.join(beside, name)) for name in weights]
         self._tokenizer = tokenizer
         self._prompts = pipeline.prompts
         self._threads = threads or usable_processors()
@@ -60,6 +68,8 @@ class OnnxEngine:
 
     def encode(self, texts: list[str], kind: "TextKind", batch_size: int) -> "NDArray[np.float32]":
         """Return the vectors of the texts; see ``loader.engines.base.Engine``."""
+        for file in self._weights:
+            file.check_unchanged()
         prompt = self._prompts[kind]
         tokens = [self._tokenizer.encode(prompt + text, self._longest) for text in texts]
         vectors = np.zeros((len(texts), self.dimension), np.float32)
@@ -78,12 +88,17 @@ class OnnxEngine:
         """Compute the runs in several threads, this one among them; each ends before this returns."""
         with self._lock:
             if self._many is None:
-                self._many = _session(self._path, 1, prepack=True)
+                try:
+                    self._many = _session(self._path, 1, prepack=True)
+                except Exception as error:  # noqa: BLE001 - the artifact may have been removed while we had it open
+                    log("info", "%s cannot be opened for many texts: %s", self._path, error)
+                    self._many = self._single
         session, turn = self._many, threading.Lock()
         errors: list[Exception] = []
+        stopped = threading.Event()
 
         def work() -> None:
-            while not errors:
+            while not stopped.is_set():
                 with turn:
                     run = next(runs, None)
                 if run is None:
@@ -92,8 +107,16 @@ class OnnxEngine:
                     _compute(session, run, tokens, vectors)
                 except Exception as error:  # noqa: BLE001 - raised again below, in the thread that asked
                     errors.append(error)
+                    stopped.set()
 
-        helpers = [threading.Thread(target=work, daemon=True) for _ in range(self._threads - 1)]
+        def help_out() -> None:
+            try:
+                with GATE.section():  # this thread may go on for a moment where the caller is interrupted
+                    work()
+            except ShutdownError:
+                pass  # the caller computes the rest
+
+        helpers = [threading.Thread(target=help_out, daemon=True) for _ in range(self._threads - 1)]
         started = []
         try:
             for helper in helpers:
@@ -101,9 +124,12 @@ class OnnxEngine:
                 started.append(helper)
         except RuntimeError:
             pass  # the interpreter is exiting, or there are too many: this thread does all of it
-        work()
-        for helper in started:
-            helper.join()
+        try:
+            work()
+        finally:
+            stopped.set()
+            for helper in started:
+                helper.join()
         if errors:
             raise errors[0]
 
@@ -169,4 +195,6 @@ def open_engine(model: "ModelParts", device: str | None, precision: str, threads
 def open_folder(model: "ModelParts", folder: str, precision: str, threads: int | None) -> "Engine":
     """Open the graph of an artifact. Raises as ``open_engine``."""
     GATE.checkpoint()
-    return OnnxEngine(Pipeline(folder), model.tokenizer(), precision, threads)
+    engine = OnnxEngine(Pipeline(folder), model.tokenizer(), precision, threads)
+    prove(folder, engine, onnxruntime.__version__)
+    return engine
