@@ -684,6 +684,8 @@ if sys.argv[2] == "child":
         time.sleep(0.001)
     time.sleep(float(sys.argv[3]))
     assert loader.is_loading(), "it was over already"
+    for child in psutil.Process().children() if "hanging" in sys.argv else ():
+        child.suspend()
 else:
     time.sleep(float(sys.argv[3]))
 """
@@ -695,10 +697,17 @@ class TestExit:
         done = python(LEAVE, str(tiny), *moment)
         assert (done.code, done.out, done.err) == (0, "", "")
         assert mentioning(f"{own_cache}{os.sep}") == []
-        if moment == ("child", "0"):
-            assert visible(own_cache) == [], "the exit waited for the child instead of ending it"
         assert_same_vectors(load(tiny, "quantized").embed_batch(TEXTS), expected, "int8")
         assert_clean(own_cache)
+
+    def test_a_child_that_hangs_is_ended_as_well(self, own_cache, python, tiny):
+        done = python(LEAVE, str(tiny), "child", "0", "hanging")
+        try:
+            assert (done.code, done.out, done.err) == (0, "", "")
+            assert mentioning(f"{own_cache}{os.sep}") == []
+        finally:
+            for process in mentioning(f"{own_cache}{os.sep}"):
+                process.kill()
 
     @pytest.mark.real_model
     def test_the_real_model(self, own_cache, python, minilm_folder):
