@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from loader import ArtifactError, CacheError, ModelError
-from loader.artifacts import store
+from loader.artifacts import store, workshop
 from loader.artifacts.compile import compile_model
 from loader.artifacts.manifest import FILE, MAX_BYTES, read_manifest
 from tests.conftest import MINILM
@@ -668,7 +668,7 @@ except CacheError as error:
             assert_same_vectors(load(tiny, "quantized").embed_batch(TEXTS), expected, "int8")
             assert_same_vectors(load(tiny, "cached", engine="onnx").embed_batch(TEXTS), expected)
             with pytest.raises(CacheError, match="Read-only"):
-                store.remove(str(next((own_cache / "artifacts").glob("*--int8--*"))))
+                workshop.remove(str(next((own_cache / "artifacts").glob("*--int8--*"))))
         finally:
             subprocess.run(["umount", "--lazy", str(own_cache)], check=True)
 

@@ -22,7 +22,7 @@ from loader import (
 )
 from loader.__main__ import main
 from loader.arguments import Settings
-from loader.artifacts import store
+from loader.artifacts import workshop
 from loader.artifacts.compile import compile_model
 from loader.artifacts.manifest import FILE, read_manifest
 from loader.artifacts.parity import MINIMUM
@@ -375,7 +375,7 @@ class TestLimit:
     def test_the_least_recently_used_go_first_and_the_newest_stays(
         self, own_cache, three, tiny, monkeypatch, limit, left
     ):
-        monkeypatch.setenv(store.LIMIT_VARIABLE, limit)
+        monkeypatch.setenv(workshop.LIMIT_VARIABLE, limit)
         folder = compile_model(str(tiny), "int8")
         assert self.left(three) == left
         assert Path(folder).is_dir()
@@ -385,17 +385,17 @@ class TestLimit:
         folder = Path(compile_model(str(tiny), "int8"))
         os.utime(f"{folder}.used", (1, 1))
         load(tiny, "quantized")
-        monkeypatch.setenv(store.LIMIT_VARIABLE, "1")
-        assert store.evict() == [str(three[0]), str(three[2]), str(three[1])]
+        monkeypatch.setenv(workshop.LIMIT_VARIABLE, "1")
+        assert workshop.evict() == [str(three[0]), str(three[2]), str(three[1])]
         assert folder.exists()
 
     def test_damaged_ones_count_and_go_first(self, own_cache, three, monkeypatch):
         (three[1] / FILE).write_text("damaged")
-        monkeypatch.setenv(store.LIMIT_VARIABLE, "3")
-        assert store.evict() == [str(three[1])]
+        monkeypatch.setenv(workshop.LIMIT_VARIABLE, "3")
+        assert workshop.evict() == [str(three[1])]
 
     def test_one_that_cannot_be_removed_is_no_obstacle(self, own_cache, three, monkeypatch, caplog):
-        monkeypatch.setenv(store.LIMIT_VARIABLE, "3")
+        monkeypatch.setenv(workshop.LIMIT_VARIABLE, "3")
         real = os.rename
 
         def rename(source, target):
@@ -404,15 +404,15 @@ class TestLimit:
             real(source, target)
 
         monkeypatch.setattr(os, "rename", rename)
-        assert store.evict() == [str(three[2])]
+        assert workshop.evict() == [str(three[2])]
         assert "Permission denied" in caplog.text
 
     @pytest.mark.parametrize("engine", ["numpy", "onnx"])
     def test_who_has_an_evicted_one_open_goes_on(self, own_cache, tiny, expected, monkeypatch, engine, caplog):
         provider = load(tiny, "quantized", engine=engine)
         assert_same_vectors(provider.embed_batch(TEXTS), expected, "int8")
-        monkeypatch.setenv(store.LIMIT_VARIABLE, "0")
-        assert len(store.evict()) == 1
+        monkeypatch.setenv(workshop.LIMIT_VARIABLE, "0")
+        assert len(workshop.evict()) == 1
         assert visible(own_cache) == []
         assert_same_vectors(provider.embed_batch(TEXTS), expected, "int8")
         # So many that the engine onnx wants another session over the files that are gone.
@@ -420,7 +420,7 @@ class TestLimit:
 
     @pytest.mark.parametrize("value", ["many", "-1", "1.5", "1e3", "٣", "9" * 5000])
     def test_a_limit_that_is_no_number_is_refused_before_the_work(self, own_cache, tiny, monkeypatch, value, capsys):
-        monkeypatch.setenv(store.LIMIT_VARIABLE, value)
+        monkeypatch.setenv(workshop.LIMIT_VARIABLE, value)
         with pytest.raises(CacheError, match=r"EMBEDDING_LOADER_CACHE_LIMIT_MB=.* is not a number of MiB"):
             compile_model(str(tiny), progress=lambda step, done: pytest.fail(step))
         with pytest.raises(CacheError, match="not a number of MiB"):

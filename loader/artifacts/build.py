@@ -19,6 +19,7 @@ from ..safetensors import MappedTensors
 from ..weights import SINGLE, weight_files
 from .manifest import FILE, GRAPH, INT8_WEIGHTS, FileEntry, Manifest
 from .parity import TEXTS, compare, probes
+from .sources import SMALL_FILES, source_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
     Report = Callable[[str, float], None]
 
-SMALL_FILES: "Final" = (".json", ".txt", ".model")
-"""Endings of the files that describe a model and its tokenizer."""
 _MAX_SMALL_BYTES: "Final" = 64 * 2**20
 VERSIONS: "Final" = ("optimized-embedding-loader", "numpy", "tokenizers", "onnx", "onnxruntime", "torch")
 
@@ -214,27 +213,6 @@ class Builder:
         opened = open_folder(ModelParts.of_folder(self.target), self.target, self.precision, None)
         # So many at once that the engine uses what it has for throughput, which single texts do not touch.
         return opened.encode(list(TEXTS), "document", len(TEXTS))
-
-
-def source_files(pipeline: Pipeline) -> tuple[FileEntry, ...]:
-    """Return what an artifact depends on: the description of model and tokenizer, and all weights, with their hashes.
-
-    Raises:
-        ModelError: the weights are missing.
-    """
-    from ..filehash import remembered_sha256
-
-    entries = {}
-    for folder in (pipeline.folder, pipeline.transformer, *pipeline.folders):
-        if not os.path.isdir(folder):
-            continue
-        names = [name for name in os.listdir(folder) if name.endswith((*SMALL_FILES, ".safetensors")) and name != FILE]
-        for name in names:
-            path = os.path.join(folder, name)
-            if os.path.isfile(path) and name != "README.md":
-                relative = os.path.relpath(path, pipeline.folder).replace(os.sep, "/")
-                entries[relative] = FileEntry(relative, os.stat(path).st_size, remembered_sha256(path))
-    return tuple(entries[name] for name in sorted(entries))
 
 
 def _can_write_graphs() -> bool:

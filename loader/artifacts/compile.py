@@ -13,6 +13,7 @@ from ..log import log
 from ..source import resolve
 from . import store
 from .manifest import is_artifact
+from .workshop import Workshop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def prepare(
     Raises:
         CompileError, ModelError, CacheError: as ``compile_model``.
     """
-    with store.Workshop() as workshop:
+    with Workshop() as workshop:
         found = store.find(source, engines[0], precision)  # somebody may have made it while we waited
         if found is not None:
             if progress:

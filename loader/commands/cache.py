@@ -54,10 +54,10 @@ def _names(model: str) -> set[str]:
 
 
 def _list(artifacts: "list[tuple[str, Artifact | ArtifactError]]") -> None:
-    from ..artifacts import store
+    from ..artifacts import store, workshop
 
     rows = [("MODEL", "PRECISION", "ENGINES", "MIB", "LAST USED", "FOLDER")]
-    total, limit = 0, store.limit_bytes()
+    total, limit = 0, workshop.limit_bytes()
     for folder, found in artifacts:
         if isinstance(found, ArtifactError):
             rows.append(("?", "-", "-", "-", "-", f"{folder} (damaged)"))
@@ -95,10 +95,10 @@ def _verify(artifacts: "list[tuple[str, Artifact | ArtifactError]]") -> None:
 
 
 def _clear(artifacts: "list[tuple[str, Artifact | ArtifactError]]") -> None:
-    from ..artifacts import store
+    from ..artifacts import workshop
 
     for folder, _ in artifacts:
-        store.remove(folder)
+        workshop.remove(folder)
         print(f"removed {folder}")
     if not artifacts:
         print("nothing to remove")
