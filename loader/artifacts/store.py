@@ -160,19 +160,20 @@ class Workshop:
         import filelock
 
         self._folder: str | None = None
+        self._root = root()  # once: what is swept below is what is locked here, wherever the variable points later
         limit_bytes()  # a value that cannot be meant is better refused before the work than after it
         try:
-            os.makedirs(root(), mode=0o700, exist_ok=True)
-            self._lock = filelock.FileLock(os.path.join(root(), ".lock"), mode=0o600)
+            os.makedirs(self._root, mode=0o700, exist_ok=True)
+            self._lock = filelock.FileLock(os.path.join(self._root, ".lock"), mode=0o600)
             while not self._lock.is_locked:
                 GATE.checkpoint()  # the interpreter may begin to exit while another process compiles
                 try:
                     self._lock.acquire(timeout=0.5)
                 except filelock.Timeout:
                     continue
-            _sweep()
+            _sweep(self._root)
         except OSError as error:
-            raise _cannot_write(root(), error) from error
+            raise _cannot_write(self._root, error) from error
 
     def __enter__(self) -> "Workshop":
         return self
@@ -180,9 +181,9 @@ class Workshop:
     def __exit__(self, *_: object) -> None:
         try:
             # Also what a killed one's child may have written since the first sweep.
-            _sweep()
+            _sweep(self._root)
         except OSError as error:
-            log("info", "%s cannot be tidied up: %s", root(), error)
+            log("info", "%s cannot be tidied up: %s", self._root, error)
         finally:
             self._lock.release()
 
@@ -192,11 +193,11 @@ class Workshop:
         Raises:
             CacheError: it cannot be made.
         """
-        self._folder = os.path.join(root(), _NEW + os.urandom(6).hex())
+        self._folder = os.path.join(self._root, _NEW + os.urandom(6).hex())
         try:
             os.mkdir(self._folder, mode=0o700)
         except OSError as error:
-            raise _cannot_write(root(), error) from error
+            raise _cannot_write(self._root, error) from error
         return self._folder
 
     def publish(self) -> Artifact:
@@ -208,10 +209,10 @@ class Workshop:
         """
         assert self._folder is not None  # noqa: S101 - the order of calls
         manifest = read_manifest(self._folder)
-        final = os.path.join(root(), _name(manifest))
+        final = os.path.join(self._root, _name(manifest))
         try:
             if os.path.lexists(final):
-                os.rename(final, os.path.join(root(), _NEW + os.urandom(6).hex()))
+                os.rename(final, os.path.join(self._root, _NEW + os.urandom(6).hex()))
             os.rename(self._folder, final)
         except OSError as error:
             raise _cannot_write(final, error) from error
@@ -222,11 +223,11 @@ class Workshop:
         return artifact
 
 
-def _sweep() -> None:
+def _sweep(store: str) -> None:
     """Remove what was being made; only for whoever holds the lock."""
-    for name in os.listdir(root()):
+    for name in os.listdir(store):
         if name.startswith(_NEW):
-            shutil.rmtree(os.path.join(root(), name), ignore_errors=True)
+            shutil.rmtree(os.path.join(store, name), ignore_errors=True)
 
 
 def evict(*, keep: str = "") -> list[str]:
