@@ -9,7 +9,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 PIP_ARGS ?=
-BENCH_ARGS ?= -m strategy=lazy,background,progressive model=minilm
+BENCH_ARGS ?= -m strategy=lazy,background,progressive,quantized,cached model=minilm
 TEST_ARGS ?= -n 2 --dist worksteal
 
 .PHONY: bench test lint clean
@@ -27,7 +27,7 @@ lint: $(VENV)/ready
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install $(PIP_ARGS) -c constraints.txt -e ".[torch,models,bench,dev]"
+	$(VENV)/bin/python -m pip install $(PIP_ARGS) -c constraints.txt -e ".[compile,models,bench,dev]"
 	touch $@
 
 clean:

@@ -12,6 +12,7 @@ from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bench.errors import ConfigError
+from bench.plan import PEERS
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -87,6 +88,7 @@ class BenchConf:
     suite: NamedConf = field(default_factory=NamedConf)
     quality: QualityConf | None = None
     baseline: bool = MISSING
+    peers: list[str] = field(default_factory=list)
     threads: int | None = None
     seed: int = MISSING
     quiet: bool = MISSING
@@ -107,6 +109,7 @@ def from_hydra(config: DictConfig) -> BenchConf:
     except OmegaConfBaseException as error:
         raise ConfigError(f"{getattr(error, 'full_key', '') or 'configuration'}: {error}") from error
     _check_suite(conf)
+    _check_peers(conf)
     _check_ranges(conf)
     return conf
 
@@ -123,6 +126,12 @@ def _check_suite(conf: BenchConf) -> None:
         raise ConfigError(f"quality.* belongs to suite={QUALITY}: give both or neither")
     if conf.quality is not None and not conf.baseline:
         raise ConfigError(f"baseline=false cannot be: suite={QUALITY} compares with the reference")
+
+
+def _check_peers(conf: BenchConf) -> None:
+    unknown = sorted(set(conf.peers) - set(PEERS))
+    if unknown:
+        raise ConfigError(f"peers has {', '.join(unknown)}; known are {', '.join(PEERS)}")
 
 
 def _check_ranges(conf: BenchConf) -> None:

@@ -26,6 +26,7 @@ PACKAGES = (
     "torch",
     "tokenizers",
     "numpy",
+    "onnxruntime",
     "huggingface-hub",
     "safetensors",
     "hydra-core",

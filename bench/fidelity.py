@@ -11,8 +11,14 @@ if TYPE_CHECKING:
 
     from bench.records import Record
 
-MIN_COSINE = {"float32": 0.99999}
+MIN_COSINE = {"float32": 0.99999, "int8": 0.95}
 """Lowest cosine with the reference at which a vector counts as right, by precision."""
+
+PRECISION_BY_STRATEGY = {"quantized": "int8"}
+"""What a strategy promises to compute in; float32 where it is not named."""
+
+WITHOUT_VECTORS = frozenset({"import_numpy"})
+"""Subjects that embed nothing."""
 
 
 def cosine(a: Sequence[float], b: Sequence[float]) -> float:
@@ -37,8 +43,14 @@ def judge(record: Record, reference: Record | None) -> Record:
     asked, got = record.cell.engine, record.facts.get("engine")
     if asked not in {"", "auto", got}:
         return replace(record, status="invalid", message=f"engine {asked} was asked for, {got} answered")
+    if record.cell.subject in WITHOUT_VECTORS:
+        return record
+    promised = PRECISION_BY_STRATEGY.get(record.cell.strategy, "float32")
+    if record.facts.get("precision") != promised:
+        message = f"{record.facts.get('precision')} answered, {record.cell.strategy} promises {promised}"
+        return replace(record, status="invalid", message=message)
     vectors = record.vectors()
-    if not all(math.isfinite(value) and any(vector) for vector in vectors for value in vector):
+    if not vectors or not all(math.isfinite(value) and any(vector) for vector in vectors for value in vector):
         return replace(record, status="invalid", message="a vector is zero or not finite")
     if reference is None:
         return record

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 BASELINE = "baseline"
 """Name of the reference: plain sentence-transformers, in the place of a strategy."""
 
+PEERS = ("fastembed", "import_numpy")
+"""Subjects that can be measured beside ours, by their modules' names in ``bench.subjects``."""
+
 MIN_ROUNDS = 3
 """Rounds that are measured even if they exceed the budget: fewer have no spread to show."""
 
@@ -26,7 +29,7 @@ class Cell:
 
     Attributes:
         subject: a module of ``bench.subjects``.
-        strategy: the loader's strategy, or BASELINE.
+        strategy: the loader's strategy, or BASELINE, or the name of a peer.
         engine: the engine that was asked for; "" where the subject has none.
         model_key: short name for tables.
         model: the name that the subject is given.
@@ -111,12 +114,13 @@ def make_plan(configs: Sequence[BenchConf]) -> Plan:
     """
     first = configs[0]
     for conf in configs:
-        for name in ("suite", "quality", "protocol", "seed", "quiet", "reports_dir", "run_name", "baseline"):
+        for name in ("suite", "quality", "peers", "protocol", "seed", "quiet", "reports_dir", "run_name", "baseline"):
             if getattr(conf, name) != getattr(first, name):
                 raise ConfigError(f"{name} cannot be swept: it belongs to the whole run. Start one run for each value.")
     wanted = [_cell(conf) for conf in configs]
-    references = [_reference(conf) for conf in configs] if first.baseline else []
-    return Plan(tuple(dict.fromkeys([*references, *wanted])), first.protocol, first.seed)
+    references = [_other(conf, "sentence_transformers", BASELINE) for conf in configs] if first.baseline else []
+    peers = [_other(conf, name, name) for conf in configs for name in conf.peers]
+    return Plan(tuple(dict.fromkeys([*references, *peers, *wanted])), first.protocol, first.seed)
 
 
 def _cell(conf: BenchConf) -> Cell:
@@ -132,10 +136,11 @@ def _cell(conf: BenchConf) -> Cell:
     )
 
 
-def _reference(conf: BenchConf) -> Cell:
+def _other(conf: BenchConf, subject: str, name: str) -> Cell:
+    """Return the cell of a subject that has neither strategies nor engines."""
     return Cell(
-        subject="sentence_transformers",
-        strategy=BASELINE,
+        subject=subject,
+        strategy=name,
         engine="",
         model_key=conf.model.key,
         model=conf.model.name,

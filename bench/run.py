@@ -61,12 +61,14 @@ def measure(configs: Sequence[BenchConf]) -> RunResult:
         prepared = {}
         for model in dict.fromkeys(cell.model for cell in plan.cells):
             announce(f"preparing {model}", quiet=configs[0].quiet)
-            prepared[model] = prepare_model(model, environ)
+            cells = [cell for cell in plan.cells if cell.model == model]
+            prepared[model] = prepare_model(model, environ, *needs(cells, cache_folder))
         write_manifest(folder / MANIFEST_FILE, _manifest(configs, plan, prepared))
 
         def execute(cell: Cell) -> Outcome:
             reference = prepared[cell.model].get("reference_model", cell.model)
-            return run_worker(worker_options(cell, str(reference)), environ, plan.protocol.sample_timeout_s)
+            options = worker_options(cell, str(reference), prepared[cell.model].get("peer_folder", ""))
+            return run_worker(options, environ, plan.protocol.sample_timeout_s)
 
         records_file = folder / RECORDS_FILE
         records_file.touch()
@@ -92,11 +94,28 @@ def new_folder(folder: Path) -> Path:
     return folder
 
 
-def prepare_model(model: str, environ: dict[str, str]) -> dict[str, Any]:
-    """Find a model's files; what fails here fails again, with its message, in each sample of the model."""
+def needs(cells: Sequence[Cell], cache_folder: Path) -> list[str]:
+    """Return what is to be prepared for the cells of one model, as words for ``bench.prepare``."""
+    words = {
+        "int8" if cell.strategy == "quantized" else "float32"
+        for cell in cells
+        if cell.strategy in {"quantized", "cached"} or cell.engine == "onnx"
+    }
+    if any(cell.engine == "onnx" for cell in cells):
+        words.add("onnx")
+    if any(cell.subject == "fastembed" for cell in cells):
+        words.add(f"peer={cache_folder / 'peers' / cells[0].model_key}")
+    return sorted(words)
+
+
+def prepare_model(model: str, environ: dict[str, str], *wanted: str) -> dict[str, Any]:
+    """Find a model's files and prepare what is wanted, see ``bench.prepare``.
+
+    What fails here fails again, with its message, in each sample that needs it.
+    """
     # The one process that may download: the fixed environment of the workers forbids it.
     online = {**environ, "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "0")}
-    outcome = run_python(["-P", "-m", "bench.prepare", model], online, PREPARE_TIMEOUT_S)
+    outcome = run_python(["-P", "-m", "bench.prepare", model, *wanted], online, PREPARE_TIMEOUT_S)
     return outcome.answer or {"error": f"preparation ended with exit code {outcome.exit_code}: {outcome.stderr_tail}"}
 
 
@@ -109,6 +128,11 @@ def _manifest(configs: Sequence[BenchConf], plan: Plan, prepared: dict[str, dict
         "seed": plan.seed,
         "jobs": [to_plain(conf) for conf in configs],
         "cells": [cell.to_json() for cell in plan.cells],
+        "preparations": [
+            {"model": model, **preparation}
+            for model, answer in prepared.items()
+            for preparation in answer.get("preparations", [])
+        ],
         "models": {model: answer.get("origin", answer.get("error")) for model, answer in prepared.items()},
     }
 

@@ -138,14 +138,21 @@ def judge_outcome(outcome: Outcome) -> tuple[Status, str]:
     return "ok", ""
 
 
-def worker_options(cell: Cell, reference_model: str) -> Mapping[str, str]:
-    """Return what the worker is told about a cell."""
+def worker_options(cell: Cell, reference_model: str, peer_folder: str = "") -> Mapping[str, str]:
+    """Return what the worker is told about a cell.
+
+    Args:
+        cell: the cell.
+        reference_model: the name by which plain sentence-transformers finds the model.
+        peer_folder: files prepared for a peer.
+    """
     return {
         "subject": cell.subject,
         "strategy": cell.strategy,
         "engine": cell.engine,
         "model": cell.model,
         "reference_model": reference_model,
+        "peer_folder": peer_folder,
         "device": cell.device,
         "scenario": cell.scenario,
         "threads": "" if cell.threads is None else str(cell.threads),

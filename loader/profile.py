@@ -14,8 +14,8 @@ GPU_BATCH_SIZE: "Final" = 128
 BATCH_SIZES_BY_MEMORY: "Final" = ((2048, 16), (8192, 32))
 """(available MiB below this, batch size); 64 from there on. A rule of thumb: larger batches want more working memory,
 and the rest of the program wants some too."""
-SMALL_MEMORY_MB: "Final" = 1024
-"""Below this many available MiB nothing is loaded before it is needed: PyTorch with a small model takes about half."""
+SMALL_MEMORY_MB: "Final" = 512
+"""Below this many available MiB memory matters more than anything else."""
 
 
 class ResourceProfile:
@@ -68,17 +68,15 @@ class ResourceProfile:
         """The strategy that suits this machine."""
         from .strategies import LoadingStrategy
 
-        return LoadingStrategy.LAZY if self.available_memory_mb < SMALL_MEMORY_MB else LoadingStrategy.PROGRESSIVE
+        return LoadingStrategy.QUANTIZED if self.available_memory_mb < SMALL_MEMORY_MB else LoadingStrategy.PROGRESSIVE
 
     @property
     def reason(self) -> str:
         """Why ``recommended_strategy`` is what it is."""
         memory = f"{self.available_memory_mb:,.0f} MiB of memory are available"
         if self.available_memory_mb < SMALL_MEMORY_MB:
-            return f"{memory}, less than {SMALL_MEMORY_MB:,}: load nothing before it is needed"
-        return (
-            f"{memory}: load while the program does other things; tokens can be counted long before the model is ready"
-        )
+            return f"{memory}, less than {SMALL_MEMORY_MB:,}: weights of 8 bits take the least"
+        return f"{memory}: load while the program does other things, at full precision"
 
 
 def usable_processors() -> int:

@@ -7,6 +7,7 @@ import numpy as np
 from .errors import EmbeddingError, ForkError, ShutdownError, release_frames
 from .exitgate import GATE, LoadInterrupted
 from .forks import in_forked_child, process_token
+from .log import log
 from .texts import check_batch_size, check_text, check_texts
 
 TYPE_CHECKING = False
@@ -48,6 +49,7 @@ class EmbeddingProvider:
         self._engine = engine
         self._process = process_token()
         self._watcher: Watcher | None = None
+        self._refused: Exception | None = None
         self.model_name = model_name
         self.precision = engine.precision
         self.dimension = engine.dimension
@@ -81,6 +83,8 @@ class EmbeddingProvider:
             ArgumentTypeError, TextError: see ``loader.texts``.
             EmbeddingError: the engine failed.
             ForkError: the model was loaded before ``fork``, and this is the child.
+            ModelCorruptError: it turned out since that the weights are not the ones that the package was published
+                with.
         """
         vector: NDArray[np.float32] = self._embed([check_text(text)], "query", 1)[0]
         return vector
@@ -126,6 +130,11 @@ class EmbeddingProvider:
         """Embed a dummy text, so that the first real one does not pay for the engine's lazy initialisation."""
         self._embed([WARM_UP_TEXT], "query", 1)
 
+    def refuse(self, error: Exception) -> None:
+        """Embed nothing any more: the model turned out to be damaged. Every call raises the error from now on."""
+        self._refused = error
+        log("error", "%s", error)
+
     def watch(self, watcher: "Watcher | None") -> None:
         """Have ``watcher(provider, number of texts)`` called after each run, or nothing any more."""
         self._watcher = watcher
@@ -160,6 +169,8 @@ class EmbeddingProvider:
                 f"{self.model_name} was loaded before fork() and its engine {self.engine} cannot be used in the child "
                 "process. Load it in the child, or start processes with the 'spawn' or 'forkserver' method."
             )
+        if self._refused is not None:
+            raise self._refused.with_traceback(None)
         with GATE.section():
             if len(texts) <= TEXTS_PER_RUN:
                 return self._run(texts, kind, batch_size)

@@ -16,8 +16,8 @@ from .errors import ModelNotFoundError
 from .hubcache import cache_roots, snapshot_folder
 from .modelfiles import transformer_folder
 from .names import check_name, is_path, repo_ids, shown
-from .packages import installed_folder, package_for, verify
-from .weights import check_weights
+from .packages import Verification, installed_folder, package_for
+from .weights import SINGLE, check_weights
 
 _TRUE = frozenset({"1", "ON", "YES", "TRUE"})
 
@@ -29,14 +29,16 @@ class ModelFolder:
         name: the name that was asked for.
         path: the folder.
         origin: where it was found: ``"path"``, ``"hub cache"``, ``"package"`` or ``"download"``.
+        check: a check of the weights that is still to be done, or None.
     """
 
-    __slots__ = ("name", "origin", "path")
+    __slots__ = ("check", "name", "origin", "path")
 
-    def __init__(self, name: str, path: str, origin: str) -> None:
+    def __init__(self, name: str, path: str, origin: str, check: Verification | None = None) -> None:
         self.name = name
         self.path = path
         self.origin = origin
+        self.check = check
 
 
 def downloads_allowed(allow_download: bool | None = None) -> bool:
@@ -55,16 +57,22 @@ def find(name: object) -> ModelFolder | None:
         ModelNotFoundError: a name written as a path does not lead to a model.
         ModelCorruptError: an installed model package has other weights than the pinned ones.
     """
-    return _find(check_name(name), [])
+    found = _find(check_name(name), [])
+    if found is not None:
+        _finish(found)
+    return found
 
 
-def resolve(name: object, *, allow_download: bool | None = None, progress: bool = False) -> ModelFolder:
+def resolve(
+    name: object, *, allow_download: bool | None = None, progress: bool = False, defer_check: bool = False
+) -> ModelFolder:
     """Return the local folder of a model whose files are complete, downloading it where that is allowed.
 
     Args:
         name: a path or a hub name.
         allow_download: None follows HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE.
         progress: show the hub's progress bars on stderr while downloading.
+        defer_check: leave ``check`` of the result to the caller, who can do something else at the same time.
 
     Raises:
         ArgumentTypeError, ModelNameError: the name cannot be meant.
@@ -77,11 +85,19 @@ def resolve(name: object, *, allow_download: bool | None = None, progress: bool 
     found = _find(text, looked_at)
     if found is None:
         found = _download(text, looked_at, downloads_allowed(allow_download), progress)
+    if not defer_check:
+        _finish(found)
     if is_artifact(found.path):
         verify_artifact(found.path, read_manifest(found.path))
     else:
         check_weights(transformer_folder(found.path))
     return found
+
+
+def _finish(found: ModelFolder) -> None:
+    if found.check is not None:
+        found.check.check()
+        found.check = None
 
 
 def _find(name: str, looked_at: list[str]) -> ModelFolder | None:
@@ -101,8 +117,7 @@ def _find(name: str, looked_at: list[str]) -> ModelFolder | None:
             continue
         folder = installed_folder(package)
         if folder:
-            verify(package, os.path.join(folder, "model.safetensors"))
-            return ModelFolder(name, folder, "package")
+            return ModelFolder(name, folder, "package", Verification(package, os.path.join(folder, SINGLE)))
         looked_at.append(
             f"package: {package.distribution} is not installed (python -m pip install {package.distribution})"
         )

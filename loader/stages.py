@@ -16,7 +16,7 @@ from .errors import (
     ModelUnsupportedError,
 )
 from .forks import after_fork_in_child, enter_engine, tainted
-from .log import log
+from .log import is_heard, log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def engine(load: "Load") -> None:
     from .provider import EmbeddingProvider
 
     provider = EmbeddingProvider(settings.model_name, opened)
+    load.parts.tell_if_refused(provider.refuse)
     if load.spec.upgrades:
         from .upgrade import watch
 
@@ -120,6 +121,8 @@ def open_engine(
 
 def artifact(load: "Load") -> None:
     """See to it that a prepared model is there for the next use; what this one needs is ready already."""
+    if load.settings.compile is None and not is_heard():
+        return  # there would be nothing to do but to give a hint
     from .artifacts.hint import ensure
 
     try:

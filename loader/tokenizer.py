@@ -13,7 +13,7 @@ from .wordpiece import NotUnderstood, WordPiece
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Final, TypeVar
+    from typing import Any, Final, TypeVar
 
     from tokenizers import Encoding, Tokenizer
 
@@ -30,6 +30,17 @@ _NORMALIZER_KEYS: "Final" = {
     "strip_accents": "strip_accents",
     "tokenize_chinese_chars": "handle_chinese_chars",
 }
+
+
+_CLASS_DEFAULTS: "Final" = {
+    "do_lower_case": True,
+    "strip_accents": None,
+    "tokenize_chinese_chars": True,
+    "add_prefix_space": False,
+}
+"""What transformers takes where tokenizer_config.json does not say it, whatever tokenizer.json says."""
+_WHATEVER_THE_FILE_SAYS: "Final" = ("PreTrainedTokenizerFast", "TokenizersBackend")
+"""Classes of transformers that do take tokenizer.json as it is."""
 
 
 class TextTokenizer:
@@ -122,12 +133,13 @@ class TextTokenizer:
         """
         name = "tokenizer_config.json"
         settings = mapping(read_json(self._folder, name), self._folder, name)
-        expected: dict[str, object] = {"truncation_side": "right", **self._normalizer()}
-        for key, value in expected.items():
-            if settings.get(key, value) != value:
+        defaults = {} if settings.get("tokenizer_class") in _WHATEVER_THE_FILE_SAYS else _CLASS_DEFAULTS
+        for key, value in self._settings_of_file().items():
+            said = settings.get(key, defaults.get(key, value))
+            if said != value:
                 raise ModelUnsupportedError(
-                    f"{self._folder}/{name} sets {key} to {settings[key]!a}, tokenizer.json to {value!a}. Use "
-                    "engine='sentence_transformers', or save the tokenizer again."
+                    f"{self._folder}/{name} sets {key} to {said!a}{'' if key in settings else ' by leaving it out'}, "
+                    f"tokenizer.json to {value!a}. Use engine='sentence_transformers', or save the tokenizer again."
                 )
         ends = self.encode("", None)
         for key, number in (("cls_token", ends[:1]), ("sep_token", ends[-1:])):
@@ -138,14 +150,20 @@ class TextTokenizer:
                     f"{self._folder}/{name} sets {key} to {content!a}, which is not the one of tokenizer.json."
                 )
 
-    def _normalizer(self) -> dict[str, object]:
-        """Return BERT's normalizer settings by their names in tokenizer_config.json, nothing for other tokenizers."""
+    def _settings_of_file(self) -> dict[str, object]:
+        """Return what tokenizer.json, and this class, do about the settings of a tokenizer_config.json."""
+        found: dict[str, object] = {"truncation_side": "right", "split_special_tokens": False}
         if self._wordpiece is not None:
             options = self._wordpiece.normalizer
         else:
-            normalizer = json.loads(self._library().to_str())["normalizer"] or {}
+            tokenizer = self._library()
+            normalizer, splitter = (_state(part) for part in (tokenizer.normalizer, tokenizer.pre_tokenizer))
             options = normalizer if normalizer.get("type") == "BertNormalizer" else {}
-        return {key: options[name] for key, name in _NORMALIZER_KEYS.items() if name in options}
+            if splitter.get("type") == "ByteLevel":
+                found["add_prefix_space"] = splitter.get("add_prefix_space")
+            if not options and type(tokenizer.model).__name__ == "WordPiece":
+                found["do_lower_case"] = None  # transformers would build BERT's normalizer all the same
+        return found | {key: options[name] for key, name in _NORMALIZER_KEYS.items() if name in options}
 
     def _number(self, token: str) -> int | None:
         if self._wordpiece is not None:
@@ -171,6 +189,14 @@ class TextTokenizer:
                 tokenizer.no_padding()
                 self._tokenizer = tokenizer
             return self._tokenizer
+
+
+def _state(part: "Any") -> "dict[str, Any]":
+    """Return the settings of a part of the library's tokenizer: what it is pickled as, which is JSON."""
+    if part is None:
+        return {}
+    state: dict[str, Any] = json.loads(part.__getstate__())
+    return state
 
 
 def _first(text: str, limit: int | None, encode: "Callable[[str], Tokens]") -> "Tokens":

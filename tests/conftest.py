@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -36,10 +37,20 @@ class Finished:
         return json.loads(self.out.splitlines()[-1])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def session_cache(tmp_path_factory):
     """A cache folder of the loader that all processes of this test session share."""
-    return tmp_path_factory.mktemp("loader-cache")
+    folder = tmp_path_factory.mktemp("loader-cache")
+    os.environ["EMBEDDING_LOADER_CACHE"] = str(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def artifacts(session_cache, minilm_folder):
+    """The real MiniLM, prepared with both precisions in the session's cache."""
+    from loader import compile_model
+
+    return {precision: Path(compile_model(MINILM, precision)) for precision in ("float32", "int8")}
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +91,19 @@ def python(tmp_path):
         return Finished(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+def combinations():
+    """Return every strategy with every installed engine that can serve it, as pairs of names."""
+    from loader.engines import ENGINES
+    from loader.strategies import STRATEGIES
+
+    return [
+        (strategy, spec.name)
+        for strategy, row in STRATEGIES.items()
+        for spec in ENGINES
+        if not spec.missing() and row.precision in spec.precisions
+    ]
 
 
 @pytest.fixture(scope="session")
@@ -136,3 +160,30 @@ def install_in_hub_cache(root: Path, repo_id: str, revision: str = "a" * 40) -> 
     (repo / "refs").mkdir(parents=True)
     (repo / "refs" / "main").write_text(revision)
     return make_model_folder(repo / "snapshots" / revision)
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory):
+    """Make tiny models that engines can load: ``tiny_folder(Tiny(...))`` returns a folder, one per description."""
+    folders: dict[str, str] = {}
+
+    def make(tiny) -> str:
+        key = repr(tiny)
+        if key not in folders:
+            folders[key] = tiny.save(tmp_path_factory.mktemp("tiny") / tiny.family)
+        return folders[key]
+
+    return make
+
+
+@pytest.fixture
+def changed(tmp_path):
+    """Copy a model folder, apply ``change(folder)`` to the copy, and return its path."""
+
+    def make(source: str | Path, change) -> str:
+        folder = tmp_path / "changed"
+        shutil.copytree(source, folder, symlinks=False)
+        change(folder)
+        return str(folder)
+
+    return make

@@ -19,7 +19,7 @@ from loader import (
     preload_embeddings,
 )
 from loader import stages as stages_module
-from loader.engines import sentence_transformers as engine_module
+from loader.engines import numpy as engine_module
 from tests.conftest import MINILM, make_model_folder
 
 EVERY_STRATEGY = pytest.mark.parametrize("strategy", list(LoadingStrategy))
@@ -167,7 +167,7 @@ def test_nothing_loads_before_it_should(provider):
 def test_unloading_frees_the_model_once_nobody_holds_it():
     loader = OptimizedEmbeddingLoader(MINILM)
     held_provider = loader.load(timeout=None)
-    model = weakref.ref(held_provider._engine._model)
+    model = weakref.ref(held_provider.engine_in_use)
     loader.unload()
     assert not loader.is_loaded()
     assert loader.get_load_time() == 0.0
@@ -275,7 +275,7 @@ from importlib.machinery import PathFinder
 real = PathFinder.find_spec
 PathFinder.find_spec = lambda name, *rest: None if name == "torch" else real(name, *rest)
 from loader import OptimizedEmbeddingLoader
-loader = OptimizedEmbeddingLoader(sys.argv[1])
+loader = OptimizedEmbeddingLoader(sys.argv[1], engine="sentence_transformers")
 print(loader.get_provider(), type(loader.get_error()).__name__, loader.get_error())
 """
     done = python(code, str(minilm_folder))

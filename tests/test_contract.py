@@ -17,17 +17,16 @@ from loader.engines import ENGINES
 from loader.provider import DEFAULT_BATCH_SIZE
 from loader.stages import STAGES
 from loader.strategies import STRATEGIES
-from tests.conftest import MINILM
+from tests.conftest import MINILM, combinations
 from tests.texts_corpus import varied_texts
 
 pytestmark = pytest.mark.real_model
 
 INSTALLED = [spec.name for spec in ENGINES if not spec.missing()]
-COMBINATIONS = list(itertools.product(LoadingStrategy, INSTALLED))
 
 
-@pytest.fixture(scope="module", params=COMBINATIONS, ids=lambda pair: "-".join(pair))
-def loaded(request, minilm_folder):
+@pytest.fixture(scope="module", params=combinations(), ids=lambda pair: "-".join(pair))
+def loaded(request, artifacts):
     """A loader of each strategy and engine, with its model loaded."""
     strategy, engine = request.param
     loader = OptimizedEmbeddingLoader(MINILM, strategy, "cpu", engine=engine)

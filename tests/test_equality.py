@@ -43,7 +43,9 @@ def test_vectors_equal_plain_sentence_transformers(repo_id, engine):
     texts = varied_texts(200)
     expected = plain.encode(texts)
     expected = expected / np.linalg.norm(expected, axis=1, keepdims=True)
-    provider = OptimizedEmbeddingLoader(repo_id, LoadingStrategy.LAZY, "cpu", engine=engine).load(timeout=None)
+    provider = OptimizedEmbeddingLoader(repo_id, LoadingStrategy.LAZY, "cpu", engine=engine, compile="now").load(
+        timeout=None
+    )
     assert np.min(np.sum(provider.embed_batch(texts) * expected, axis=1)) >= 0.99999
     for text, vector in list(zip(texts, expected, strict=True))[::5]:
         assert provider.embed_query(text) @ vector >= 0.99999
@@ -64,7 +66,7 @@ def test_prompts_of_the_model_are_used(minilm_folder, tmp_path, engine):
     prompts = {"prompts": {"query": "search for: ", "document": "passage: "}}
     (folder / "config_sentence_transformers.json").write_text(json.dumps(prompts))
     plain = SentenceTransformer(str(folder), device="cpu")
-    provider = OptimizedEmbeddingLoader(str(folder), device="cpu", engine=engine).load(timeout=None)
+    provider = OptimizedEmbeddingLoader(str(folder), device="cpu", engine=engine, compile="now").load(timeout=None)
     text = "database connection"
     assert provider.embed_query(text) @ plain.encode_query(text) >= 0.99999
     for vector in (provider.embed_chunk(text), provider.embed_batch([text])[0], next(provider.embed_stream([text]))):
@@ -80,7 +82,7 @@ def test_correlation_with_human_judgement(repo_id, engine):
 
     with open(file, encoding="utf-8", newline="") as lines:
         rows = [row for row in csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE) if row]
-    provider = OptimizedEmbeddingLoader(repo_id, device="cpu", engine=engine).load(timeout=None)
+    provider = OptimizedEmbeddingLoader(repo_id, device="cpu", engine=engine, compile="now").load(timeout=None)
     left, right = (provider.embed_batch([row[column] for row in rows]) for column in (5, 6))
     correlation = spearmanr(np.sum(left * right, axis=1), [float(row[4]) for row in rows]).statistic
     print(f"{repo_id} {engine}: Spearman {correlation:.4f} on {len(rows)} pairs")

@@ -38,7 +38,7 @@ def test_a_model_loaded_before_fork_is_refused_in_the_child(python):
         python,
         """
 from loader import OptimizedEmbeddingLoader
-loader = OptimizedEmbeddingLoader(sys.argv[1])
+loader = OptimizedEmbeddingLoader(sys.argv[1], engine="sentence_transformers")
 provider = loader.load(timeout=None)
 
 def child():
@@ -47,7 +47,7 @@ def child():
         provider.embed_query("text")
     except RuntimeError as error:
         print(type(error).__name__, "spawn" in str(error))
-    fresh = OptimizedEmbeddingLoader(sys.argv[1])
+    fresh = OptimizedEmbeddingLoader(sys.argv[1], engine="sentence_transformers")
     print(fresh.get_provider(timeout=5), type(fresh.get_error()).__name__)
 
 in_child(child)
@@ -63,6 +63,27 @@ print("parent", provider.embed_query("text").shape)
     ]
 
 
+def test_a_model_of_the_numpy_engine_works_in_the_child(python):
+    lines = run(
+        python,
+        """
+from loader import OptimizedEmbeddingLoader
+loader = OptimizedEmbeddingLoader(sys.argv[1], engine="numpy")
+provider = loader.load(timeout=None)
+texts = ["some text " * 40] * 32
+expected = provider.embed_batch(texts)
+
+def child():
+    print(abs(provider.embed_batch(texts) - expected).max() < 1e-6, loader.load() is provider)
+    print(OptimizedEmbeddingLoader(sys.argv[1]).load(timeout=None).embed_query("text").shape)
+
+in_child(child)
+print("parent", provider.embed_query("text").shape)
+""",
+    )
+    assert lines == ["True True", "(384,)", "child ended with 0", "parent (384,)"]
+
+
 @pytest.mark.parametrize("moment", [0.0, 0.05, 0.5, 1.5])
 def test_a_fork_during_a_load_is_refused_in_the_child(python, moment):
     lines = run(
@@ -70,7 +91,7 @@ def test_a_fork_during_a_load_is_refused_in_the_child(python, moment):
         f"""
 import time
 from loader import OptimizedEmbeddingLoader
-loader = OptimizedEmbeddingLoader(sys.argv[1], "background")
+loader = OptimizedEmbeddingLoader(sys.argv[1], "background", engine="sentence_transformers")
 loader.start_loading()
 time.sleep({moment})
 
@@ -89,7 +110,7 @@ def test_a_loader_that_has_not_begun_works_in_the_child(python):
         python,
         """
 from loader import OptimizedEmbeddingLoader
-loader = OptimizedEmbeddingLoader(sys.argv[1])
+loader = OptimizedEmbeddingLoader(sys.argv[1], engine="sentence_transformers")
 
 def child():
     print(loader.load(timeout=None).embed_query("text").shape)

@@ -40,7 +40,7 @@ def test_info(capsys, minilm_folder):
 def test_info_hashes_a_package_again(python, own_cache):
     done = python(None, "-m", "loader", "info", "all-MiniLM-L6-v2", env={"HF_HUB_CACHE": "/nowhere"})
     assert "(package)" in done.out, done.err
-    assert list((own_cache / "verified").iterdir())
+    assert list((own_cache / "hashes").iterdir())
 
 
 def test_doctor(capsys):
@@ -58,7 +58,7 @@ def test_doctor(capsys):
         assert word in out
 
 
-def test_doctor_works_where_nothing_is_installed(python, tmp_path):
+def test_doctor_works_where_little_is_installed(python, tmp_path):
     """A home that does not exist, no hub cache, and no PyTorch to be seen."""
     code = """
 import sys
@@ -69,9 +69,9 @@ from loader.__main__ import main
 raise SystemExit(main(["doctor"]))
 """
     done = python(code, env={"HOME": "/nowhere", "HF_HUB_CACHE": None, "EMBEDDING_LOADER_CACHE": None})
-    assert done.code == 1
+    assert done.code == 0, done.err
     assert "not there yet" in done.out
-    assert "optimized-embedding-loader[torch]" in done.err
+    assert "optimized-embedding-loader[torch]" in done.out
 
 
 @pytest.mark.parametrize(
@@ -138,4 +138,4 @@ OptimizedEmbeddingLoader("all-MiniLM-L6-v2").load().embed_query("text")
     done = python(code)
     assert (done.out, done.err) == ("", "")
     done = python("import logging; logging.basicConfig(level='INFO')" + code)
-    assert "INFO:loader:<EmbeddingProvider 'all-MiniLM-L6-v2' engine=sentence_transformers" in done.err
+    assert "INFO:loader:<EmbeddingProvider 'all-MiniLM-L6-v2' engine=numpy" in done.err

@@ -5,6 +5,7 @@ import resource
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,6 +16,7 @@ from loader.known_models import KNOWN_MODELS
 from loader.metadata import cache_file, lookup, read, read_cached, remember_use, write_cached
 from loader.modelfiles import read_facts
 from loader.names import repo_ids
+from loader.paths import cache_folder
 from loader.source import ModelFolder, find
 
 PER_FUNCTION = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -178,3 +180,25 @@ def test_every_name_of_a_known_model_leads_to_it(own_cache, tmp_path, monkeypatc
         short = repo_id.rpartition("/")[2]
         assert repo_id in repo_ids(short)
         assert lookup(short).embedding_dim == KNOWN_MODELS[repo_id][0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere platformdirs is asked itself")
+@pytest.mark.parametrize("base", [None, "", "  ", "/somewhere/else", "relative/folder"])
+def test_the_cache_folder_is_that_of_platformdirs(monkeypatch, base):
+    import platformdirs
+
+    monkeypatch.delenv("EMBEDDING_LOADER_CACHE")
+    if base is None:
+        monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    else:
+        monkeypatch.setenv("XDG_CACHE_HOME", base)
+    assert cache_folder() == platformdirs.user_cache_dir("optimized-embedding-loader", appauthor=False)
+
+
+def test_names_of_cache_files_are_safe(own_cache):
+    names = ["a", "A", "a/b", "a--b", "a%2f.b", "con", "ä" * 100, "x" * 500, "../../etc/passwd", "a\\b", "a.b", "a b"]
+    files = [cache_file(name) for name in names]
+    assert len({file.casefold() for file in files}) == len(names), "also where capitals do not count"
+    for file in files:
+        assert Path(file).parent == own_cache / "metadata"
+        assert len(Path(file).name.encode()) <= 255

@@ -70,7 +70,7 @@ def test_a_replaced_file_with_the_same_times_is_hashed_again(own_cache, package,
 @pytest.mark.parametrize("memo", [b"", b"nonsense", b"\xff" * 5000])
 def test_a_damaged_memo_means_hashing_again(own_cache, package, hashed, memo):
     verify(*package)
-    (path,) = (own_cache / "verified").iterdir()
+    (path,) = (own_cache / "hashes").iterdir()
     path.write_bytes(memo)
     verify(*package)
     assert len(hashed) == 2

@@ -46,7 +46,7 @@ def test_recommendations_are_always_valid(cpus, memory, has_cuda, has_mps):
 
 def test_a_small_machine_loads_nothing_early():
     small = ResourceProfile(1, 500.0, has_cuda=False, has_mps=False)
-    assert small.recommended_strategy is LoadingStrategy.LAZY
+    assert small.recommended_strategy is LoadingStrategy.QUANTIZED
     assert small.recommended_batch_size == 16
 
 
@@ -67,7 +67,7 @@ def test_cpu_quota_of_version_2(machine, monkeypatch, quota, expected):
     monkeypatch.setattr(profile_module.os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
     machine["/proc/self/cgroup"] = "0::/user/app\n"
     machine["/sys/fs/cgroup/user/cpu.max"] = quota
-    assert profile_module._cpu_count() == expected
+    assert profile_module.usable_processors() == expected
 
 
 def test_cpu_quota_of_version_1(machine, monkeypatch):
@@ -75,9 +75,9 @@ def test_cpu_quota_of_version_1(machine, monkeypatch):
     machine["/proc/self/cgroup"] = "4:cpu,cpuacct:/app\n"
     machine["/sys/fs/cgroup/cpu/app/cpu.cfs_quota_us"] = "300000"
     machine["/sys/fs/cgroup/cpu/app/cpu.cfs_period_us"] = "100000"
-    assert profile_module._cpu_count() == 3
+    assert profile_module.usable_processors() == 3
     machine["/sys/fs/cgroup/cpu/app/cpu.cfs_quota_us"] = "-1"
-    assert profile_module._cpu_count() == 64
+    assert profile_module.usable_processors() == 64
 
 
 def test_memory_limit(machine):

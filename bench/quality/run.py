@@ -16,7 +16,7 @@ from bench.progress import announce, open_display
 from bench.quality.records import Figures, QualityRecord, read_quality_records
 from bench.quality.task import make_task
 from bench.records import append_record
-from bench.run import MANIFEST_FILE, RunResult, new_folder, prepare_model
+from bench.run import MANIFEST_FILE, RunResult, needs, new_folder, prepare_model
 from bench.runner import judge_outcome, worker_options
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def measure_quality(configs: Sequence[BenchConf]) -> RunResult:
         prepared = {}
         for model in models:
             announce(f"preparing {model}", quiet=first.quiet)
-            prepared[model] = prepare_model(model, environ)
+            mine = [cell for cell in cells if cell.model == model]
+            prepared[model] = prepare_model(model, environ, *needs(mine, private / "cache"))
         manifest = {
             "command": command_line(),
             "environment": describe_environment(),

@@ -42,7 +42,7 @@ class Context:
         cells = list(self.summaries)
         parts = [cell.strategy]
         varied = {
-            "engine": len({other.engine for other in cells if not other.is_baseline}) > 1 and cell.engine,
+            "engine": len({other.engine for other in cells if other.engine}) > 1 and cell.engine,
             "model_key": len({other.model for other in cells}) > 1,
             "device": len({other.device for other in cells}) > 1,
             "scenario": len({other.scenario for other in cells}) > 1,

@@ -72,10 +72,15 @@ def escape(text: str) -> str:
     return _MARKUP.sub(r"\\\1", " ".join(text.split()))
 
 
+def show_ratio(ratio: float) -> str:
+    """Return a ratio with three figures that mean something, two where it is about one."""
+    return f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.3g}"
+
+
 def _row(context: Context, summary: CellSummary, keys: Sequence[str], leading: str) -> tuple[str, ...]:
     figures = [METRICS_BY_KEY[key].show(summary.median(key), unit=False) for key in keys]
     spread, metric = summary.spreads.get(leading), METRICS_BY_KEY[leading]
     shown = f"{metric.show(spread.minimum, unit=False)} to {metric.show(spread.maximum, unit=False)}" if spread else "-"
     ratios = {leading: 1.0} if summary.cell.is_baseline else summary.ratios
-    ratio = f"{ratios[leading]:.2f}" if leading in ratios else "-"
+    ratio = show_ratio(ratios[leading]) if leading in ratios else "-"
     return (context.name(summary.cell), *figures, shown, ratio, str(spread.n if spread else 0))

@@ -4,14 +4,14 @@ A subject is a class ``Subject`` with three methods, built from the worker's opt
 
 * ``open(mark)`` imports, constructs and starts, calling ``mark("imported")``, ``mark("constructed")`` and
   ``mark("started")``; if the model gets ready by itself it waits for that and calls ``mark("ready")``;
-* ``embed(text)`` returns the vector of a text, an iterable of numbers;
+* ``embed(text)`` returns the vector of a text, an iterable of numbers, or None where there is nothing to embed with;
 * ``facts()`` returns what can only be known now: engine, precision, device, dimension, versions.
 
 Adding one means adding a module here and its name to ``SUBJECTS``. This package is imported by the process being
 timed, so it stays as small as this.
 """
 
-SUBJECTS = ("embedding_loader", "sentence_transformers")
+SUBJECTS = ("embedding_loader", "sentence_transformers", "fastembed", "import_numpy")
 """In the order of the documentation; a test finds an unlisted module."""
 
 

@@ -11,7 +11,7 @@ import threading
 import time
 
 from ..encoder.families import EncoderConfig
-from ..errors import CompileError, LoaderError, ModelUnsupportedError
+from ..errors import CompileError, EngineMissingError, LoaderError, ModelUnsupportedError
 from ..filehash import sha256_of
 from ..parts import ModelParts
 from ..pipeline import Pipeline
@@ -182,8 +182,29 @@ class Builder:
 
         parts = ModelParts.of_folder(self.source)
         specs = [spec for spec in candidates("auto", "cpu", "float32") if spec.name != "onnx"]
-        engine = open_first(parts, specs, "cpu", "float32", None)
+        try:
+            engine = open_first(parts, specs, "cpu", "float32", None)
+        except EngineMissingError:
+            return self._own_reference(parts)
         return engine.encode(list(TEXTS), "document", 8)
+
+    def _own_reference(self, parts: ModelParts) -> "NDArray[np.float32]":
+        """Return the vectors of the ONNX file that the model came with, where no engine here knows the original.
+
+        Raises:
+            EngineMissingError: there is no such file.
+        """
+        from .export import own_graph, own_vectors
+
+        own = own_graph(self.source)
+        if own is None:
+            raise EngineMissingError(
+                f"{self.source} cannot be compared with the original, which needs PyTorch: "
+                "python -m pip install 'optimized-embedding-loader[compile]'"
+            )
+        tokenizer, prompt = parts.tokenizer(), self.pipeline.prompts["document"]
+        tokens = [tokenizer.encode(prompt + text, self.pipeline.max_seq_length) for text in TEXTS]
+        return own_vectors(self.pipeline, own, tokens)
 
     def _vectors(self, engine: str) -> "NDArray[np.float32]":
         if engine == "numpy":

@@ -9,13 +9,15 @@ import os
 import numpy as np
 import onnx
 
-from ..errors import CompileError
+from ..errors import CompileError, LoaderError
 from .graph import INPUT, OPSET, Graph, add_head
 from .manifest import GRAPH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
+
+    from numpy.typing import NDArray
 
     from ..pipeline import Pipeline
 
@@ -55,23 +57,46 @@ def write_own_graph(pipeline: "Pipeline", path: str, output: str) -> None:
     if not width:
         raise CompileError(f"{path} does not say how long its token vectors are.")
     version = next((opset.version for opset in model.opset_import if opset.domain in {"", "ai.onnx"}), 0)
-    if version < OPSET:
-        model = onnx.version_converter.convert_version(model, OPSET)
-    graph = Graph()
-    shape = graph.node("Shape", [INPUT])
-    made = {"input_ids": INPUT}
-    for name, value in ((_MASK, 1), (_TYPES, 0)):
-        if name in inputs:
-            fill = onnx.numpy_helper.from_array(np.array([value], np.int64))
-            made[name] = graph.node("ConstantOfShape", [shape], value=fill)
-    for node in model.graph.node:
-        for position, name in enumerate(node.input):
-            node.input[position] = made.get(name, name)
-        graph.nodes.append(node)
-    graph.initializers.extend(model.graph.initializer)
-    vectors, dimension = add_head(graph, tokens, pipeline, width)
-    graph.save(vectors, dimension, output)
-    _move_weights_out(output)
+    try:
+        if version < OPSET:
+            from onnx.version_converter import convert_version
+
+            model = convert_version(model, OPSET)
+        graph = Graph("loader.")
+        shape = graph.node("Shape", [INPUT])
+        graph.nodes.append(onnx.helper.make_node("Identity", [INPUT], ["input_ids"], name="loader.ids"))
+        for name, value in ((_MASK, 1), (_TYPES, 0)):
+            if name in inputs:
+                fill = onnx.numpy_helper.from_array(np.array([value], np.int64))
+                node = onnx.helper.make_node("ConstantOfShape", [shape], [name], name=f"loader.{name}", value=fill)
+                graph.nodes.append(node)
+        graph.nodes.extend(model.graph.node)
+        graph.initializers.extend(model.graph.initializer)
+        vectors, dimension = add_head(graph, tokens, pipeline, width)
+        graph.save(vectors, dimension, output, like=model)
+        _move_weights_out(output)
+    except LoaderError:
+        raise
+    except Exception as error:  # onnx's own errors
+        raise CompileError(f"{path} could not be rewritten: {type(error).__name__}: {error}") from error
+
+
+def own_vectors(pipeline: "Pipeline", path: str, tokens: list[list[int]]) -> "NDArray[np.float32]":
+    """Return what the ONNX file that a model came with says itself: one text at a time, pooled by NumPy."""
+    import onnxruntime
+
+    from ..pooling import Head
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    outputs = [output.name for output in session.get_outputs()]
+    name = next(name for name in _TOKEN_VECTORS if name in outputs)
+    vectors = []
+    for numbers in tokens:
+        ids = np.array([numbers], np.int64)
+        given = {"input_ids": ids, _MASK: np.ones_like(ids), _TYPES: np.zeros_like(ids)}
+        found = session.run([name], {value.name: given[value.name] for value in session.get_inputs()})[0][0]
+        vectors.append(Head(pipeline, found.shape[1])(np.ascontiguousarray(found.T), [len(numbers)])[0])
+    return np.stack(vectors)
 
 
 def export_with_torch(pipeline: "Pipeline", output: str) -> None:

@@ -6,8 +6,7 @@ exported graphs; and the weights stay where they are: the graph names byte range
 which ONNX Runtime maps. The operators are documented in ONNX Runtime's docs/ContribOperators.md.
 
 The graph has no attention mask: a run is a batch of texts of one length. Its input is ``ids``, int64 (texts, tokens),
-    its
-output ``vectors``, float32 (texts, dimension).
+its output ``vectors``, float32 (texts, dimension).
 
 With 8 bits, activations are quantized as well, with a scale for each token (as in section 4 of Yao et al. 2022,
 "ZeroQuant", https://arxiv.org/abs/2206.01861). ONNX Runtime's own dynamic quantization has one scale for a whole run: a
@@ -47,14 +46,16 @@ _TYPES: "Final" = {"F32": onnx.TensorProto.FLOAT, "I8": onnx.TensorProto.INT8}
 class Graph:
     """A graph under construction: every method adds nodes and returns the name of their result."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str = "") -> None:
+        """Begin a graph whose names all begin with ``prefix``, to set them apart from those of another one's nodes."""
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
+        self._prefix_of_names = prefix
         self._constants: dict[bytes, str] = {}
 
     def node(self, operator: str, inputs: list[str], domain: str = "", **attributes: "Any") -> str:
         """Add an operator with one output."""
-        name = f"{operator}_{len(self.nodes)}"
+        name = f"{self._prefix_of_names}{operator}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, inputs, [name], name=name, domain=domain, **attributes))
         return name
 
@@ -62,8 +63,8 @@ class Graph:
         """Add an array that is kept inside of the graph, once however often it is asked for."""
         key = repr((value.dtype.str, value.shape)).encode() + value.tobytes()
         if key not in self._constants:
-            self._constants[key] = f"constant_{len(self._constants)}"
-            array = np.ascontiguousarray(value)
+            self._constants[key] = f"{self._prefix_of_names}constant_{len(self._constants)}"
+            array = np.array(value, order="C")  # unlike ascontiguousarray, it leaves a scalar one
             self.initializers.append(numpy_helper.from_array(array, self._constants[key]))
         return self._constants[key]
 
@@ -71,8 +72,8 @@ class Graph:
         """Add some int64, shape (values,)."""
         return self.constant(np.array(values, np.int64))
 
-    def save(self, output: str, dimension: int, path: str) -> None:
-        """Write the graph with ``output`` as its output."""
+    def save(self, output: str, dimension: int, path: str, like: onnx.ModelProto | None = None) -> None:
+        """Write the graph with ``output`` as its output, for the operators of another model if it took any over."""
         self.nodes.append(helper.make_node("Identity", [output], [OUTPUT], name=OUTPUT))
         graph = helper.make_graph(
             self.nodes,
@@ -84,6 +85,13 @@ class Graph:
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
         model = helper.make_model(graph, opset_imports=opsets, producer_name="optimized-embedding-loader")
         model.ir_version = IR_VERSION
+        if like is not None:
+            model.ir_version = max(IR_VERSION, like.ir_version)
+            model.functions.extend(like.functions)
+            del model.opset_import[:]
+            model.opset_import.extend(like.opset_import)
+            if all(opset.domain != MICROSOFT for opset in like.opset_import):
+                model.opset_import.append(opsets[1])
         with open(path, "wb") as file:
             file.write(model.SerializeToString())
 

@@ -196,8 +196,9 @@ class EncoderConfig:
         """Read a config.json.
 
         Raises:
-            ModelUnsupportedError: an architecture or a value that is not understood, named.
-            ModelCorruptError: a number is missing or impossible.
+            ModelUnsupportedError: an architecture or a value that is not understood, named; or a number is left to the
+                default of the library that saved the model.
+            ModelCorruptError: a number is impossible.
         """
         kind = config.get("model_type")
         family = FAMILIES.get(kind) if isinstance(kind, str) else None
@@ -219,7 +220,7 @@ class EncoderConfig:
         if self.width % self.heads:
             raise ModelCorruptError(f"{folder}/config.json: {self.heads} heads cannot share a width of {self.width}.")
         activation = config.get(keys["activation"], "gelu")
-        if activation not in ACTIVATIONS:
+        if not isinstance(activation, str) or activation not in ACTIVATIONS:
             raise ModelUnsupportedError(
                 f"{folder}/config.json sets {keys['activation']} to {activation!a}; the engine numpy knows "
                 f"{', '.join(ACTIVATIONS)}."
@@ -229,14 +230,19 @@ class EncoderConfig:
         if not isinstance(epsilon, float) or not 0 < epsilon < 1:
             raise ModelCorruptError(f"{folder}/config.json has the impossible layer_norm_eps {epsilon!a}.")
         self.epsilon = epsilon
-        padding = config.get(keys["padding"], 1 if family.positions_from_padding else 0)
+        # Others do not look at it: there, it may be anything.
+        padding = config.get(keys["padding"], 1) if family.positions_from_padding else 0
         if type(padding) is not int or not 0 <= padding < 2**31:
             raise ModelCorruptError(f"{folder}/config.json has the impossible pad_token_id {padding!a}.")
         self.padding = padding
 
 
 def _whole(config: "dict[str, Any]", key: str, folder: str) -> int:
-    value = config.get(key)
+    if key not in config:
+        raise ModelUnsupportedError(
+            f"{folder}/config.json leaves {key} to a default. Use engine='sentence_transformers'."
+        )
+    value = config[key]
     if type(value) is not int or not 0 < value < 2**20:
         raise ModelCorruptError(f"{folder}/config.json has {key} {value!a}, where a positive number is needed.")
     return value

@@ -2,10 +2,8 @@
 
 The tokens of all texts stand side by side as the columns of one matrix of shape (width, tokens). Everything but
 attention treats each column alike, so texts of any lengths share it; attention looks at the columns of one text at a
-time. Features
-run down and tokens across, because NumPy then multiplies a large matrix of weights by a narrow one of tokens: for the
-    few
-tokens of a query that takes half the time of the usual product of tokens by transposed weights.
+time. Features run down and tokens across, because NumPy then multiplies a large matrix of weights by a narrow one of
+tokens: for the few tokens of a query that takes half the time of the usual product of tokens by transposed weights.
 """
 
 import math
@@ -186,13 +184,14 @@ def gelu(x: "Floats") -> None:
     their approximation Phi(x) = (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2 makes it wrong by up to 5e-4; with a
     longer odd polynomial, tanh(x P(x^2)), it is off by less than 1e-6 everywhere.
     """
-    square = x * x
-    tanh = square * _GELU[-1]
-    for coefficient in _GELU[-2:0:-1]:
-        tanh += coefficient
-        tanh *= square
-    tanh += _GELU[0]
-    tanh *= x
+    with np.errstate(over="ignore"):  # infinity is right: its tanh is 1
+        square = x * x
+        tanh = square * _GELU[-1]
+        for coefficient in _GELU[-2:0:-1]:
+            tanh += coefficient
+            tanh *= square
+        tanh += _GELU[0]
+        tanh *= x
     np.tanh(tanh, out=tanh)
     x *= np.float32(0.5)
     tanh *= x
@@ -201,11 +200,12 @@ def gelu(x: "Floats") -> None:
 
 def gelu_tanh(x: "Floats") -> None:
     """The approximation named above, which some models were trained with."""
-    tanh = x * x
-    tanh *= np.float32(0.044715)
-    tanh += np.float32(1.0)
-    tanh *= x
-    tanh *= np.float32(math.sqrt(2.0 / math.pi))
+    with np.errstate(over="ignore"):
+        tanh = x * x
+        tanh *= np.float32(0.044715)
+        tanh += np.float32(1.0)
+        tanh *= x
+        tanh *= np.float32(math.sqrt(2.0 / math.pi))
     np.tanh(tanh, out=tanh)
     x *= np.float32(0.5)
     tanh *= x

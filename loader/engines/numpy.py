@@ -58,8 +58,9 @@ class NumpyEngine:
         prompt = self._prompts[kind]
         longest = min(self.max_seq_length or self._encoder.longest, self._encoder.longest)
         tokens = [self._tokenizer.encode(prompt + text, longest) for text in texts]
-        order = sorted(range(len(texts)), key=lambda index: len(tokens[index]))
-        vectors = np.empty((len(texts), self.dimension), np.float32)
+        # A text without any token has nothing to pool; its zeros are refused by the provider.
+        order = sorted((index for index in range(len(texts)) if tokens[index]), key=lambda index: len(tokens[index]))
+        vectors = np.zeros((len(texts), self.dimension), np.float32)
         while order:
             chosen = _take(order, tokens, batch_size)
             lengths = [len(tokens[index]) for index in chosen]

@@ -13,6 +13,8 @@ import onnxruntime
 
 from ..artifacts.manifest import GRAPH
 from ..artifacts.parity import prove
+from ..encoder.families import FAMILIES
+from ..errors import ShutdownError
 from ..exitgate import GATE
 from ..log import log
 from ..pipeline import Pipeline
@@ -62,14 +64,15 @@ class OnnxEngine:
         self._lock = threading.Lock()
         self.dimension = int(self._single.get_outputs()[0].shape[1])
         self.max_seq_length = pipeline.max_seq_length
+        self._longest = _longest(pipeline)
 
     def encode(self, texts: list[str], kind: "TextKind", batch_size: int) -> "NDArray[np.float32]":
         """Return the vectors of the texts; see ``loader.engines.base.Engine``."""
         for file in self._weights:
             file.check_unchanged()
         prompt = self._prompts[kind]
-        tokens = [self._tokenizer.encode(prompt + text, self.max_seq_length) for text in texts]
-        vectors = np.empty((len(texts), self.dimension), np.float32)
+        tokens = [self._tokenizer.encode(prompt + text, self._longest) for text in texts]
+        vectors = np.zeros((len(texts), self.dimension), np.float32)
         runs = _runs(tokens, batch_size)
         if len(texts) < MANY_TEXTS:
             for run in runs:
@@ -92,9 +95,10 @@ class OnnxEngine:
                     self._many = self._single
         session, turn = self._many, threading.Lock()
         errors: list[Exception] = []
+        stopped = threading.Event()
 
         def work() -> None:
-            while not errors:
+            while not stopped.is_set():
                 with turn:
                     run = next(runs, None)
                 if run is None:
@@ -103,8 +107,16 @@ class OnnxEngine:
                     _compute(session, run, tokens, vectors)
                 except Exception as error:  # noqa: BLE001 - raised again below, in the thread that asked
                     errors.append(error)
+                    stopped.set()
 
-        helpers = [threading.Thread(target=work, daemon=True) for _ in range(self._threads - 1)]
+        def help_out() -> None:
+            try:
+                with GATE.section():  # this thread may go on for a moment where the caller is interrupted
+                    work()
+            except ShutdownError:
+                pass  # the caller computes the rest
+
+        helpers = [threading.Thread(target=help_out, daemon=True) for _ in range(self._threads - 1)]
         started = []
         try:
             for helper in helpers:
@@ -112,11 +124,25 @@ class OnnxEngine:
                 started.append(helper)
         except RuntimeError:
             pass  # the interpreter is exiting, or there are too many: this thread does all of it
-        work()
-        for helper in started:
-            helper.join()
+        try:
+            work()
+        finally:
+            stopped.set()
+            for helper in started:
+                helper.join()
         if errors:
             raise errors[0]
+
+
+def _longest(pipeline: Pipeline) -> int | None:
+    """Return the longest sequence that is computed: what the model wants, but no longer than it has positions for."""
+    family = FAMILIES.get(str(pipeline.config.get("model_type")))
+    positions = pipeline.config.get("max_position_embeddings")
+    if family is None or type(positions) is not int:
+        return pipeline.max_seq_length
+    if family.positions_from_padding:
+        positions -= int(pipeline.config.get("pad_token_id") or 1) + 1
+    return min(pipeline.max_seq_length or positions, positions)
 
 
 def graph_path(pipeline: Pipeline) -> str:
@@ -127,7 +153,8 @@ def graph_path(pipeline: Pipeline) -> str:
 
 def _runs(tokens: list[list[int]], batch_size: int) -> list[list[int]]:
     """Return the texts of each run: equally long ones, the longest first."""
-    order = sorted(range(len(tokens)), key=lambda index: -len(tokens[index]))
+    # A text without any token has nothing to pool; its zeros are refused by the provider.
+    order = sorted((index for index in range(len(tokens)) if tokens[index]), key=lambda index: -len(tokens[index]))
     runs: list[list[int]] = []
     for index in order:
         length = len(tokens[index])

@@ -1,12 +1,16 @@
 """The reference engine: sentence-transformers on PyTorch. Any architecture, any device, seconds to import."""
 
+import os
 import threading
 from contextlib import contextmanager
 
 import numpy as np
 
-from ..errors import DeviceError
+from ..artifacts.manifest import is_artifact
+from ..errors import DeviceError, ModelUnsupportedError
 from ..exitgate import GATE
+from ..modelfiles import transformer_folder
+from ..weights import SINGLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,6 +56,9 @@ def open_engine(model: "ModelParts", device: str | None, precision: str, threads
 
     ``threads`` sets PyTorch's own number of threads, which is one per process.
     """
+    folder = model.folder().path
+    if is_artifact(folder) and not os.path.exists(os.path.join(transformer_folder(folder), SINGLE)):
+        raise ModelUnsupportedError(f"{folder} was prepared for other engines, without the weights of the original.")
     import torch
 
     GATE.checkpoint()
@@ -63,7 +70,7 @@ def open_engine(model: "ModelParts", device: str | None, precision: str, threads
     GATE.checkpoint()
     with _no_progress_bar():
         loaded = SentenceTransformer(
-            model.folder().path,
+            folder,
             device=device,
             local_files_only=True,
             trust_remote_code=False,

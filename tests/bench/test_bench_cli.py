@@ -32,7 +32,7 @@ def test_a_sweep_becomes_a_report(python, tmp_path):
         stamps = [record.marks_ns[name] for name in order]
         assert stamps == sorted(stamps)
         assert ("ready" in record.marks_ns) == (record.cell.strategy == "progressive")
-        assert record.facts["engine"] == "sentence_transformers"
+        assert record.facts["engine"] == ("sentence_transformers" if record.cell.is_baseline else "numpy")
     report = (run_of(tmp_path) / "report.md").read_text()
     assert "python -m bench -m strategy=lazy,progressive protocol=quick" in report
     for row in ("| baseline |", "| lazy |", "| progressive |"):
@@ -127,7 +127,7 @@ def test_help_lists_groups_and_settings(python):
     done = python(None, "-m", "bench", "--help")
     assert done.code == 0
     for word in (
-        "strategy: background, lazy, progressive",
+        "strategy: background, cached, lazy, progressive, quantized",
         "model: minilm, minilm-l3, mpnet",
         "budget_s",
         "Exit codes",

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.report.sections import environment, glossary, headline, memory, pictures, problems, repeat, startup
+from bench.report.sections import (
+    environment,
+    glossary,
+    headline,
+    memory,
+    pictures,
+    preparation,
+    problems,
+    repeat,
+    startup,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +26,7 @@ SECTIONS: tuple[Callable[[Context], str], ...] = (
     startup.render,
     pictures.render,
     memory.render,
+    preparation.render,
     problems.render,
     environment.render,
     repeat.render,

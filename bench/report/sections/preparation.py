@@ -1,0 +1,36 @@
+"""What was made once before the first sample, and what that took."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bench.metrics import MIB
+from bench.report.tables import Table, to_markdown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bench.report.context import Context
+
+
+def render(context: Context) -> str:
+    """Return the section; nothing for a run that prepared nothing."""
+    preparations = context.manifest.get("preparations", [])
+    if not preparations:
+        return ""
+    headings = ("Model", "Precision", "Seconds", "Size (MiB)", "Lowest cosine", "Problem")
+    table = Table("One-time preparation", headings, tuple(_row(preparation) for preparation in preparations))
+    return (
+        f"## {table.title}\n\n{to_markdown(table)}\n\n"
+        "Made once for each model and kept (`python -m loader compile`), so it is in none of the times above. The "
+        "cosine is the lowest with the original's vectors on a fixed set of texts, by engine."
+    )
+
+
+def _row(preparation: Mapping[str, Any]) -> tuple[str, ...]:
+    model, precision = str(preparation["model"]), str(preparation["precision"])
+    if "error" in preparation:
+        return (model, precision, "-", "-", "-", str(preparation["error"]))
+    cosines = preparation["min_cosine_by_engine"]
+    lowest = ", ".join(f"{engine} {value:.5f}" for engine, value in cosines.items())
+    return (model, precision, f"{preparation['seconds']:.1f}", f"{preparation['bytes'] / MIB:.1f}", lowest, "-")

@@ -1,0 +1,48 @@
+"""A peer: fastembed, on the same model, from local files.
+
+The files are prepared by ``bench.prepare`` as its own models come: one ONNX file that returns token vectors, its
+weights inside, and the tokenizer's files.
+"""
+
+from bench.subjects import Unsupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+
+class Subject:
+    """``next(TextEmbedding(name, specific_model_path=folder).embed([text]))``."""
+
+    def __init__(self, options: "Mapping[str, str]") -> None:
+        self._options = options
+
+    def open(self, mark: "Callable[[str], None]") -> None:
+        """Import and construct; there is nothing to start and nothing to wait for."""
+        try:
+            from fastembed import TextEmbedding
+        except ImportError as error:
+            raise Unsupported(f"fastembed cannot be imported: {error}") from error
+
+        mark("imported")
+        folder, device = self._options["peer_folder"], self._options["device"]
+        if not folder or device not in {"auto", "cpu"}:
+            raise Unsupported((folder and f"fastembed is not measured on {device}") or "no ONNX file could be made")
+        threads = int(self._options["threads"]) if self._options["threads"] else None
+        try:
+            self._model = TextEmbedding(self._options["model"], specific_model_path=folder, threads=threads)
+        except ValueError as error:  # a model that it does not list
+            raise Unsupported(str(error)) from error
+        mark("constructed")
+        mark("started")
+
+    def embed(self, text: str) -> "Iterable[float]":
+        """Return the vector of a text."""
+        vector: Iterable[float] = next(iter(self._model.embed([text])))
+        return vector
+
+    def facts(self) -> dict[str, object]:
+        """Return what answered."""
+        from importlib.metadata import version
+
+        return {"engine": "fastembed", "precision": "float32", "device": "cpu", "version": version("fastembed")}
