@@ -490,3 +490,14 @@ class TestNames:
     def test_a_copy_of_a_model_uses_what_is_there(self, own_cache, tmp_path, tiny):
         folder = compile_model(str(tiny), "int8")
         assert compile_model(str(shutil.copytree(tiny, tmp_path / "copy")), "int8") == folder
+
+
+def test_only_the_store_that_is_locked_is_swept(own_cache, tmp_path, monkeypatch):
+    """Also where the variable points elsewhere before a preparation in another thread has ended."""
+    with store.Workshop() as workshop:
+        mine = Path(workshop.folder())
+        somebodys = tmp_path / "another" / "artifacts" / ".new-x"
+        somebodys.mkdir(parents=True)
+        monkeypatch.setenv("EMBEDDING_LOADER_CACHE", str(tmp_path / "another"))
+    assert somebodys.exists()
+    assert not mine.exists()
