@@ -494,8 +494,8 @@ class TestNames:
 
 def test_only_the_store_that_is_locked_is_swept(own_cache, tmp_path, monkeypatch):
     """Also where the variable points elsewhere before a preparation in another thread has ended."""
-    with store.Workshop() as workshop:
-        mine = Path(workshop.folder())
+    with workshop.Workshop() as shop:
+        mine = Path(shop.folder())
         somebodys = tmp_path / "another" / "artifacts" / ".new-x"
         somebodys.mkdir(parents=True)
         monkeypatch.setenv("EMBEDDING_LOADER_CACHE", str(tmp_path / "another"))
