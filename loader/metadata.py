@@ -4,6 +4,7 @@ import json
 import os
 import time
 
+from .artifacts.manifest import prepared_bytes
 from .errors import CacheError, ModelError
 from .known_models import KNOWN_MODELS
 from .log import log
@@ -102,7 +103,8 @@ def read(folder: ModelFolder, *, last_used: float | None = None) -> ModelMetadat
     try:
         weights = sum(os.stat(path).st_size for path in weight_files(transformer_folder(folder.path)))
     except ModelError:
-        weights = 0  # a model without safetensors: loading says why, metadata just reports nothing to load
+        # Without safetensors of its own: a prepared model, or one that cannot be loaded, and loading says why.
+        weights = prepared_bytes(folder.path)
     return ModelMetadata(
         folder.name,
         facts.embedding_dim,

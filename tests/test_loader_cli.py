@@ -139,3 +139,12 @@ OptimizedEmbeddingLoader("all-MiniLM-L6-v2").load().embed_query("text")
     assert (done.out, done.err) == ("", "")
     done = python("import logging; logging.basicConfig(level='INFO')" + code)
     assert "INFO:loader:<EmbeddingProvider 'all-MiniLM-L6-v2' engine=numpy" in done.err
+
+
+@pytest.mark.real_model
+def test_info_of_a_prepared_model(artifacts, capsys):
+    for folder in artifacts.values():
+        assert main(["info", str(folder)]) == 0
+    sizes = [float(line.split()[1]) for line in capsys.readouterr().out.splitlines() if line.startswith("weights:")]
+    assert 80 < sizes[0] < 95
+    assert 20 < sizes[1] < 25

@@ -88,6 +88,15 @@ def is_artifact(folder: str) -> bool:
     return os.path.lexists(os.path.join(folder, FILE))
 
 
+def prepared_bytes(folder: str) -> int:
+    """Return the size of the weights of an artifact that has no safetensors of full precision, 0 for other folders."""
+    weights = (INT8_WEIGHTS, f"{GRAPH}.data")
+    found = 0
+    for place, _, names in os.walk(folder) if is_artifact(folder) else ():
+        found += sum(os.stat(os.path.join(place, name)).st_size for name in names if name in weights)
+    return found
+
+
 def read_manifest(folder: str) -> Manifest:
     """Return the manifest of a folder, not yet verified.
 
