@@ -53,6 +53,11 @@ class Cell:
         return self.strategy == BASELINE
 
     @property
+    def is_peer(self) -> bool:
+        """Whether this is neither ours nor the reference."""
+        return self.subject in PEERS
+
+    @property
     def reference(self) -> tuple[str, str, str, int | None]:
         """What a cell has in common with its reference."""
         return (self.model, self.device, self.scenario, self.threads)

@@ -11,44 +11,46 @@ if TYPE_CHECKING:
 
     from .arguments import Settings
     from .metadata import ModelMetadata
+    from .provider import EmbeddingProvider
     from .source import ModelFolder
     from .tokenizer import TextTokenizer
 
 
 class _Check(threading.Thread):
-    """Does a check in a thread of its own; tells whoever is interested if it fails."""
+    """Does a check in a thread of its own; tells whoever uses the model if it fails."""
 
-    def __init__(self, check: "Callable[[], None]") -> None:
+    def __init__(self, check: "Callable[[], None]", refuse: "Callable[[Exception], object]") -> None:
         super().__init__(name="embedding-loader:check", daemon=True)
         self._todo = check
-        self._cond = threading.Condition(threading.Lock())
-        self._error: Exception | None = None
-        self._refuse: Callable[[Exception], object] | None = None
+        self._refuse = refuse
+        self._inside = threading.Event()
+
+    def begin(self) -> None:
+        """Start the thread, or check at once where none can be started any more.
+
+        Returns when the thread is inside the exit gate: a program that ends right now waits for it.
+        """
         try:
             self.start()
-        except RuntimeError:  # no thread can be started any more
+        except RuntimeError:
             self.run()
+        self._inside.wait(1.0)
 
     def run(self) -> None:
         """Check. The interpreter's exit waits for the end of it, so that the result is remembered."""
         try:
             with GATE.section():
+                import hashlib  # noqa: F401 - now: once the gate is closed, every import ends the section
+                import mmap  # noqa: F401
+
+                self._inside.set()
                 self._todo()
         except (LoadInterrupted, ShutdownError):
-            return
+            pass
         except Exception as error:  # noqa: BLE001 - it must reach those who use the model
-            with self._cond:
-                self._error = error
-                refuse = self._refuse
-            if refuse is not None:
-                refuse(error)
-
-    def tell(self, refuse: "Callable[[Exception], object]") -> None:
-        """Have ``refuse(error)`` called if the check fails; raises the error if it has failed already."""
-        with self._cond:
-            self._refuse = refuse
-            if self._error is not None:
-                raise self._error.with_traceback(None)
+            self._refuse(error)
+        finally:
+            self._inside.set()
 
 
 class ModelParts:
@@ -96,22 +98,20 @@ class ModelParts:
                     defer_check=True,
                 )
                 check = self._folder.check
-                if check is not None and not check.recall():
-                    self._check = _Check(check.check)
+                if check is not None and check.recall():
+                    self._folder.check = None
             return self._folder
 
-    def tell_if_refused(self, refuse: "Callable[[Exception], object]") -> None:
-        """Have ``refuse(error)`` called if it turns out that the model's files are not the right ones.
+    def check_beside(self, provider: "EmbeddingProvider") -> None:
+        """Have the model's files checked, where that was left to do, once the provider has embedded something.
 
         Hashing the weights of an installed package for the first time takes as long as everything else until the first
-        vector, so it happens meanwhile and may end after it; see docs/decisions/0006-checks-beside-the-load.md.
-
-        Raises:
-            ModelCorruptError: that is known already.
+        vector, so it comes after it; see docs/decisions/0006-checks-beside-the-load.md.
         """
-        self.folder()
-        if self._check is not None:
-            self._check.tell(refuse)
+        check = self.folder().check
+        if check is not None:
+            self._check = _Check(check.check, provider.refuse)
+            provider.after_first_run(self._check.begin)
 
     def artifact(self, engine: str, precision: str) -> str:
         """Return the folder of a prepared form of the model, for an engine and a precision.

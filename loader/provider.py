@@ -50,6 +50,7 @@ class EmbeddingProvider:
         self._process = process_token()
         self._watcher: Watcher | None = None
         self._refused: Exception | None = None
+        self._after_first_run: Callable[[], object] | None = None
         self.model_name = model_name
         self.precision = engine.precision
         self.dimension = engine.dimension
@@ -135,6 +136,10 @@ class EmbeddingProvider:
         self._refused = error
         log("error", "%s", error)
 
+    def after_first_run(self, callback: "Callable[[], object]") -> None:
+        """Have ``callback()`` called once, after the first texts were embedded."""
+        self._after_first_run = callback
+
     def watch(self, watcher: "Watcher | None") -> None:
         """Have ``watcher(provider, number of texts)`` called after each run, or nothing any more."""
         self._watcher = watcher
@@ -182,6 +187,9 @@ class EmbeddingProvider:
         vectors = self._normalised(engine, self._encode(engine, texts, kind, batch_size), len(texts))
         if self._watcher is not None:
             self._watcher(self, len(texts))
+        if self._after_first_run is not None:
+            callback, self._after_first_run = self._after_first_run, None
+            callback()
         return vectors
 
     def _encode(self, engine: "Engine", texts: list[str], kind: "TextKind", batch_size: int) -> "NDArray[np.float32]":

@@ -52,7 +52,7 @@ def engine(load: "Load") -> None:
     from .provider import EmbeddingProvider
 
     provider = EmbeddingProvider(settings.model_name, opened)
-    load.parts.tell_if_refused(provider.refuse)
+    load.parts.check_beside(provider)
     if load.spec.upgrades:
         from .upgrade import watch
 

@@ -1,4 +1,4 @@
-"""Weights of an installed package are hashed beside the first load; wrong ones are refused, for good."""
+"""Weights of an installed package are hashed after the first vector; wrong ones are refused, for good."""
 
 import time
 

@@ -73,8 +73,8 @@ def escape(text: str) -> str:
 
 
 def show_ratio(ratio: float) -> str:
-    """Return a ratio with three figures that mean something, two where it is about one."""
-    return f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.3g}"
+    """Return a ratio with as many decimals as mean something."""
+    return f"{ratio:.2f}" if ratio >= 0.2 else f"{ratio:.3f}"
 
 
 def _row(context: Context, summary: CellSummary, keys: Sequence[str], leading: str) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.fidelity import WITHOUT_VECTORS
 from bench.metrics import METRICS_BY_KEY
 from bench.report.tables import escape
 
@@ -28,9 +29,15 @@ def _sentence(context: Context, summary: CellSummary) -> str:
         return METRICS_BY_KEY[key].show(summary.median(key))
 
     name = f"**{escape(context.name(summary.cell))}**"
+    if summary.cell.subject in WITHOUT_VECTORS:
+        return f"{name} (the floor: nothing is embedded): done {median('total_ms')} after process start."
+    if summary.cell.is_peer:
+        name = f"{name} (for comparison)"
     total = f"first vector {median('total_ms')} after process start"
     if summary.cell.is_baseline:
         return f"{name} (plain sentence-transformers, the reference): {total}; the program waits for all of it."
+    if summary.cell.is_peer:
+        return f"{name}: {total}; the program waits for {median('init_ms')} of it."
     if summary.median("ready_ms") is None:
         return f"{name}: {total}; the program goes on after {median('init_ms')}, the first request waits for the load."
     return f"{name}: {total}; the program goes on after {median('init_ms')} while the model loads."
