@@ -5,6 +5,7 @@ import time
 
 from .errors import ForkError, LoaderError, LoadTimeoutError, ModelLoadError, ShutdownError, release_frames
 from .exitgate import GATE, LoadInterrupted
+from .log import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,11 +89,15 @@ class Load:
                 self._cond.notify_all()
 
     def fail(self, error: LoaderError) -> None:
-        """Make the error the result, if there is none yet, and wake all who wait."""
+        """Make the error the result, if there is none yet, and wake all who wait; else log it."""
         with self._cond:
             if self.in_progress:
                 self.error = error
                 self._cond.notify_all()
+                return
+        if not isinstance(error, ShutdownError):
+            # A stage after the engine failed: the model is usable all the same.
+            log("warning", "%s", error)
 
     def after_fork_in_child(self) -> None:
         """End a load whose thread does not exist in this process, and take back what cannot be used here."""

@@ -501,3 +501,18 @@ def test_only_the_store_that_is_locked_is_swept(own_cache, tmp_path, monkeypatch
         monkeypatch.setenv("EMBEDDING_LOADER_CACHE", str(tmp_path / "another"))
     assert somebodys.exists()
     assert not mine.exists()
+
+
+def test_what_a_killed_compile_left_beside_the_output_is_removed(tmp_path, tiny):
+    import subprocess
+    import sys
+
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    dead = tmp_path / f"out.{gone.pid}.0123abcd.new"
+    alive = tmp_path / f"out.{os.getpid()}.0123abcd.new"
+    other = tmp_path / "out.notes.new"
+    for folder in (dead, alive, other):
+        folder.mkdir()
+    compile_model(str(tiny), "int8", output=tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["out", alive.name, other.name])

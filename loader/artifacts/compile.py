@@ -101,6 +101,7 @@ def _to_folder(source: str, name: str, precision: str, output: str, progress: "P
 
     if os.path.lexists(output) and not (os.path.isdir(output) and not os.listdir(output)):
         raise CacheError(f"{output} exists and is not an empty folder. Give another one, or delete it.")
+    _remove_leftovers(output)
     new = f"{output}.{os.getpid()}.{os.urandom(4).hex()}.new"
     try:
         os.makedirs(new, mode=0o700)
@@ -113,6 +114,23 @@ def _to_folder(source: str, name: str, precision: str, output: str, progress: "P
     finally:
         shutil.rmtree(new, ignore_errors=True)
     return output
+
+
+def _remove_leftovers(output: str) -> None:
+    """Remove what killed processes left beside the output: ``<output>.<process>.<random>.new``."""
+    import shutil
+
+    folder, name = os.path.split(output)
+    for found in os.listdir(folder) if os.path.isdir(folder) else ():
+        process, _, rest = found.removeprefix(f"{name}.").partition(".")
+        if found.startswith(f"{name}.") and rest.endswith(".new") and process.isdecimal() and not _is_running(process):
+            shutil.rmtree(os.path.join(folder, found), ignore_errors=True)
+
+
+def _is_running(process: str) -> bool:
+    import psutil
+
+    return bool(psutil.pid_exists(int(process)))
 
 
 def _build(source: str, name: str, precision: str, target: str, progress: "Progress | None") -> None:

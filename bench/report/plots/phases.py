@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 from bench.metrics import METRICS_BY_KEY
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from bench.report.context import Context
     from bench.stats import CellSummary
 
@@ -21,11 +23,34 @@ _PHASES = (
 )
 
 
+MAGNIFIED_FROM = 8.0
+"""Where the slowest takes so many times as long as the fastest, the fast ones are drawn again, magnified."""
+
+
 def draw(context: Context) -> Figure:
     """Return the figure."""
     summaries = context.measured
-    figure = Figure(figsize=(9, 1.6 + 0.55 * len(summaries)), layout="constrained")
-    axes = figure.subplots()
+    totals = [(summary.median("total_ms") or 0.0) / 1000 for summary in summaries]
+    fast = [total for total in totals if total <= max(totals) / MAGNIFIED_FROM]
+    panels = 2 if fast else 1
+    figure = Figure(figsize=(9 + 4 * (panels - 1), 1.6 + 0.55 * len(summaries)), layout="constrained")
+    panes = figure.subplots(1, panels, sharey=True, squeeze=False)[0]
+    for axes in panes:
+        _draw_bars(context, axes)
+    positions = range(len(summaries))
+    panes[0].set_yticks(positions, [context.name(summary.cell) for summary in summaries], parse_math=False)
+    panes[0].invert_yaxis()
+    panes[0].set_xlabel("Seconds since process start (medians of the phases)")
+    if fast:
+        panes[1].set_xlim(0, 1.5 * max(fast))
+        panes[1].set_xlabel("The same, magnified")
+    handles, labels = panes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize="small")
+    return figure
+
+
+def _draw_bars(context: Context, axes: Axes) -> None:
+    summaries = context.measured
     positions = range(len(summaries))
     left = [0.0] * len(summaries)
     for label, key, colour, hatch in _PHASES:
@@ -48,13 +73,8 @@ def draw(context: Context) -> Figure:
         seconds = [value / 1000 for value in values if value is not None]
         axes.plot(seconds, [position] * len(seconds), linestyle="", marker="o", markersize=4, color="black", alpha=0.6)
     axes.plot([], [], linestyle="", marker="o", markersize=4, color="black", alpha=0.6, label="Total of each sample")
-    axes.set_yticks(positions, [context.name(summary.cell) for summary in summaries], parse_math=False)
-    axes.invert_yaxis()
-    axes.set_xlabel("Seconds since process start (medians of the phases)")
     axes.set_xlim(left=0)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")
-    return figure
 
 
 def _seconds(summary: CellSummary, key: str) -> float:
