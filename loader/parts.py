@@ -22,7 +22,7 @@ class _Check(threading.Thread):
     def __init__(self, check: "Callable[[], None]", refuse: "Callable[[Exception], object]") -> None:
         super().__init__(name="embedding-loader:check", daemon=True)
         self._todo = check
-        self._refuse = refuse
+        self._refuse: Callable[[Exception], object] | None = refuse
         self._inside = threading.Event()
 
     def begin(self) -> None:
@@ -48,8 +48,10 @@ class _Check(threading.Thread):
         except (LoadInterrupted, ShutdownError):
             pass
         except Exception as error:  # noqa: BLE001 - it must reach those who use the model
-            self._refuse(error)
+            if self._refuse is not None:
+                self._refuse(error)
         finally:
+            self._refuse = None  # it holds the provider
             self._inside.set()
 
 

@@ -35,7 +35,7 @@ def metadata(load: "Load") -> None:
 
 
 def tokenizer(load: "Load") -> None:
-    """Make tokens countable: tens of milliseconds. A model without tokenizer.json goes on without."""
+    """Make tokens countable: milliseconds where they are BERT's. A model without tokenizer.json goes on without."""
     try:
         load.parts.tokenizer()
     except ModelUnsupportedError as error:

@@ -24,13 +24,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
+    from .arguments import Settings
     from .engines import EngineSpec
     from .engines.base import Engine
     from .load import Load
     from .provider import EmbeddingProvider
 
 PAYS_AFTER: "Final" = {"onnx": 512, "sentence_transformers": 5_000}
-"""Texts after which opening an engine pays. Opening ``onnx`` takes about as long as it saves on 300 short texts;
+"""Texts after which opening an engine pays. Opening ``onnx`` takes about as long as it saves on 200 to 300 short texts;
 importing PyTorch takes seconds."""
 MIN_COSINE: "Final" = 0.9999
 _PROBES: "Final" = ("database connection", "The committee will meet on Thursday to discuss the budget.")
@@ -48,7 +49,8 @@ class _Upgrade:
     """Counts texts and opens the other engine when it is time; once, whatever comes of it."""
 
     def __init__(self, load: "Load") -> None:
-        self._load = load
+        # Not the load: it holds the provider, which holds this, and an unloaded model should be free at once.
+        self._parts, self._settings, self._precision = load.parts, load.settings, load.spec.precision
         self._lock = threading.Lock()
         self._texts = 0
         self._target: tuple[EngineSpec, str] | None = None
@@ -62,7 +64,7 @@ class _Upgrade:
                 return
             if not self._looked:
                 self._looked = True
-                self._target = _target(self._load)
+                self._target = _target(self._settings)
             if self._target is None:
                 provider.watch(None)
                 return
@@ -77,19 +79,23 @@ class _Upgrade:
 
     def _run(self, provider: "EmbeddingProvider") -> None:
         assert self._target is not None  # noqa: S101 - set before the thread was made
+        from .stages import open_engine
+
         spec, device = self._target
         try:
             with GATE.section():
-                _change(provider, self._load, spec, device)
+                engine = open_engine(self._parts, spec, device, self._precision, self._settings.threads)
+                GATE.checkpoint()
+                _change(provider, engine)
         except LoadInterrupted:
             pass  # the interpreter is exiting
         except (LoaderError, ArtifactError) as error:
             log("info", "%s stays with the engine %s: %s", provider.model_name, provider.engine, error)
 
 
-def _target(load: "Load") -> "tuple[EngineSpec, str] | None":
+def _target(settings: "Settings") -> "tuple[EngineSpec, str] | None":
     """Return the engine, and its device, that this machine has for many texts."""
-    device = ResourceProfile.detect().recommended_device if load.settings.device is None else "cpu"
+    device = ResourceProfile.detect().recommended_device if settings.device is None else "cpu"
     for spec in ENGINES:
         if spec.name in PAYS_AFTER and device in spec.devices and not spec.missing():
             if device == "cpu" and spec.name == "sentence_transformers":
@@ -98,24 +104,20 @@ def _target(load: "Load") -> "tuple[EngineSpec, str] | None":
     return None
 
 
-def _change(provider: "EmbeddingProvider", load: "Load", spec: "EngineSpec", device: str) -> None:
-    from .stages import open_engine
-
-    engine = open_engine(load.parts, spec, device, load.spec.precision, load.settings.threads)
-    GATE.checkpoint()
+def _change(provider: "EmbeddingProvider", engine: "Engine") -> None:
     least = _agreement(provider.engine_in_use, engine)
     if not least >= MIN_COSINE:
         log(
             "warning",
             "%s: the vectors of %s differ (cosine %.6f); it is not used",
             provider.model_name,
-            spec.name,
+            engine.name,
             least,
         )
         return
     previous = provider.engine
     provider.change_engine(engine)
-    log("info", "%s moved from the engine %s to %s", provider.model_name, previous, spec.name)
+    log("info", "%s moved from the engine %s to %s", provider.model_name, previous, engine.name)
 
 
 def _agreement(one: "Engine", other: "Engine") -> float:

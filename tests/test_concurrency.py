@@ -164,8 +164,9 @@ def test_nothing_loads_before_it_should(provider):
 
 
 @pytest.mark.real_model
-def test_unloading_frees_the_model_once_nobody_holds_it():
-    loader = OptimizedEmbeddingLoader(MINILM)
+@pytest.mark.parametrize("strategy", ["lazy", "progressive"])
+def test_unloading_frees_the_model_once_nobody_holds_it(strategy):
+    loader = OptimizedEmbeddingLoader(MINILM, strategy)
     held_provider = loader.load(timeout=None)
     model = weakref.ref(held_provider.engine_in_use)
     loader.unload()
