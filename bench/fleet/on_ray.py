@@ -1,0 +1,108 @@
+"""Jobs on the nodes of a Ray cluster: one actor on each, which does one job at a time."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import BenchError
+from bench.fleet.host import JobHost
+from bench.fleet.jobs import Answer, to_answer
+from bench.fleet.pool import HostLost, Pool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from bench.fleet.jobs import Job
+
+MESSAGE_CHARACTERS = 400
+"""Ray's errors contain whole logs."""
+
+
+@dataclass(frozen=True)
+class RayBackend:
+    """Jobs on the nodes of a Ray cluster.
+
+    Attributes:
+        address: of the cluster, as ``ray.init`` takes it; None for that of ``RAY_ADDRESS``, or one that runs on this
+            machine, or else one that is started for these jobs; ``"local"`` for one that is started in any case.
+        num_cpus: processors that a job reserves on its node. 0: other work of the cluster may run beside it.
+        num_gpus: GPUs that a job reserves on its node.
+    """
+
+    address: str | None
+    num_cpus: float
+    num_gpus: float
+
+    def run(
+        self,
+        jobs: Sequence[Job],
+        folder: Path,  # noqa: ARG002 - the nodes need not see it
+        say: Callable[[str], None],
+    ) -> Iterator[tuple[Job, Answer]]:
+        """Yield each job with its answer, in the order in which they end; see ``bench.fleet.jobs.Backend``."""
+        ray = _connect(self.address)
+        actors: list[Any] = []
+        try:
+            actors = self._make_actors(ray)
+            say(f"{len(jobs)} jobs for {len(actors)} hosts")
+            pool = Pool(lambda actor, job: actor.run.remote(job.request()), lambda tickets: _await_one(ray, tickets), say)
+            yield from pool.share(jobs, actors)
+        finally:
+            # An actor that is killed takes its job with it: the job sees its input end.
+            for actor in actors:
+                ray.kill(actor)
+            ray.shutdown()
+
+    def _make_actors(self, ray: Any) -> list[Any]:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        host = ray.remote(JobHost)
+        nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+        return [
+            host.options(
+                num_cpus=self.num_cpus,
+                num_gpus=self.num_gpus,
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
+            ).remote()
+            for node in nodes
+        ]
+
+
+def _connect(address: str | None) -> Any:
+    """Return Ray, connected.
+
+    Raises:
+        BenchError: it is not installed, or there is no cluster.
+    """
+    # Neither is wanted on a machine that measures; Ray reads the variable when it starts a cluster.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise BenchError(
+            f"hydra/launcher=ray needs {error.name}, not installed here. "
+            "Install it with: python -m pip install 'optimized-embedding-loader[fleet]'"
+        ) from None
+    try:
+        ray.init(address, include_dashboard=None, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise BenchError(f"No Ray cluster at {address or 'the default address'}: {_brief(error)}") from error
+    return ray
+
+
+def _await_one(ray: Any, tickets: Sequence[Any]) -> tuple[Any, Answer | HostLost]:
+    (ticket, *_), _ = ray.wait(list(tickets), num_returns=1)
+    try:
+        return ticket, to_answer(ray.get(ticket))
+    except ray.exceptions.RayTaskError as error:
+        return ticket, Answer("failed", _brief(error.cause))
+    except ray.exceptions.RayError as error:
+        return ticket, HostLost(_brief(error))
+
+
+def _brief(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:MESSAGE_CHARACTERS]

@@ -1,0 +1,124 @@
+"""``python -m bench.job``: measure some configurations as one run and answer with all that came of it.
+
+It stands between a host of a fleet (see ``bench.fleet``) and the measured processes: in a fresh process, because the one
+that measures must have neither Ray nor NumPy in it, and answering with the files' text, because hosts need no disk in
+common. It reads one line of JSON from standard input, an object with
+
+- ``configs``: what ``bench.config.to_plain`` returned, for each job of the sweep;
+- ``folder``: where the run goes; without it, where the configurations say;
+- ``arguments``: of the command that the manifest is to name; without them, this one's;
+- ``end_with_stdin``: whether to stop as soon as standard input ends, because whoever started this is gone.
+
+It answers with one line, like a worker: ``status`` (``ok``; ``interrupted``; ``failed``: no run, or not all of it),
+``message``, ``folder``, ``records``, ``manifest`` (the text of the files) and ``missing`` (cells without a valid sample).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.config import from_plain
+from bench.environment import read_manifest
+from bench.errors import BenchError, ConfigError
+from bench.run import MANIFEST_FILE, RECORDS_FILE, measure
+from bench.worker import ANSWER_PREFIX
+
+if TYPE_CHECKING:
+    from bench.config import BenchConf
+
+EXIT_OK, EXIT_MISSING, EXIT_HARNESS, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+NOTHING: dict[str, Any] = {
+    "status": "failed",
+    "message": "",
+    "folder": "",
+    "records": "",
+    "manifest": "",
+    "missing": [],
+}
+"""The answer of a job that measured nothing."""
+
+
+def run(request: dict[str, Any]) -> dict[str, Any]:
+    """Measure and return the answer."""
+    answer = dict(NOTHING)
+    try:
+        configs = [_moved(from_plain(plain), request.get("folder")) for plain in request["configs"]]
+        folder = Path(configs[0].reports_dir) / configs[0].run_name
+        answer["folder"] = str(folder)
+        try:
+            result = measure(configs)
+        except (OSError, KeyboardInterrupt) as error:
+            # What was measured before the disk was full, or somebody lost patience, is worth keeping.
+            stopped = isinstance(error, KeyboardInterrupt)
+            kept = {"status": "interrupted" if stopped else "failed", "message": "interrupted" if stopped else str(error)}
+            return answer | kept | _files(folder, request)
+        status = "interrupted" if result.interrupted else "ok"
+        return answer | {"status": status, "missing": list(result.missing)} | _files(folder, request)
+    except (BenchError, OSError) as error:
+        return answer | {"message": str(error)}
+
+
+def _moved(conf: BenchConf, folder: str | None) -> BenchConf:
+    return conf if folder is None else replace(conf, reports_dir=str(Path(folder).parent), run_name=Path(folder).name)
+
+
+def _files(folder: Path, request: dict[str, Any]) -> dict[str, str]:
+    """Return what the run left; the manifest says what was asked for, not where this host kept it."""
+    if not (folder / RECORDS_FILE).is_file():
+        return {}
+    manifest = read_manifest(folder / MANIFEST_FILE) | {"jobs": request["configs"]}
+    text = json.dumps(manifest, indent=2, sort_keys=True) + "\n"
+    return {"records": (folder / RECORDS_FILE).read_text(encoding="utf-8"), "manifest": text}
+
+
+def _interrupt_at_end_of_input() -> None:
+    """Wait in the kernel until standard input ends, then interrupt the main thread."""
+    while os.read(0, 2**16):
+        pass
+    if hasattr(signal, "pthread_kill"):
+        # To this thread and no other: only then does it leave the system call in which it waits for a sample.
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:
+        signal.raise_signal(signal.SIGINT)
+
+
+def _read_request() -> dict[str, Any]:
+    try:
+        request = json.loads(sys.stdin.buffer.readline())
+    except ValueError as error:
+        raise ConfigError(f"Standard input must begin with a line of JSON: {error}") from error
+    if not isinstance(request, dict) or not request.get("configs"):
+        raise ConfigError("The request must be an object with configs: see the description of bench.job")
+    return request
+
+
+def main() -> int:
+    """Read the request, write the answer, return the exit code."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        request = _read_request()
+        sys.argv[1:] = request.get("arguments", sys.argv[1:])
+        if request.get("end_with_stdin"):
+            threading.Thread(target=_interrupt_at_end_of_input, daemon=True).start()
+        answer = run(request)
+    except ConfigError as error:
+        answer = NOTHING | {"message": str(error)}
+    except KeyboardInterrupt:
+        answer = NOTHING | {"status": "interrupted", "message": "interrupted"}
+    sys.stdout.write(f"\n{ANSWER_PREFIX.decode()}{json.dumps(answer)}\n")
+    if answer["status"] == "ok":
+        return EXIT_MISSING if answer["missing"] else EXIT_OK
+    return EXIT_INTERRUPTED if answer["status"] == "interrupted" else EXIT_HARNESS
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
