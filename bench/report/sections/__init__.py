@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.report.sections import (
+    concurrent,
     environment,
+    experience,
     glossary,
     headline,
     memory,
+    noise,
     pictures,
     preparation,
     problems,
@@ -25,9 +28,12 @@ SECTIONS: tuple[Callable[[Context], str], ...] = (
     headline.render,
     startup.render,
     pictures.render,
+    experience.render,
     memory.render,
+    concurrent.render,
     preparation.render,
     problems.render,
+    noise.render,
     environment.render,
     repeat.render,
     glossary.render,
