@@ -1,8 +1,8 @@
 """``python -m bench.job``: measure some configurations as one run and answer with all that came of it.
 
-It stands between a host of a fleet (see ``bench.fleet``) and the measured processes: in a fresh process, because the one
-that measures must have neither Ray nor NumPy in it, and answering with the files' text, because hosts need no disk in
-common. It reads one line of JSON from standard input, an object with
+It stands between a host of a fleet (see ``bench.fleet``) and the measured processes: in a fresh process, because the
+one that measures must have neither Ray nor NumPy in it, and answering with the files' text, because hosts need no disk
+in common. It reads one line of JSON from standard input, an object with
 
 - ``configs``: what ``bench.config.to_plain`` returned, for each job of the sweep;
 - ``folder``: where the run goes; without it, where the configurations say;
@@ -10,7 +10,8 @@ common. It reads one line of JSON from standard input, an object with
 - ``end_with_stdin``: whether to stop as soon as standard input ends, because whoever started this is gone.
 
 It answers with one line, like a worker: ``status`` (``ok``; ``interrupted``; ``failed``: no run, or not all of it),
-``message``, ``folder``, ``records``, ``manifest`` (the text of the files) and ``missing`` (cells without a valid sample).
+``message``, ``folder``, ``records``, ``manifest`` (the text of the files) and ``missing`` (cells without a valid
+sample).
 """
 
 from __future__ import annotations
@@ -57,9 +58,8 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
             result = measure(configs)
         except (OSError, KeyboardInterrupt) as error:
             # What was measured before the disk was full, or somebody lost patience, is worth keeping.
-            stopped = isinstance(error, KeyboardInterrupt)
-            kept = {"status": "interrupted" if stopped else "failed", "message": "interrupted" if stopped else str(error)}
-            return answer | kept | _files(folder, request)
+            status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            return answer | {"status": status, "message": str(error)} | _files(folder, request)
         status = "interrupted" if result.interrupted else "ok"
         return answer | {"status": status, "missing": list(result.missing)} | _files(folder, request)
     except (BenchError, OSError) as error:
@@ -113,7 +113,7 @@ def main() -> int:
     except ConfigError as error:
         answer = NOTHING | {"message": str(error)}
     except KeyboardInterrupt:
-        answer = NOTHING | {"status": "interrupted", "message": "interrupted"}
+        answer = NOTHING | {"status": "interrupted"}
     sys.stdout.write(f"\n{ANSWER_PREFIX.decode()}{json.dumps(answer)}\n")
     if answer["status"] == "ok":
         return EXIT_MISSING if answer["missing"] else EXIT_OK

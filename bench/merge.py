@@ -90,8 +90,8 @@ def read_parts(folders: Iterable[Path]) -> list[Part]:
                 folder, expected = first.setdefault(name, (part.folder, value))
                 if value != expected:
                     raise ConfigError(
-                        f"{part.folder} was measured with {name} {value}, {folder} with {expected}: their samples cannot "
-                        "be taken together. Merge only runs that agree, or measure one of them again."
+                        f"{part.folder} was measured with {name} {value}, {folder} with {expected}: their samples "
+                        "cannot be taken together. Merge only runs that agree, or measure one of them again."
                     )
     return parts
 
@@ -122,7 +122,7 @@ def _read_part(folder: Path) -> Part:
     part = Part(folder, manifest, read_records(folder / RECORDS_FILE))
     if not all(run.get("run") for run in part.runs):
         raise ConfigError(
-            f"{folder} is of a version that gave runs no identity: its samples cannot be told from those of another run. "
+            f"{folder} is of a version that gave runs no identity: its samples cannot be told from another's. "
             "Leave it out, or measure it again."
         )
     return part
@@ -144,7 +144,7 @@ def _records(parts: Iterable[Part]) -> list[Record]:
             if known != record:
                 raise ConfigError(
                     f"{folder} and {part.folder} hold different samples of the same place of one run "
-                    f"({record.cell.label()}, round {record.round}): copies of it went on apart. Merge only one of them."
+                    f"({record.cell.label()}, round {record.round}): copies of it went on apart. Merge only one."
                 )
     return [record for record, _ in found.values()]
 
@@ -206,7 +206,7 @@ def _distinct(items: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 def main() -> int:
     """Merge what the command line names, write the report, return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench.merge", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run, with its records and manifest")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a run")
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="the new run's folder")
     parser.add_argument("--require-same-machine", action="store_true", help="refuse runs of different machines")
     parser.add_argument("--quiet", action="store_true", help="only print errors and where the report is")
@@ -214,7 +214,7 @@ def main() -> int:
     try:
         names = machines(read_parts(asked.runs)) if asked.require_same_machine else []
         if len(names) > 1:
-            sys.stderr.write(f"error: the runs are of {len(names)} machines ({', '.join(names)}), which cannot be compared\n")
+            sys.stderr.write(f"error: runs of {len(names)} machines cannot be compared: {', '.join(names)}\n")
             return EXIT_INCOMPARABLE
         folder = merge(asked.runs, asked.output)
         from bench.report import present

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PROGRAM = "import sys; sys.path.insert(0, sys.argv.pop(1)); from bench.job import main; raise SystemExit(main())"
-"""``python -m bench.job``, of this version and from any folder, without a variable that measured processes would get."""
+"""``python -m bench.job`` of this version, from any folder, without a variable that measured processes would get."""
 
 GRACE_S = 20.0
 """How long an interrupted job may take to end the process it measures and to remove its files."""
@@ -26,7 +26,7 @@ GRACE_S = 20.0
 def run_job(request: Mapping[str, Any]) -> dict[str, Any]:
     """Run ``bench.job`` and return its answer; where it gave none, one that says so.
 
-    The job reads from a pipe that this process holds: it ends itself as soon as this process is gone, however that goes.
+    The job reads from a pipe that this process holds: it ends itself as soon as this process is gone, whatever ends it.
     """
     with tempfile.TemporaryFile() as stderr:
         child = subprocess.Popen(  # noqa: S603 - our own interpreter

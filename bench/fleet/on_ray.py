@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ class RayBackend:
         try:
             actors = self._make_actors(ray)
             say(f"{len(jobs)} jobs for {len(actors)} hosts")
-            pool = Pool(lambda actor, job: actor.run.remote(job.request()), lambda tickets: _await_one(ray, tickets), say)
+            pool = Pool(_begin, functools.partial(_await_one, ray), say)
             yield from pool.share(jobs, actors)
         finally:
             # An actor that is killed takes its job with it: the job sees its input end.
@@ -92,6 +93,10 @@ def _connect(address: str | None) -> Any:
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise BenchError(f"No Ray cluster at {address or 'the default address'}: {_brief(error)}") from error
     return ray
+
+
+def _begin(actor: Any, job: Job) -> Any:
+    return actor.run.remote(job.request())
 
 
 def _await_one(ray: Any, tickets: Sequence[Any]) -> tuple[Any, Answer | HostLost]:

@@ -61,6 +61,7 @@ class SubmititBackend:
         """
         try:
             import submitit
+            from submitit.core.utils import FailedSubmissionError
         except ModuleNotFoundError as error:
             raise BenchError(
                 f"hydra/launcher=submitit needs {error.name}, not installed here. "
@@ -71,15 +72,15 @@ class SubmititBackend:
             executor.update_parameters(name="embedding-bench", **self.parameters)
             with executor.batch():
                 handles = [executor.submit(run_job, job.request()) for job in jobs]
-        except (submitit.core.utils.FailedSubmissionError, RuntimeError, ValueError, NameError, AssertionError) as error:
+        except (FailedSubmissionError, RuntimeError, ValueError, NameError, AssertionError) as error:
             raise BenchError(f"submitit cannot start the jobs: {error}") from error
         return list(zip(jobs, handles, strict=True))
 
 
 def _answer(handle: Any) -> Answer:
-    import submitit
+    from submitit.core.utils import FailedJobError, UncompletedJobError
 
     try:
         return to_answer(handle.result())
-    except (submitit.core.utils.UncompletedJobError, submitit.core.utils.FailedJobError) as error:
+    except (FailedJobError, UncompletedJobError) as error:
         return Answer("failed", " ".join(str(error).split())[-MESSAGE_CHARACTERS:])

@@ -21,26 +21,29 @@ class RayLauncher(InterleavedLauncher):
     """Measures on the nodes of a Ray cluster; the options are those of ``bench.fleet.on_ray.RayBackend``."""
 
     def __init__(self, address: str | None = None, num_cpus: float = 0, num_gpus: float = 0) -> None:
-        self._options = {"address": address, "num_cpus": num_cpus, "num_gpus": num_gpus}
+        self._address = address
+        self._num_cpus = num_cpus
+        self._num_gpus = num_gpus
 
     def run(self, configs: Sequence[DictConfig]) -> NoReturn:
         """Measure, report and end the program."""
         from bench.fleet.on_ray import RayBackend
 
-        _drive(configs, RayBackend(**self._options))
+        _drive(configs, RayBackend(self._address, self._num_cpus, self._num_gpus))
 
 
 class SubmititLauncher(InterleavedLauncher):
     """Measures in jobs of a cluster; the options are those of ``bench.fleet.on_submitit.SubmititBackend``."""
 
     def __init__(self, cluster: str | None = None, parameters: Mapping[str, Any] | None = None) -> None:
-        self._options = {"cluster": cluster, "parameters": parameters or {}}
+        self._cluster = cluster
+        self._parameters = parameters or {}
 
     def run(self, configs: Sequence[DictConfig]) -> NoReturn:
         """Measure, report and end the program."""
         from bench.fleet.on_submitit import SubmititBackend
 
-        _drive(configs, SubmititBackend(**self._options))
+        _drive(configs, SubmititBackend(self._cluster, self._parameters))
 
 
 def _drive(configs: Sequence[DictConfig], backend: Backend) -> NoReturn:
