@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.report.sections import (
+    allocations,
     environment,
     glossary,
     headline,
+    imports,
     memory,
     pictures,
     preparation,
@@ -26,6 +28,8 @@ SECTIONS: tuple[Callable[[Context], str], ...] = (
     startup.render,
     pictures.render,
     memory.render,
+    imports.render,
+    allocations.render,
     preparation.render,
     problems.render,
     environment.render,
