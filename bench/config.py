@@ -12,15 +12,18 @@ from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bench.errors import ConfigError
-from bench.plan import PEERS
+from bench.cachestate import STATES
+from bench.plan import INSTRUMENTS, PEERS, SCENARIOS, THINK_KINDS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from omegaconf import DictConfig
 
 
 QUALITY = "quality"
-SUITES = ("none", QUALITY)
-"""What a run measures: the cost of start-up and memory, or the quality of the vectors."""
+SUITES = ("none", "specification", "strategies", "peers", "models", "devices", QUALITY)
+"""What a run measures: ``quality`` the vectors, all others the costs; all but ``none`` are prepared sweeps."""
 
 MIN_DOCUMENTS = 20
 """Fewest documents of a retrieval task."""
@@ -42,6 +45,23 @@ class ModelConf:
 
 
 @dataclass
+class ScenarioConf:
+    """What a process does.
+
+    Attributes:
+        name: one of ``SCENARIOS``.
+        think_s: seconds of other work between starting the loader and the first request.
+        kind: of that work: ``sleep`` or ``compute``.
+        processes: how many processes use the model at the same time.
+    """
+
+    name: str = MISSING
+    think_s: float = 0.0
+    kind: str = ""
+    processes: int = 1
+
+
+@dataclass
 class ProtocolConf:
     """How often to measure.
 
@@ -51,6 +71,10 @@ class ProtocolConf:
         rounds: rounds that count, if the budget allows.
         budget_s: no new round begins after this many seconds, once ``MIN_ROUNDS`` are done.
         sample_timeout_s: a process that takes longer is killed and recorded as a timeout.
+        passes: what watches one more sample of each cell afterwards: ``importtime``, ``memray``.
+        max_steal: share of the processors that other machines may take during a sample.
+        max_foreign_cpu: share of the processors that other processes may take during a sample.
+        max_reruns: samples that may be taken again because they were disturbed, as a share of all.
     """
 
     name: str = MISSING
@@ -58,6 +82,10 @@ class ProtocolConf:
     rounds: int = MISSING
     budget_s: float = MISSING
     sample_timeout_s: float = MISSING
+    passes: list[str] = field(default_factory=list)
+    max_steal: float = MISSING
+    max_foreign_cpu: float = MISSING
+    max_reruns: float = MISSING
 
 
 @dataclass
@@ -83,13 +111,18 @@ class BenchConf:
     engine: NamedConf = field(default_factory=NamedConf)
     model: ModelConf = field(default_factory=ModelConf)
     device: NamedConf = field(default_factory=NamedConf)
-    scenario: NamedConf = field(default_factory=NamedConf)
+    scenario: ScenarioConf = field(default_factory=ScenarioConf)
+    cache_state: NamedConf = field(default_factory=NamedConf)
     protocol: ProtocolConf = field(default_factory=ProtocolConf)
     suite: NamedConf = field(default_factory=NamedConf)
     quality: QualityConf | None = None
     baseline: bool = MISSING
     peers: list[str] = field(default_factory=list)
     threads: int | None = None
+    precision: float | None = None
+    pass_variables: list[str] = field(default_factory=list)
+    machine_lock: str | None = None
+    resume: str | None = None
     seed: int = MISSING
     quiet: bool = MISSING
     reports_dir: str = MISSING
@@ -102,14 +135,22 @@ def from_hydra(config: DictConfig) -> BenchConf:
     Raises:
         ConfigError: a value is missing, unknown, of the wrong type or out of range.
     """
-    plain = OmegaConf.create({str(key): value for key, value in config.items_ex(resolve=False) if key != "hydra"})
+    return from_plain(OmegaConf.create({str(k): value for k, value in config.items_ex(resolve=False) if k != "hydra"}))
+
+
+def from_plain(plain: Mapping[str, Any] | DictConfig) -> BenchConf:
+    """Return the typed configuration of what ``to_plain`` returned.
+
+    Raises:
+        ConfigError: a value is missing, unknown, of the wrong type or out of range.
+    """
     try:
         merged = OmegaConf.merge(OmegaConf.structured(BenchConf), plain)
         conf = cast("BenchConf", OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
         raise ConfigError(f"{getattr(error, 'full_key', '') or 'configuration'}: {error}") from error
     _check_suite(conf)
-    _check_peers(conf)
+    _check_names(conf)
     _check_ranges(conf)
     return conf
 
@@ -128,15 +169,34 @@ def _check_suite(conf: BenchConf) -> None:
         raise ConfigError(f"baseline=false cannot be: suite={QUALITY} compares with the reference")
 
 
-def _check_peers(conf: BenchConf) -> None:
-    unknown = sorted(set(conf.peers) - set(PEERS))
-    if unknown:
-        raise ConfigError(f"peers has {', '.join(unknown)}; known are {', '.join(PEERS)}")
+def _check_names(conf: BenchConf) -> None:
+    thinks = conf.scenario.name == "think_time"
+    for key, names, known in (
+        ("peers", conf.peers, PEERS),
+        ("protocol.passes", conf.protocol.passes, INSTRUMENTS),
+        ("scenario.name", [conf.scenario.name], SCENARIOS),
+        ("scenario.kind", [conf.scenario.kind], THINK_KINDS if thinks else ("",)),
+        ("cache_state.name", [conf.cache_state.name], tuple(STATES)),
+    ):
+        unknown = sorted(set(names) - set(known))
+        if unknown:
+            raise ConfigError(f"{key} has {', '.join(unknown)}; known are {', '.join(known)}")
 
 
 def _check_ranges(conf: BenchConf) -> None:
-    protocol, quality = conf.protocol, conf.quality
+    protocol, quality, scenario = conf.protocol, conf.quality, conf.scenario
+    thinks, concurrent = scenario.name == "think_time", scenario.name == "concurrent"
     rules = {
+        "scenario.think_s": (scenario.think_s, (scenario.think_s > 0) == thinks, "above 0 for think_time, else 0"),
+        "scenario.processes": (
+            scenario.processes,
+            scenario.processes >= 2 if concurrent else scenario.processes == 1,
+            "at least 2 for concurrent, else 1",
+        ),
+        "precision": (conf.precision, conf.precision is None or 0 < conf.precision < 1, "between 0 and 1, or null"),
+        "protocol.max_steal": (protocol.max_steal, protocol.max_steal >= 0, "at least 0"),
+        "protocol.max_foreign_cpu": (protocol.max_foreign_cpu, protocol.max_foreign_cpu >= 0, "at least 0"),
+        "protocol.max_reruns": (protocol.max_reruns, protocol.max_reruns >= 0, "at least 0"),
         "protocol.rounds": (protocol.rounds, protocol.rounds >= 1, "at least 1"),
         "protocol.warmup_rounds": (protocol.warmup_rounds, protocol.warmup_rounds >= 0, "at least 0"),
         "protocol.budget_s": (protocol.budget_s, protocol.budget_s > 0, "above 0"),

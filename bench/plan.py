@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Hashable, Iterator, Mapping, Sequence
 
     from bench.config import BenchConf, ProtocolConf
 
@@ -18,6 +18,37 @@ BASELINE = "baseline"
 
 PEERS = ("fastembed", "import_numpy")
 """Subjects that can be measured beside ours, by their modules' names in ``bench.subjects``."""
+
+SCENARIOS = ("idle", "at_once", "think_time", "search_command", "concurrent")
+"""What a measured process does."""
+
+THINK_KINDS = ("sleep", "compute")
+
+WARM = "warm"
+"""The cache state in which nothing is changed."""
+
+INSTRUMENTS = ("importtime", "memray")
+"""What can watch a process in a pass of its own."""
+
+_AS_PROFILED = {"scenario": "idle", "think_s": 0.0, "think_kind": "", "cache_state": WARM}
+"""Watched samples of cells that differ only in these would show the same."""
+
+OF_THE_RUN = (
+    "suite",
+    "quality",
+    "peers",
+    "protocol",
+    "precision",
+    "pass_variables",
+    "seed",
+    "quiet",
+    "reports_dir",
+    "run_name",
+    "baseline",
+    "resume",
+    "machine_lock",
+)
+"""Settings that belong to a whole run and cannot be swept."""
 
 MIN_ROUNDS = 3
 """Rounds that are measured even if they exceed the budget: fewer have no spread to show."""
@@ -36,6 +67,10 @@ class Cell:
         device: ``"cpu"``, ``"cuda"``, ``"mps"`` or ``"auto"``.
         scenario: what the process does.
         threads: threads for one run of the model, None for the library's default.
+        think_s: seconds of other work before the first request; 0 where the scenario has none.
+        think_kind: ``"sleep"`` or ``"compute"``, "" where the scenario has none.
+        processes: how many run at the same time.
+        cache_state: what was in which cache before the process began, see ``bench.cachestate``.
     """
 
     subject: str
@@ -46,6 +81,10 @@ class Cell:
     device: str
     scenario: str
     threads: int | None
+    think_s: float = 0.0
+    think_kind: str = ""
+    processes: int = 1
+    cache_state: str = "warm"
 
     @property
     def is_baseline(self) -> bool:
@@ -53,18 +92,32 @@ class Cell:
         return self.strategy == BASELINE
 
     @property
+    def is_worker(self) -> bool:
+        """Whether one process of ``bench.worker`` takes the sample, and not a program or several processes."""
+        return self.scenario not in {"search_command", "concurrent"}
+
+    @property
     def is_peer(self) -> bool:
         """Whether this is neither ours nor the reference."""
         return self.subject in PEERS
 
     @property
-    def reference(self) -> tuple[str, str, str, int | None]:
+    def reference(self) -> Hashable:
         """What a cell has in common with its reference."""
-        return (self.model, self.device, self.scenario, self.threads)
+        return replace(self, subject="", strategy="", engine="")
+
+    @property
+    def scenario_label(self) -> str:
+        """The scenario with its settings, such as ``think_time 2 s compute``."""
+        details = [f"{self.think_s:g} s {self.think_kind}"] if self.think_kind else []
+        details += [f"{self.processes} processes"] if self.processes > 1 else []
+        return " ".join([self.scenario, *details])
 
     def label(self) -> str:
-        """Return a short, unique name, such as ``progressive/auto/minilm/cpu``."""
-        parts = [self.strategy, self.engine, self.model_key, self.device, self.scenario]
+        """Return a short, unique name, such as ``progressive/auto/minilm/cpu/idle``."""
+        parts = [self.strategy, self.engine, self.model_key, self.device, self.scenario_label]
+        if self.cache_state != WARM:
+            parts.append(self.cache_state)
         if self.threads is not None:
             parts.append(f"{self.threads} threads")
         return "/".join(part for part in parts if part)
@@ -74,13 +127,34 @@ class Cell:
         return asdict(self)
 
 
+def cell_from_json(fields: Mapping[str, Any]) -> Cell:
+    """Return the cell of what ``Cell.to_json`` returned, now or in an earlier version.
+
+    Raises:
+        TypeError: these are not the fields of a cell.
+    """
+    cell = Cell(**fields)
+    return replace(cell, scenario="idle") if cell.scenario == "ready" else cell  # its name before records had schema 2
+
+
 @dataclass(frozen=True)
 class Slot:
-    """One sample to take: a cell in a round."""
+    """One sample to take: a cell in a round.
+
+    Attributes:
+        cell: what to measure.
+        round: number of the round, from 0.
+        is_warmup: whether the sample is kept but not counted.
+        attempt: 1 for the second try of a sample that something else on the machine disturbed, otherwise 0.
+        instrument: what watches the process: "" for nothing, the only kind whose times mean anything; else one of
+            ``INSTRUMENTS``.
+    """
 
     cell: Cell
     round: int
     is_warmup: bool
+    attempt: int = 0
+    instrument: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,6 +164,7 @@ class Plan:
     cells: tuple[Cell, ...]
     protocol: ProtocolConf
     seed: int
+    precision: float | None = None
 
     def rounds(self) -> Iterator[list[Slot]]:
         """Yield the rounds: every cell once, in an order that is random but repeatable.
@@ -105,10 +180,18 @@ class Plan:
                 cells.sort(key=lambda cell: not cell.is_baseline)
             yield [Slot(cell, number, number < warmups) for cell in cells]
 
+    def passes(self) -> list[Slot]:
+        """Return the samples that something watches: one for each cell and instrument, after the timed ones."""
+        return [
+            Slot(cell, 0, is_warmup=False, instrument=instrument)
+            for instrument in self.protocol.passes
+            for cell in dict.fromkeys(replace(cell, **_AS_PROFILED) for cell in self.cells if cell.is_worker)
+        ]
+
     @property
     def sample_count(self) -> int:
-        """How many samples there are if no budget ends the run early."""
-        return len(self.cells) * (self.protocol.warmup_rounds + self.protocol.rounds)
+        """How many samples there are if no budget ends the run early and nothing is measured twice."""
+        return len(self.cells) * (self.protocol.warmup_rounds + self.protocol.rounds) + len(self.passes())
 
 
 def make_plan(configs: Sequence[BenchConf]) -> Plan:
@@ -119,16 +202,17 @@ def make_plan(configs: Sequence[BenchConf]) -> Plan:
     """
     first = configs[0]
     for conf in configs:
-        for name in ("suite", "quality", "peers", "protocol", "seed", "quiet", "reports_dir", "run_name", "baseline"):
+        for name in OF_THE_RUN:
             if getattr(conf, name) != getattr(first, name):
                 raise ConfigError(f"{name} cannot be swept: it belongs to the whole run. Start one run for each value.")
     wanted = [_cell(conf) for conf in configs]
     references = [_other(conf, "sentence_transformers", BASELINE) for conf in configs] if first.baseline else []
     peers = [_other(conf, name, name) for conf in configs for name in conf.peers]
-    return Plan(tuple(dict.fromkeys([*references, *peers, *wanted])), first.protocol, first.seed)
+    return Plan(tuple(dict.fromkeys([*references, *peers, *wanted])), first.protocol, first.seed, first.precision)
 
 
 def _cell(conf: BenchConf) -> Cell:
+    scenario = conf.scenario
     return Cell(
         subject="embedding_loader",
         strategy=conf.strategy.name,
@@ -136,20 +220,15 @@ def _cell(conf: BenchConf) -> Cell:
         model_key=conf.model.key,
         model=conf.model.name,
         device=conf.device.name,
-        scenario=conf.scenario.name,
+        scenario=scenario.name,
         threads=conf.threads,
+        think_s=scenario.think_s,
+        think_kind=scenario.kind,
+        processes=scenario.processes,
+        cache_state=conf.cache_state.name,
     )
 
 
 def _other(conf: BenchConf, subject: str, name: str) -> Cell:
     """Return the cell of a subject that has neither strategies nor engines."""
-    return Cell(
-        subject=subject,
-        strategy=name,
-        engine="",
-        model_key=conf.model.key,
-        model=conf.model.name,
-        device=conf.device.name,
-        scenario=conf.scenario.name,
-        threads=conf.threads,
-    )
+    return replace(_cell(conf), subject=subject, strategy=name, engine="")

@@ -2,7 +2,10 @@
 
 History of the format (``SCHEMA``):
 
-1. the first.
+1. the first;
+2. ``run``, ``machine``, ``instrument``, ``attempt``, ``noise``, ``contamination``, ``state``, ``heartbeat`` and ``io``; the status
+   ``unverified``; cells with ``think_s``, ``think_kind``, ``processes`` and ``cache_state``. What schema 1 called scenario
+   ``ready`` is ``idle``.
 """
 
 from __future__ import annotations
@@ -11,21 +14,22 @@ import base64
 import json
 from array import array
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args
 
 from bench.errors import RecordError
-from bench.plan import Cell
+from bench.plan import Cell, cell_from_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
     from pathlib import Path
 
 T = TypeVar("T")
 
-SCHEMA = 1
+SCHEMA = 2
+READABLE = (1, 2)
 
-Status = Literal["ok", "failed", "timeout", "unsupported", "invalid"]
-STATUSES: tuple[Status, ...] = ("ok", "failed", "timeout", "unsupported", "invalid")
+Status = Literal["ok", "failed", "timeout", "unsupported", "invalid", "unverified"]
+STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Record:
         round: number of the round, from 0; warm-up rounds come first.
         is_warmup: whether it is kept but not counted.
         status: ``ok``; ``failed`` or ``timeout``; ``unsupported`` on this machine; ``invalid``: it ran, but its
-            vectors or its engine are not what was asked for.
+            vectors or its engine are not what was asked for; ``unverified``: its caches were not in the state asked for.
         message: why the status is not ``ok``.
         started_at: wall clock time of the spawn, ISO 8601 with time zone.
         marks_ns: nanoseconds from the spawn to each mark, on one clock; ``exit`` is when the process was gone.
@@ -47,6 +51,15 @@ class Record:
         vectors_b64: the vectors of the worker's texts, little-endian float32 in base64.
         cosines: cosine of each vector with the reference's; empty where there is none to compare with.
         stderr_tail: the end of what a process that did not answer well wrote to its standard error.
+        run: identifies the run; rounds are numbered within it.
+        machine: fingerprint of machine and versions, see ``bench.environment``.
+        instrument: what watched the process, "" for nothing; a watched sample never counts.
+        attempt: 1 where this is the second try of a disturbed sample.
+        noise: what else the machine did meanwhile, see ``bench.noise``.
+        contamination: why the sample is held to be disturbed, or "".
+        state: how the cache state was made and checked.
+        heartbeat: of the main thread while it had other work: ``longest_stall_s``, ``total_stall_s``, ``beats``.
+        io: ``read_bytes``: what the process made the system read from storage.
     """
 
     cell: Cell
@@ -62,11 +75,25 @@ class Record:
     vectors_b64: tuple[str, ...] = ()
     cosines: tuple[float, ...] = ()
     stderr_tail: str = ""
+    run: str = ""
+    machine: str = ""
+    instrument: str = ""
+    attempt: int = 0
+    noise: dict[str, float] = field(default_factory=dict)
+    contamination: str = ""
+    state: dict[str, Any] = field(default_factory=dict)
+    heartbeat: dict[str, float] = field(default_factory=dict)
+    io: dict[str, int] = field(default_factory=dict)
 
     @property
     def counts(self) -> bool:
-        """Whether the sample enters the statistics."""
-        return self.status == "ok" and not self.is_warmup
+        """Whether the sample may enter the statistics; see ``bench.selection`` for those measured twice."""
+        return self.status == "ok" and not self.is_warmup and not self.instrument
+
+    @property
+    def key(self) -> Hashable:
+        """What identifies a sample: two records with the same key are the same sample."""
+        return (self.run, self.cell, self.round, self.instrument, self.attempt)
 
     def vectors(self) -> list[array[float]]:
         """Return the vectors, each an array of float32."""
@@ -101,12 +128,12 @@ def from_line(line: str) -> Record:
     """
     try:
         data = json.loads(line)
-        if data.pop("schema") != SCHEMA or data["status"] not in STATUSES:
+        if data.pop("schema") not in READABLE or data["status"] not in STATUSES:
             raise RecordError(f"A record of an unknown schema or status: {line[:120]!r}")
         known = {field.name for field in fields(Record)}
         if not known.issuperset(data):
             raise RecordError(f"A record with unknown fields {sorted(set(data) - known)}")
-        data["cell"] = Cell(**data["cell"])
+        data["cell"] = cell_from_json(data["cell"])
         for name in ("vectors_b64", "cosines"):
             data[name] = tuple(data.get(name, ()))
         return Record(**data)

@@ -50,6 +50,7 @@ _KERNEL_FIELDS = {
     b"VmRSS": "rss_bytes",
     b"RssAnon": "rss_anon_bytes",
     b"RssFile": "rss_file_bytes",
+    b"Pss": "pss_bytes",
 }
 
 
@@ -62,6 +63,25 @@ def _parse_status(status: bytes) -> dict[str, int]:
     return values
 
 
+def proportional_memory(process: str = "self") -> dict[str, int]:
+    """Return ``pss_bytes`` of a process: a page that several share counts by its fraction. Empty if not told."""
+    try:
+        with open(f"/proc/{process}/smaps_rollup", "rb") as file:
+            return _parse_status(file.read())
+    except OSError:
+        return {}
+
+
+def _storage_reads() -> dict[str, int]:
+    """Return what this process made the system read from storage, in bytes; empty if not told."""
+    try:
+        with open("/proc/self/io", "rb") as file:
+            lines = dict(line.split(b": ") for line in file.read().splitlines())
+        return {"read_bytes": int(lines[b"read_bytes"])}
+    except (OSError, KeyError, ValueError):
+        return {}
+
+
 def _memory_without_proc() -> dict[str, dict[str, int]]:
     """Return the memory now, from psutil, on systems that have no /proc."""
     import psutil
@@ -71,14 +91,63 @@ def _memory_without_proc() -> dict[str, dict[str, int]]:
     return {"steady": {"rss_bytes": info.rss, "peak_rss_bytes": peak}}
 
 
+def spin(iterations: int) -> int:
+    """Compute in Python; the work of the scenario ``think_time``. The parent finds out how long it takes."""
+    value = 0
+    for number in range(iterations):
+        value = (value * 31 + number) & 0xFFFF
+    return value
+
+
+BEAT_S = 0.001
+"""Seconds that one beat of the main thread takes if nothing disturbs it."""
+
+STALL_FROM_S = 0.002
+"""A beat that is late by less is not a stall: timers and schedulers are not more exact than that."""
+
+
+def think(seconds: float, kind: str, beat_iterations: int) -> dict[str, float]:
+    """Do other work, beat by beat, and return what the main thread suffered.
+
+    ``sleep`` ends after ``seconds``, however many beats that makes. ``compute`` is a fixed amount of work, so it ends late
+    if the thread was not let run.
+
+    Returns:
+        ``beats``; ``thought_s``, from begin to end; ``longest_stall_s``, by how much the latest beat was late;
+        ``total_stall_s``, the sum of all that were late by at least ``STALL_FROM_S``.
+    """
+    late_s, beats, computes = [], 0, kind == "compute"
+    begun = before = time.perf_counter()
+    while beats * BEAT_S < seconds if computes else before - begun < seconds:
+        if computes:
+            spin(beat_iterations)
+        else:
+            time.sleep(BEAT_S)
+        now = time.perf_counter()
+        late_s.append(now - before - BEAT_S)
+        before = now
+        beats += 1
+    return {
+        "beats": beats,
+        "thought_s": before - begun,
+        "longest_stall_s": max(0.0, *late_s),
+        "total_stall_s": sum(late for late in late_s if late >= STALL_FROM_S),
+    }
+
+
 def measure(options: dict[str, str]) -> dict[str, object]:
     """Take the sample and return the answer."""
     clock = Clock()
     name = f"bench.subjects.{options['subject']}"
     __import__(name)
     subject = sys.modules[name].Subject(options)
-    vectors = []
+    vectors, heartbeat = [], {}
     subject.open(clock.mark)
+    if options["scenario"] == "think_time":
+        heartbeat = think(float(options["think_s"]), options["think_kind"], int(options["beat_iterations"]))
+        clock.mark("thought")
+    elif options["scenario"] != "at_once" and subject.wait_until_ready():
+        clock.mark("ready")
     clock.mark("requested")
     vectors.append(subject.embed(TEXTS[0]))  # None where the subject does not embed
     clock.mark("first_embedding")
@@ -87,15 +156,37 @@ def measure(options: dict[str, str]) -> dict[str, object]:
     cpu_s = time.process_time()
     memory = clock.memory_bytes()
     if "second_embedding" in memory:
-        memory["steady"] = memory["second_embedding"]
+        memory["steady"] = {**memory["second_embedding"], **proportional_memory()}
+    memory = memory or _memory_without_proc()
+    memory["steady"].update(_accelerator_memory())
     return {
         "status": "ok",
         "marks_ns": clock.marks_ns,
-        "memory": memory or _memory_without_proc(),
+        "memory": memory,
         "cpu_s": cpu_s,
         "facts": subject.facts(),
+        "heartbeat": heartbeat,
+        "io": _storage_reads(),
         "vectors": [[float(value) for value in vector] for vector in vectors if vector is not None],
     }
+
+
+def _accelerator_memory() -> dict[str, int]:
+    """Return the peak of what PyTorch reserved on an accelerator, if it is loaded and used one."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
+        return {}
+    return {"accelerator_peak_bytes": torch.cuda.max_memory_reserved()}
+
+
+def _watched(options: dict[str, str], measure: "Callable[[dict[str, str]], dict[str, object]]") -> dict[str, object]:
+    """Measure, under memray if ``capture`` names a file for what it sees."""
+    if not options.get("capture"):
+        return measure(options)
+    import memray
+
+    with memray.Tracker(options["capture"]):
+        return measure(options)
 
 
 def main(measure: "Callable[[dict[str, str]], dict[str, object]]" = measure) -> None:
@@ -108,7 +199,11 @@ def main(measure: "Callable[[dict[str, str]], dict[str, object]]" = measure) -> 
     os.dup2(2, 1)
     options = dict(word.split("=", 1) for word in sys.argv[1:])
     try:
-        answer = measure(options)
+        answer = _watched(options, measure)
+        if options.get("list_files"):
+            from bench.usedfiles import used_files
+
+            answer["files"] = used_files()
     except Exception as error:  # noqa: BLE001 - the process boundary: the parent records it
         unsupported = type(error).__name__ == "Unsupported"
         answer = {
@@ -125,6 +220,8 @@ def main(measure: "Callable[[dict[str, str]], dict[str, object]]" = measure) -> 
     while line:
         line = line[os.write(private, line) :]
     os.close(private)
+    if options.get("stay"):
+        sys.stdin.read()  # until the parent has looked at all processes of the sample
 
 
 if __name__ == "__main__":

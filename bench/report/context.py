@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.environment import read_manifest
-from bench.plan import Cell
+from bench.plan import Cell, cell_from_json
 from bench.records import read_records
 from bench.stats import summarise
 
@@ -60,5 +60,5 @@ def load_context(folder: Path) -> Context:
     """
     manifest = read_manifest(folder / "manifest.json")
     records = read_records(folder / "records.jsonl")
-    planned = [Cell(**cell) for cell in manifest["cells"]]
+    planned = [cell_from_json(cell) for cell in manifest["cells"]]
     return Context(manifest, records, summarise(records, planned))

@@ -1,9 +1,11 @@
 """What a worker can measure, one module each.
 
-A subject is a class ``Subject`` with three methods, built from the worker's options (all strings):
+A subject is a class ``Subject`` with four methods, built from the worker's options (all strings):
 
 * ``open(mark)`` imports, constructs and starts, calling ``mark("imported")``, ``mark("constructed")`` and
-  ``mark("started")``; if the model gets ready by itself it waits for that and calls ``mark("ready")``;
+  ``mark("started")``;
+* ``wait_until_ready()`` waits until the model is ready and returns True, if it gets ready by itself; where nothing is
+  loading it returns False at once;
 * ``embed(text)`` returns the vector of a text, an iterable of numbers, or None where there is nothing to embed with;
 * ``facts()`` returns what can only be known now: engine, precision, device, dimension, versions.
 

@@ -16,7 +16,7 @@ class Subject:
         self._options = options
 
     def open(self, mark: "Callable[[str], None]") -> None:
-        """Import, construct, start; wait until ready where the strategy loads by itself."""
+        """Import, construct, start."""
         from loader import LoadingStrategy, OptimizedEmbeddingLoader
 
         mark("imported")
@@ -31,9 +31,13 @@ class Subject:
         mark("constructed")
         self._loader.start_loading()
         mark("started")
-        if self._loader.is_loading():
-            self._provide()
-            mark("ready")
+
+    def wait_until_ready(self) -> bool:
+        """Wait where the strategy loads by itself."""
+        if not self._loader.is_loading() and not self._loader.is_loaded():
+            return False
+        self._provide()
+        return True
 
     def embed(self, text: str) -> "Iterable[float]":
         """Return the vector of a text."""

@@ -18,7 +18,7 @@ class Subject:
         self._options = options
 
     def open(self, mark: "Callable[[str], None]") -> None:
-        """Import and construct; there is nothing to start and nothing to wait for."""
+        """Import and construct; there is nothing to start."""
         try:
             from fastembed import TextEmbedding
         except ImportError as error:
@@ -35,6 +35,10 @@ class Subject:
             raise Unsupported(str(error)) from error
         mark("constructed")
         mark("started")
+
+    def wait_until_ready(self) -> bool:
+        """Return False: whatever loads has been loaded."""
+        return False
 
     def embed(self, text: str) -> "Iterable[float]":
         """Return the vector of a text."""

@@ -18,6 +18,10 @@ class Subject:
         for name in ("imported", "constructed", "started"):
             mark(name)
 
+    def wait_until_ready(self) -> bool:
+        """Return False: nothing loads."""
+        return False
+
     def embed(self, text: str) -> None:
         """Do nothing."""
 
