@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 
 from bench.report.plots.phases import MAGNIFIED_FROM
-from bench.report.profiles import OTHERS, fold, import_times_ms, largest_shares
+from bench.report.profiles import OTHERS, fold, import_times_ms, leading_packages
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from bench.report.context import Context
 
-# Okabe and Ito's colours, safe for colour-blind readers, with hatches for black and white.
+# Okabe and Ito's colours, safe for colour-blind readers, with hatches for black and white; white instead of their
+# black, which would hide the hatch and outweigh the rest.
 _STYLES = (
     ("#D55E00", "//"),
     ("#56B4E9", ""),
@@ -23,23 +24,23 @@ _STYLES = (
     ("#E69F00", "xx"),
     ("#009E73", "--"),
     ("#CC79A7", "oo"),
-    ("#000000", ""),
+    ("#FFFFFF", "++"),
 )
 _OTHERS_STYLE = ("#999999", "")
 
 
 def applies(context: Context) -> bool:
     """Return whether the run has what the picture shows."""
-    return bool(import_times_ms(context))
+    return any(time_ms > 0 for times in import_times_ms(context).values() for time_ms in times.values())
 
 
 def draw(context: Context) -> Figure:
     """Return the figure."""
     times_ms = import_times_ms(context)
-    packages = list(largest_shares(times_ms))[: len(_STYLES)]
+    packages = leading_packages(times_ms, at_most=len(_STYLES))
     bars = [fold(times, packages) for times in times_ms.values()]
     totals = [sum(bar.values()) / 1000 for bar in bars]
-    fast = [total for total in totals if total <= max(totals) / MAGNIFIED_FROM]
+    fast = [total for total in totals if total <= max(totals, default=0.0) / MAGNIFIED_FROM]
     panels = 2 if fast else 1
     figure = Figure(figsize=(9 + 4 * (panels - 1), 2.0 + 0.55 * len(bars)), layout="constrained")
     panes = figure.subplots(1, panels, sharey=True, squeeze=False)[0]
@@ -51,30 +52,27 @@ def draw(context: Context) -> Figure:
     if fast:
         panes[1].set_xlim(0, 1.5 * max(fast))
         panes[1].set_xlabel("The same, magnified")
-    handles, labels = panes[0].get_legend_handles_labels()
-    legend = figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False, fontsize="small")
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    _add_legend(figure, panes[0], [*packages, OTHERS])
     return figure
 
 
 def _draw_bars(axes: Axes, bars: list[dict[str, float]], packages: list[str]) -> None:
     positions = range(len(bars))
     left = [0.0] * len(bars)
-    styles = dict(zip(packages, _STYLES, strict=False)) | {OTHERS: _OTHERS_STYLE}
-    for package, (colour, hatch) in styles.items():
+    for package, (colour, hatch) in zip((*packages, OTHERS), (*_STYLES[: len(packages)], _OTHERS_STYLE), strict=True):
         widths = [max(bar[package], 0.0) / 1000 for bar in bars]  # see bench.profiles.importtime on negative times
-        axes.barh(
-            positions,
-            widths,
-            left=left,
-            height=0.6,
-            label=package,
-            color=colour,
-            hatch=hatch,
-            edgecolor="black",
-            linewidth=0.6,
-        )
+        axes.barh(positions, widths, left=left, height=0.6, color=colour, hatch=hatch, edgecolor="black", linewidth=0.6)
         left = [start + width for start, width in zip(left, widths, strict=True)]
     axes.set_xlim(left=0)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _add_legend(figure: Figure, axes: Axes, packages: list[str]) -> None:
+    """Name the segments; names are set afterwards because Matplotlib leaves out labels that begin with "_"."""
+    places = [str(number) for number in range(len(packages))]
+    legend = figure.legend(
+        axes.containers, places, loc="outside lower center", ncols=5, frameon=False, fontsize="small"
+    )
+    for text, package in zip(legend.get_texts(), packages, strict=True):
+        text.set_parse_math(False)
+        text.set_text(package)

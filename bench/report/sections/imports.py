@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.metrics import METRICS_BY_KEY
-from bench.report.profiles import MIN_SHARE, OTHERS, fold, import_times_ms, largest_shares
+from bench.report.profiles import MIN_SHARE, OTHERS, fold, import_times_ms, leading_packages
 from bench.report.tables import Table, escape, to_markdown
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def render(context: Context) -> str:
 def import_table(context: Context) -> Table:
     """Return a row per package that matters in any cell and a column per cell, in milliseconds."""
     times_ms = import_times_ms(context)
-    packages = [package for package, share in largest_shares(times_ms).items() if share >= MIN_SHARE]
+    packages = leading_packages(times_ms)
     folded = [fold(times, packages) for times in times_ms.values()]
     rows = [
         (package, *(_show(times[package]) for times in folded))
