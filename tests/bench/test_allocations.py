@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import BenchError
-from bench.process import ROOT, run_python, worker_environment
+from bench.process import ROOT, run_python
 from bench.profiles import paths
 from bench.profiles.allocations import NO_FRAME, flame_graph, reduce
 from bench.profiles.capture import check_finished
+from bench.variables import worker_environment
 
 pytest.importorskip("memray", reason="memray is not available for Windows")
 

@@ -1,5 +1,6 @@
 """The sections and the picture made from profiling passes: absent without them, whole with them, safe with any text."""
 
+import dataclasses
 import re
 
 import pytest
@@ -7,23 +8,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.plan import BASELINE
-from bench.report import render
 from bench.report.context import Context
-from bench.report.plots import PLOTS, imports, plots_of
-from bench.report.profiles import OTHERS, fold, leading_packages
+from bench.report.plots import PLOTS, draw_all, imports, plots_of
+from bench.report.profiles import OTHERS, CellImports, fold, leading_packages
 from bench.report.sections import allocations as allocations_section
 from bench.report.sections import imports as imports_section
+from bench.report.sections import pictures
 from bench.report.sections.imports import import_table
 from bench.stats import summarise
 from tests.bench import fakes
-from tests.bench.test_report import MANIFEST, write_run
 
 BASE, LAZY = fakes.make_cell(BASELINE), fakes.make_cell("lazy")
 MIB = 2**20
 
 
 def context_of(records):
-    return Context(MANIFEST, records, summarise(records))
+    return Context({"environments": {"": {}}}, records, summarise(records))
 
 
 def imported(cell, **us_by_package):
@@ -50,29 +50,44 @@ def table_rows(text):
 
 
 def test_a_run_without_passes_has_neither_section_nor_picture(tmp_path):
-    from bench.report import write_report
-
-    records = [fakes.make_record(cell, number) for cell in (BASE, LAZY) for number in range(3)]
-    context = context_of(records)
+    context = context_of([fakes.make_record(cell, number) for cell in (BASE, LAZY) for number in range(3)])
     assert imports_section.render(context) == ""
     assert allocations_section.render(context) == ""
     assert [plot.name for plot in plots_of(context)] == [plot.name for plot in PLOTS if plot.name != "imports"]
-    report = render(context)
-    assert "plots/phases.png" in report
-    assert "plots/imports.png" not in report
-    write_report(write_run(tmp_path / "run", records))
-    assert (tmp_path / "run/plots/phases.png").exists()
-    assert not (tmp_path / "run/plots/imports.png").exists()
+    assert "plots/imports.png" not in pictures.render(context)
+    draw_all(context, tmp_path / "plots")
+    assert {path.stem for path in (tmp_path / "plots").iterdir()} == {plot.name for plot in plots_of(context)}
 
 
 def test_a_run_with_a_pass_has_its_picture(tmp_path):
-    from bench.report import write_report
+    context = context_of([fakes.make_record(LAZY), imported(LAZY, numpy=40_000)])
+    assert "](plots/imports.png)" in pictures.render(context)
+    draw_all(context, tmp_path / "plots")
+    assert {"imports.png", "imports.svg"} <= {path.name for path in (tmp_path / "plots").iterdir()}
+    draw_all(context, tmp_path / "again")
+    for path in (tmp_path / "plots").iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
 
-    records = [fakes.make_record(LAZY), imported(LAZY, numpy=40_000)]
-    context = write_report(write_run(tmp_path / "run", records))
-    assert "plots/imports.png" in render(context)
-    assert (tmp_path / "run/plots/imports.png").exists()
-    assert (tmp_path / "run/plots/imports.svg").exists()
+
+def test_nothing_is_drawn_where_nothing_was_measured(tmp_path):
+    context = context_of([imported(LAZY, numpy=40_000)])
+    draw_all(context, tmp_path / "plots")
+    assert pictures.render(context) == ""
+    assert not (tmp_path / "plots").exists()
+
+
+def test_cells_of_several_machines_stay_apart():
+    records = [
+        dataclasses.replace(imported(LAZY, numpy=us), machine=machine)
+        for machine, us in (("a1", 40_000), ("b2", 70_000))
+    ]
+    context = Context({"environments": {"a1": {}, "b2": {}}}, records, summarise(records))
+    assert table_rows(imports_section.render(context))[0] == ["Package", "lazy, machine A", "lazy, machine B"]
+
+
+def test_a_sample_that_was_taken_again_replaces_the_first():
+    rows = import_table(context_of([imported(LAZY, numpy=40_000), imported(LAZY, numpy=70_000)])).rows
+    assert rows == (("numpy", "70.0"), ("all imports", "70.0"))
 
 
 def test_packages_below_one_percent_of_every_cell_are_summed():
@@ -111,7 +126,7 @@ TIMES = st.dictionaries(st.sampled_from("abcdefghijklmno"), st.integers(-(10**9)
 
 @given(st.lists(TIMES, min_size=1, max_size=4), st.integers(0, 8))
 def test_folding_keeps_the_sum(times_ms, at_most):
-    cells = {fakes.make_cell(f"s{index}"): times for index, times in enumerate(times_ms)}
+    cells = [CellImports(f"s{index}", times) for index, times in enumerate(times_ms)]
     kept = leading_packages(cells, at_most)
     assert len(kept) <= at_most
     assert kept == [package for package in leading_packages(cells) if package in kept]

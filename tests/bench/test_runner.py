@@ -91,9 +91,9 @@ def test_the_budget_ends_a_run_but_not_before_three_rounds(seconds_each, rounds_
     now = [0.0]
     executor = fakes.FakeExecutor()
 
-    def execute(cell):
+    def execute(slot):
         now[0] += seconds_each
-        return executor(cell)
+        return executor(slot)
 
     written, listener = [], fakes.Recorder()
     plan = fakes.make_plan(fakes.make_cell(), warmup_rounds=0, rounds=20, budget_s=70.0)
@@ -105,7 +105,7 @@ def test_the_budget_ends_a_run_but_not_before_three_rounds(seconds_each, rounds_
 def test_what_was_measured_before_an_interruption_is_kept():
     written = []
 
-    def execute(cell):
+    def execute(slot):
         if len(written) == 3:
             raise KeyboardInterrupt
         return fakes.make_outcome(fakes.make_answer())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 
 from bench.report.plots.phases import MAGNIFIED_FROM
-from bench.report.profiles import OTHERS, fold, import_times_ms, leading_packages
+from bench.report.profiles import OTHERS, fold, imports_of, leading_packages
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,14 +31,14 @@ _OTHERS_STYLE = ("#999999", "")
 
 def applies(context: Context) -> bool:
     """Return whether the run has what the picture shows."""
-    return any(time_ms > 0 for times in import_times_ms(context).values() for time_ms in times.values())
+    return any(time_ms > 0 for cell in imports_of(context) for time_ms in cell.times_ms.values())
 
 
 def draw(context: Context) -> Figure:
     """Return the figure."""
-    times_ms = import_times_ms(context)
-    packages = leading_packages(times_ms, at_most=len(_STYLES))
-    bars = [fold(times, packages) for times in times_ms.values()]
+    cells = imports_of(context)
+    packages = leading_packages(cells, at_most=len(_STYLES))
+    bars = [fold(cell.times_ms, packages) for cell in cells]
     totals = [sum(bar.values()) / 1000 for bar in bars]
     fast = [total for total in totals if total <= max(totals, default=0.0) / MAGNIFIED_FROM]
     panels = 2 if fast else 1
@@ -46,7 +46,7 @@ def draw(context: Context) -> Figure:
     panes = figure.subplots(1, panels, sharey=True, squeeze=False)[0]
     for axes in panes:
         _draw_bars(axes, bars, packages)
-    panes[0].set_yticks(range(len(bars)), [context.name(cell) for cell in times_ms], parse_math=False)
+    panes[0].set_yticks(range(len(bars)), [cell.name for cell in cells], parse_math=False)
     panes[0].invert_yaxis()
     panes[0].set_xlabel("Seconds of import, by package (one sample under -X importtime)")
     if fast:

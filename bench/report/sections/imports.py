@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.metrics import METRICS_BY_KEY
-from bench.report.profiles import MIN_SHARE, OTHERS, fold, import_times_ms, leading_packages
+from bench.report.profiles import MIN_SHARE, OTHERS, fold, imports_of, leading_packages
 from bench.report.tables import Table, escape, to_markdown
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ def render(context: Context) -> str:
 
 def import_table(context: Context) -> Table:
     """Return a row per package that matters in any cell and a column per cell, in milliseconds."""
-    times_ms = import_times_ms(context)
-    packages = leading_packages(times_ms)
-    folded = [fold(times, packages) for times in times_ms.values()]
+    cells = imports_of(context)
+    packages = leading_packages(cells)
+    folded = [fold(cell.times_ms, packages) for cell in cells]
     rows = [
         (package, *(_show(times[package]) for times in folded))
         for package in (*packages, OTHERS)
@@ -38,7 +38,7 @@ def import_table(context: Context) -> Table:
     ]
     if folded:
         rows.append(("all imports", *(_show(sum(times.values())) for times in folded)))
-    headings = ("Package", *(escape(context.name(cell)) for cell in times_ms))
+    headings = ("Package", *(escape(cell.name) for cell in cells))
     return Table("Imports (ms)", headings, tuple(rows))
 
 
