@@ -39,8 +39,8 @@ def draw(context: Context) -> Figure:
     cells = imports_of(context)
     packages = leading_packages(cells, at_most=len(_STYLES))
     bars = [fold(cell.times_ms, packages) for cell in cells]
-    totals = [sum(bar.values()) / 1000 for bar in bars]
-    fast = [total for total in totals if total <= max(totals, default=0.0) / MAGNIFIED_FROM]
+    totals = [sum(max(time_ms, 0.0) for time_ms in bar.values()) / 1000 for bar in bars]
+    fast = [total for total in totals if 0 < total <= max(totals, default=0.0) / MAGNIFIED_FROM]
     panels = 2 if fast else 1
     figure = Figure(figsize=(9 + 4 * (panels - 1), 2.0 + 0.55 * len(bars)), layout="constrained")
     panes = figure.subplots(1, panels, sharey=True, squeeze=False)[0]
