@@ -130,6 +130,23 @@ METRICS: tuple[Metric, ...] = (
         _heartbeat_ms("total_stall_s"),
     ),
     Metric(
+        "python_ms",
+        "Python",
+        "ms",
+        "From the spawn of the process to the first line that it runs.",
+        _between_ms("spawn", "python_up"),
+    ),
+    Metric("import_ms", "Import", "ms", "Importing the library.", _between_ms("python_up", "imported")),
+    Metric("construct_ms", "Construct", "ms", "Constructing its object.", _between_ms("imported", "constructed")),
+    Metric("start_ms", "Start", "ms", "Starting the load.", _between_ms("constructed", "started")),
+    Metric(
+        "exit_ms",
+        "Exit",
+        "ms",
+        "From the second vector to the end of the process, the harness's own account of the sample included.",
+        _between_ms("second_embedding", "exit"),
+    ),
+    Metric(
         "second_embedding_ms",
         "Second Embedding",
         "ms",
@@ -200,5 +217,17 @@ def leading_metric(cell: Cell) -> Metric:
 
 
 STARTUP = ("init_ms", "ready_ms", "first_embedding_ms", "total_ms")
+PHASES = (
+    "python_ms",
+    "import_ms",
+    "construct_ms",
+    "start_ms",
+    "ready_ms",
+    "first_embedding_ms",
+    "second_embedding_ms",
+    "exit_ms",
+)
+"""Keys of what a process does one after the other."""
+
 MEMORY = ("peak_mib", "steady_mib", "anonymous_mib", "mapped_mib")
 """Keys of the columns of the specification's two tables."""

@@ -33,7 +33,7 @@ def reopen(folder: Path, records_name: str, manifest_name: str) -> tuple[dict[st
     if manifest["machine"] != here:
         raise ConfigError(
             f"{folder} was measured on another machine or with other versions (fingerprint {manifest['machine']}, here "
-            f"{here}): its samples cannot be continued here. Start a new run, and combine both with python -m bench.merge"
+            f"{here}): it cannot go on here. Start a new run, and combine both with python -m bench.merge"
         )
     configs = [from_plain(job) for job in manifest["jobs"]]
     if [cell.to_json() for cell in make_plan(configs).cells] != manifest["cells"]:

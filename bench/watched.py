@@ -33,8 +33,9 @@ def import_times(options: Mapping[str, str], environ: Mapping[str, str], timeout
 def allocations(
     cell: Cell, options: Mapping[str, str], environ: Mapping[str, str], timeout_s: float, scratch: Path, folder: Path
 ) -> Outcome:
-    """Run a worker under memray; its facts get ``allocations`` and ``flame_graph``, see
-    ``bench.profiles.allocations``.
+    """Run a worker under memray; its facts get ``allocations`` and ``flame_graph``.
+
+    Both are explained in ``bench.profiles.allocations``.
     """
     capture = scratch / "capture.bin"
     capture.unlink(missing_ok=True)

@@ -186,7 +186,8 @@ def _watched(options: dict[str, str], measure: "Callable[[dict[str, str]], dict[
     import memray
 
     with memray.Tracker(options["capture"]):
-        return measure(options)
+        answer = measure(options)
+    return answer
 
 
 def main(measure: "Callable[[dict[str, str]], dict[str, object]]" = measure) -> None:

@@ -18,6 +18,6 @@ def render(context: Context) -> str:
     counts = sorted({summary.cell.processes for summary in context.in_scenarios("concurrent")})
     return (
         f"## {table.title}\n\n{to_markdown(table)}\n\n"
-        f"{' or '.join(map(str, counts))} processes, each with its vectors and none ended: the sum of their proportional "
-        "set sizes, in which a page that several processes share counts once."
+        f"{' or '.join(map(str, counts))} processes, each with its vectors and none ended: the sum of their "
+        "proportional set sizes, in which a page that several processes share counts once."
     )

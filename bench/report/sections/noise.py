@@ -29,8 +29,8 @@ def render(context: Context) -> str:
     again = sum(record.attempt > 0 for record in timed)
     lines = [
         "## Noise",
-        f"{len(disturbed)} of {len(timed)} samples were disturbed, {again} were taken again; {len(counted)} count although "
-        "they were disturbed, because no undisturbed attempt is there.",
+        f"{len(disturbed)} of {len(timed)} samples were disturbed, {again} were taken again; {len(counted)} count "
+        "although they were disturbed, because no undisturbed attempt is there.",
         to_markdown(_table(timed)),
     ]
     if disturbed:
