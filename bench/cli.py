@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 
 from bench.config import QUALITY, from_hydra
-from bench.errors import BenchError
+from bench.errors import BenchError, ConfigError
 from bench.quality.run import measure_quality
 from bench.run import measure
 
@@ -30,6 +32,8 @@ def main() -> None:
     # Hydra finds launchers below a namespace package of this name.
     sys.path.append(str(HERE / "_plugins"))
     codes: list[int] = []
+    # Like Ctrl-C: what is being measured is ended, what was measured is reported.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     def task(composed: DictConfig | list[DictConfig]) -> None:
         # A run passes one configuration; the interleaved launcher passes all those of a sweep.
@@ -43,6 +47,7 @@ def main() -> None:
 def run(composed: list[DictConfig]) -> int:
     """Measure and report; return the exit code."""
     try:
+        _check_resume(composed[0])
         result = _measure_and_report([from_hydra(config) for config in composed])
     except (BenchError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -50,11 +55,29 @@ def run(composed: list[DictConfig]) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     if result.interrupted:
+        print(f"interrupted; continue with: python -m bench resume={result.folder}", file=sys.stderr)
         return EXIT_INTERRUPTED
     if result.missing:
         print(f"no valid sample: {', '.join(result.missing)}", file=sys.stderr)
         return EXIT_MISSING
     return EXIT_OK
+
+
+def _check_resume(config: DictConfig) -> None:
+    """Refuse options beside ``resume``: they would be ignored.
+
+    Raises:
+        ConfigError: there are some.
+    """
+    if config.get("resume") is None or not HydraConfig.initialized():
+        return
+    words = HydraConfig.get().overrides.task
+    others = [word for word in words if word.partition("=")[0] not in {"resume", "quiet", "machine_lock"}]
+    if others:
+        raise ConfigError(
+            f"resume={config.resume} continues a run as it was configured. Leave out {' '.join(others)}, or start a new "
+            "run."
+        )
 
 
 def _measure_and_report(configs: Sequence[BenchConf]) -> RunResult:

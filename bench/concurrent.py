@@ -1,4 +1,4 @@
-"""``python -m bench.concurrent``: the memory of several processes that use the same model at the same time.
+"""The scenario ``concurrent``: several processes that use the same model at the same time, and what they take together.
 
 Proportional set size (PSS): a page that several processes share counts for each of them by its fraction, so the sum
 over all processes is what they take together. Linux only.
@@ -6,96 +6,75 @@ over all processes is what they take together. Linux only.
 
 from __future__ import annotations
 
-import argparse
+import os
 import subprocess
-import sys
 import tempfile
-from contextlib import ExitStack
-from pathlib import Path
+import time
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
+from bench.process import (
+    STDERR_TAIL_CHARACTERS,
+    Outcome,
+    find_answer,
+    start_python,
+    time_limit,
+    wall_clock,
+    worker_command,
+)
+from bench.worker import proportional_memory
 
-from bench.metrics import MIB
-from bench.process import worker_environment
-
-READY = "ready"
-LOAD = """
-from loader import OptimizedEmbeddingLoader
-loader = OptimizedEmbeddingLoader({model!r}, {strategy!r}, "cpu", engine={engine!r}, compile="now")
-vector = loader.load(timeout=None).embed_query("database connection")
-"""
-PLAIN = """
-from sentence_transformers import SentenceTransformer
-model = SentenceTransformer({model!r}, device="cpu")
-vector = model.encode("database connection")
-"""
-STAY = f"""
-print({READY!r}, flush=True)
-input()
-"""
-SUBJECTS = {
-    "sentence-transformers": ("", ""),
-    "progressive, numpy": ("progressive", "numpy"),
-    "quantized, numpy": ("quantized", "numpy"),
-    "cached, onnx": ("cached", "onnx"),
-    "quantized, onnx": ("quantized", "onnx"),
-}
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
-def measure(program: str, count: int, environ: dict[str, str]) -> int:
-    """Return the bytes that ``count`` processes take together once each has its first vector.
+def run_together(count: int, options: Mapping[str, str], environ: Mapping[str, str], timeout_s: float) -> Outcome:
+    """Run this many workers at the same time; look at their memory when each has its vectors and none has ended.
 
-    Raises:
-        SystemExit: a process failed.
+    Returns:
+        the outcome of all of them as one: each mark is that of the last process to reach it, processor seconds are
+            summed,
+        and ``memory["together"]`` has ``pss_bytes`` and ``rss_bytes`` of all. If one of them failed, its outcome.
     """
-    with ExitStack() as stack:
-        children = []
-        for _ in range(count):
-            child = subprocess.Popen(  # noqa: S603 - our own interpreter
-                [sys.executable, "-c", program + STAY],
-                env=environ,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            stack.callback(child.communicate)
-            stack.callback(child.kill)
-            children.append(child)
-            assert child.stdout is not None  # noqa: S101 - it is a pipe
-            if child.stdout.readline().strip() != READY:
-                child.kill()
-                raise SystemExit(f"a process failed: {child.communicate()[1][-1000:]}")
-        return sum(_pss_bytes(child.pid) for child in children)
+    started_at, exit_codes = wall_clock(), []
+    with tempfile.TemporaryFile() as stderr:
+        spawn_ns = time.perf_counter_ns()
+        command = worker_command({**options, "stay": "1"})
+        children = [start_python(command, environ, stdin=subprocess.PIPE, stderr=stderr) for _ in range(count)]
+        with time_limit(children, timeout_s) as timed_out:
+            # A worker closes its end of the pipe when it has answered, and stays.
+            answers = [find_answer(child.stdout.read()) for child in children if child.stdout is not None]
+            memory = [proportional_memory(str(child.pid)) for child in children]
+            for child in children:
+                if child.stdin is not None:
+                    child.stdin.close()
+                exit_codes.append(child.wait())
+            exit_ns = time.perf_counter_ns()
+        stderr.seek(max(stderr.seek(0, os.SEEK_END) - STDERR_TAIL_CHARACTERS, 0))
+        tail = stderr.read().decode("utf-8", "replace")
+    exit_code = next((code for code in exit_codes if code != 0), 0)
+    answer = _together(answers, memory)
+    cpu_s = answer.get("cpu_s") if answer else None
+    return Outcome(answer, exit_code, timed_out.is_set(), spawn_ns, exit_ns, started_at, tail, cpu_s=cpu_s)
 
 
-def _pss_bytes(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    raise SystemExit("this system does not tell the proportional set size")
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m bench.concurrent", description=__doc__)
-    parser.add_argument("--model", default="sentence-transformers/all-MiniLM-L6-v2", help="default: %(default)s")
-    parser.add_argument("--processes", type=int, default=8, help="default: %(default)s")
-    options = parser.parse_args()
-    table = Table(title=f"{options.processes} processes at once (MiB, PSS)", title_justify="left")
-    for heading in ("Program", "Together", "Each", "Ratio"):
-        table.add_column(heading, justify="left" if heading == "Program" else "right")
-    reference = None
-    with tempfile.TemporaryDirectory() as cache:
-        environ = worker_environment(Path(cache))
-        for name, (strategy, engine) in SUBJECTS.items():
-            program = (LOAD if strategy else PLAIN).format(model=options.model, strategy=strategy, engine=engine)
-            total = measure(program, options.processes, environ) / MIB
-            reference = total if reference is None else reference
-            table.add_row(name, f"{total:,.0f}", f"{total / options.processes:.1f}", f"{total / reference:.3f}")
-    Console().print(table)
-
-
-if __name__ == "__main__":
-    main()
+def _together(answers: Sequence[dict[str, Any] | None], memory: Sequence[Mapping[str, int]]) -> dict[str, Any] | None:
+    """Return one answer for all processes; that of one which did not do well, if there is any."""
+    done = []
+    for answer in answers:
+        if answer is None or answer["status"] != "ok":
+            return answer
+        done.append(answer)
+    if not all("pss_bytes" in figures for figures in memory):
+        return {"status": "unsupported", "message": "this system does not tell the proportional set size (PSS)"}
+    marks = {name: max(answer["marks_ns"][name] for answer in done) for name in done[0]["marks_ns"]}
+    together = {
+        "pss_bytes": sum(figures["pss_bytes"] for figures in memory),
+        "rss_bytes": sum(answer["memory"]["steady"]["rss_bytes"] for answer in done),
+    }
+    return {
+        **done[0],
+        "marks_ns": marks,
+        "memory": {"together": together},
+        "cpu_s": sum(answer["cpu_s"] for answer in done),
+        "facts": {**done[0]["facts"], "processes": len(done)},
+    }

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bench.errors import ConfigError
 from bench.cachestate import STATES
+from bench.errors import ConfigError
 from bench.plan import INSTRUMENTS, PEERS, SCENARIOS, THINK_KINDS
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -15,9 +16,11 @@ import psutil
 from bench.errors import RecordError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-MANIFEST_SCHEMA = 1
+MANIFEST_SCHEMA = 2
+"""2: ``run``, ``machine`` and ``environments`` (by fingerprint) in the place of ``environment``."""
 
 PACKAGES = (
     "optimized-embedding-loader",
@@ -41,12 +44,28 @@ def describe_environment() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "machine": platform.machine(),
         "processor": _processor(),
-        "processors_usable": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "processors_usable": processors_usable(),
         "memory_bytes": memory.total,
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "packages": {name: _version(name) for name in PACKAGES},
         "load_average_1min": round(psutil.getloadavg()[0], 2),
     }
+
+
+def processors_usable() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def passed_variables(names: Iterable[str]) -> dict[str, str]:
+    """Return those variables of the caller that a run passes on because it was told to."""
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
+def fingerprint(environment: Mapping[str, Any]) -> str:
+    """Return what tells machines and versions apart: figures of different fingerprints are not compared."""
+    fixed = {key: value for key, value in environment.items() if key != "load_average_1min"}
+    return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def command_line() -> str:
@@ -69,8 +88,11 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        if manifest["schema"] != MANIFEST_SCHEMA:
-            raise RecordError(f"{path} has schema {manifest['schema']}, this version reads {MANIFEST_SCHEMA}")
+        if manifest["schema"] == 1:
+            environment = manifest.pop("environment")
+            manifest |= {"run": "", "machine": "", "environments": {"": environment}}
+        elif manifest["schema"] != MANIFEST_SCHEMA:
+            raise RecordError(f"{path} has schema {manifest['schema']}, this version reads up to {MANIFEST_SCHEMA}")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RecordError(f"{path} cannot be read: {error}. Is it the folder of a run?") from error
     return dict(manifest)

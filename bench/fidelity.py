@@ -31,6 +31,10 @@ def cosine(a: Sequence[float], b: Sequence[float]) -> float:
     return math.fsum(x * y for x, y in zip(a, b, strict=True)) / norms
 
 
+MIN_COMMON_RESULTS = {"float32": 1.0, "int8": 0.6}
+"""Smallest share of a search's results that must be the reference's, by precision; at full precision also in order."""
+
+
 def judge(record: Record, reference: Record | None) -> Record:
     """Return the record with its cosines to the reference, ``invalid`` if a vector or the engine is not what was asked.
 
@@ -40,6 +44,8 @@ def judge(record: Record, reference: Record | None) -> Record:
     """
     if record.status != "ok":
         return record
+    if "results" in record.facts:
+        return _judge_results(record, reference)
     asked, got = record.cell.engine, record.facts.get("engine")
     if asked not in {"", "auto", got}:
         return replace(record, status="invalid", message=f"engine {asked} was asked for, {got} answered")
@@ -63,3 +69,15 @@ def judge(record: Record, reference: Record | None) -> Record:
     return replace(
         record, status="invalid", message=message, cosines=tuple(v if math.isfinite(v) else -1.0 for v in cosines)
     )
+
+
+def _judge_results(record: Record, reference: Record | None) -> Record:
+    """Return the record of a search, ``invalid`` if it found something else than the reference."""
+    mine = record.facts["results"]
+    theirs = reference.facts.get("results", mine) if reference else mine
+    precision = PRECISION_BY_STRATEGY.get(record.cell.strategy, "float32")
+    common = len(set(mine) & set(theirs)) / max(len(theirs), 1)
+    if common >= MIN_COMMON_RESULTS[precision] and (precision != "float32" or mine == theirs):
+        return record
+    message = f"found {', '.join(map(str, mine))}; plain sentence-transformers finds {', '.join(map(str, theirs))}"
+    return replace(record, status="invalid", message=message)

@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from bench.process import run_python, worker_environment
+from bench.process import run_python
+from bench.variables import worker_environment
 
 REFERENCE = "import threading, enum"
 PROGRAM = """

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bench.plan import Cell
     from bench.records import Record
 
 MIB = 2**20
@@ -62,6 +63,14 @@ def _memory_mib(mark: str, kind: str) -> Callable[[Record], float | None]:
     return derive
 
 
+def _heartbeat_ms(name: str) -> Callable[[Record], float | None]:
+    def derive(record: Record) -> float | None:
+        value = record.heartbeat.get(name)
+        return value * 1000 if value is not None else None
+
+    return derive
+
+
 METRICS: tuple[Metric, ...] = (
     Metric(
         "init_ms",
@@ -100,6 +109,44 @@ METRICS: tuple[Metric, ...] = (
         _between_ms("spawn", "exit"),
     ),
     Metric(
+        "results_ms",
+        "Results",
+        "ms",
+        "From the start of the program to its first line of output: what somebody waits who searches.",
+        _between_ms("spawn", "results"),
+    ),
+    Metric(
+        "longest_stall_ms",
+        "Longest Stall",
+        "ms",
+        "By how much the main thread, busy with other work, came late at worst, because loading held it up.",
+        _heartbeat_ms("longest_stall_s"),
+    ),
+    Metric(
+        "total_stall_ms",
+        "Stalls, Total",
+        "ms",
+        "All delays of the main thread of at least 2 ms during its other work, together.",
+        _heartbeat_ms("total_stall_s"),
+    ),
+    Metric(
+        "python_ms",
+        "Python",
+        "ms",
+        "From the spawn of the process to the first line that it runs.",
+        _between_ms("spawn", "python_up"),
+    ),
+    Metric("import_ms", "Import", "ms", "Importing the library.", _between_ms("python_up", "imported")),
+    Metric("construct_ms", "Construct", "ms", "Constructing its object.", _between_ms("imported", "constructed")),
+    Metric("start_ms", "Start", "ms", "Starting the load.", _between_ms("constructed", "started")),
+    Metric(
+        "exit_ms",
+        "Exit",
+        "ms",
+        "From the second vector to the end of the process, the harness's own account of the sample included.",
+        _between_ms("second_embedding", "exit"),
+    ),
+    Metric(
         "second_embedding_ms",
         "Second Embedding",
         "ms",
@@ -136,9 +183,51 @@ METRICS: tuple[Metric, ...] = (
         "several processes share them.",
         _memory_mib("steady", "rss_file_bytes"),
     ),
+    Metric(
+        "together_mib",
+        "Together",
+        "MiB",
+        "What all processes of the sample take together (sum of their proportional set sizes).",
+        _memory_mib("together", "pss_bytes"),
+    ),
+    Metric(
+        "accelerator_mib",
+        "GPU Peak",
+        "MiB",
+        "Most memory that PyTorch reserved on the accelerator.",
+        _memory_mib("steady", "accelerator_peak_bytes"),
+    ),
+    Metric(
+        "disk_reads_mib",
+        "Read from Disk",
+        "MiB",
+        "What the process made the system read from storage; nothing while files are in the page cache.",
+        lambda record: record.io["read_bytes"] / MIB if "read_bytes" in record.io else None,
+    ),
 )
 
 METRICS_BY_KEY = {metric.key: metric for metric in METRICS}
+LEADING_BY_SCENARIO = {"search_command": "results_ms", "concurrent": "together_mib"}
+"""The metric that the ratios of a scenario are made of; ``total_ms`` for all others."""
+
+
+def leading_metric(cell: Cell) -> Metric:
+    """Return the metric that a cell is judged by."""
+    return METRICS_BY_KEY[LEADING_BY_SCENARIO.get(cell.scenario, "total_ms")]
+
+
 STARTUP = ("init_ms", "ready_ms", "first_embedding_ms", "total_ms")
+PHASES = (
+    "python_ms",
+    "import_ms",
+    "construct_ms",
+    "start_ms",
+    "ready_ms",
+    "first_embedding_ms",
+    "second_embedding_ms",
+    "exit_ms",
+)
+"""Keys of what a process does one after the other."""
+
 MEMORY = ("peak_mib", "steady_mib", "anonymous_mib", "mapped_mib")
 """Keys of the columns of the specification's two tables."""

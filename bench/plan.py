@@ -30,9 +30,6 @@ WARM = "warm"
 INSTRUMENTS = ("importtime", "memray")
 """What can watch a process in a pass of its own."""
 
-_AS_PROFILED = {"scenario": "idle", "think_s": 0.0, "think_kind": "", "cache_state": WARM}
-"""Watched samples of cells that differ only in these would show the same."""
-
 OF_THE_RUN = (
     "suite",
     "quality",
@@ -185,7 +182,7 @@ class Plan:
         return [
             Slot(cell, 0, is_warmup=False, instrument=instrument)
             for instrument in self.protocol.passes
-            for cell in dict.fromkeys(replace(cell, **_AS_PROFILED) for cell in self.cells if cell.is_worker)
+            for cell in dict.fromkeys(_as_watched(cell) for cell in self.cells if cell.is_worker)
         ]
 
     @property
@@ -209,6 +206,11 @@ def make_plan(configs: Sequence[BenchConf]) -> Plan:
     references = [_other(conf, "sentence_transformers", BASELINE) for conf in configs] if first.baseline else []
     peers = [_other(conf, name, name) for conf in configs for name in conf.peers]
     return Plan(tuple(dict.fromkeys([*references, *peers, *wanted])), first.protocol, first.seed, first.precision)
+
+
+def _as_watched(cell: Cell) -> Cell:
+    """Return the cell without what makes no difference to imports and allocations."""
+    return replace(cell, scenario="idle", think_s=0.0, think_kind="", cache_state=WARM)
 
 
 def _cell(conf: BenchConf) -> Cell:

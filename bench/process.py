@@ -1,4 +1,4 @@
-"""Running one worker: a fresh process, its answer on a private pipe, its end observed without spinning."""
+"""Running one process: fresh, its answer on a private pipe, its end observed without spinning."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,17 +19,17 @@ from typing import TYPE_CHECKING, Any
 from bench.worker import ANSWER_PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import IO
+
+    from bench.noise import Noise
 
 ROOT = Path(__file__).resolve().parent.parent
 """The folder that holds ``bench`` and ``loader``: a checkout, or site-packages."""
 
-STDERR_TAIL_CHARACTERS = 2000
+WORKER = ROOT / "bench" / "worker.py"
 
-DROPPED_VARIABLES = frozenset(
-    {"PYTHONDEVMODE", "PYTHONDONTWRITEBYTECODE", "PYTHONPROFILEIMPORTTIME", "PYTHONTRACEMALLOC", "PYTHONVERBOSE"}
-)
-"""Variables that make every start slower than a user's: without bytecode, a checkout compiles itself each time."""
+STDERR_TAIL_CHARACTERS = 2000
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,12 @@ class Outcome:
         exit_ns: the same right after it was gone.
         started_at: wall clock time of the spawn.
         stderr_tail: the end of its standard error.
+        output: its standard output.
+        first_output_ns: when the first of it came; None if none did.
+        cpu_s: processor seconds of the process and its own children; None where the system does not tell.
+        noise: what else the machine did meanwhile; None if nobody looked.
+        state: how the cache state was made and checked.
+        unverified: why the caches were not in the state asked for, or "".
     """
 
     answer: dict[str, Any] | None
@@ -52,75 +59,112 @@ class Outcome:
     exit_ns: int
     started_at: str
     stderr_tail: str = field(repr=False)
-
-
-def worker_environment(cache_folder: Path) -> dict[str, str]:
-    """Return the environment of every worker: the caller's, less what slows Python down, plus what is fixed.
-
-    Hub access is off for every subject alike: the models are here already, and a hub that cannot be reached costs
-    minutes of retries.
-    """
-    environ = {key: value for key, value in os.environ.items() if key not in DROPPED_VARIABLES}
-    environ |= fixed_variables(cache_folder)
-    if str(ROOT) not in sys.path[1:]:
-        environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), environ.get("PYTHONPATH")]))
-    return environ
-
-
-def fixed_variables(cache_folder: Path) -> dict[str, str]:
-    """Return the variables that are the same in every run."""
-    return {
-        "EMBEDDING_LOADER_CACHE": str(cache_folder),
-        "HF_HUB_OFFLINE": "1",
-        "PYTHONHASHSEED": "0",
-        "TOKENIZERS_PARALLELISM": "false",
-    }
+    output: bytes = field(default=b"", repr=False)
+    first_output_ns: int | None = None
+    cpu_s: float | None = None
+    noise: Noise | None = None
+    state: dict[str, Any] = field(default_factory=dict)
+    unverified: str = ""
 
 
 def run_worker(options: Mapping[str, str], environ: Mapping[str, str], timeout_s: float) -> Outcome:
     """Run ``bench/worker.py`` with these options and wait until it is gone."""
-    words = [f"{key}={value}" for key, value in options.items()]
+    return run_python(worker_command(options), environ, timeout_s)
+
+
+def worker_command(options: Mapping[str, str]) -> list[str]:
+    """Return the arguments with which Python runs ``bench/worker.py``."""
     # -P: the worker's own folder must not become importable; its modules have everyday names.
-    return run_python(["-P", str(ROOT / "bench" / "worker.py"), *words], environ, timeout_s)
+    return ["-P", str(WORKER), *(f"{key}={value}" for key, value in options.items())]
 
 
-def run_python(arguments: Sequence[str], environ: Mapping[str, str], timeout_s: float) -> Outcome:
+def run_python(
+    arguments: Sequence[str],
+    environ: Mapping[str, str],
+    timeout_s: float,
+    *,
+    stderr_characters: int = STDERR_TAIL_CHARACTERS,
+) -> Outcome:
     """Run this Python with the arguments, in a process group of its own, and wait until it is gone.
 
     The parent blocks in the kernel meanwhile: ``Popen.wait(timeout)`` would poll, up to 50 ms late, on a processor that
     the child could use. The time limit is a timer thread that kills the group.
     """
-    started_at = datetime.datetime.now(datetime.UTC).astimezone().isoformat(timespec="milliseconds")
+    started_at = wall_clock()
+    before_s = _children_cpu_s()
     with tempfile.TemporaryFile() as stderr:
         spawn_ns = time.perf_counter_ns()
-        child = subprocess.Popen(  # noqa: S603 - our own interpreter
-            [sys.executable, *arguments],
-            env=dict(environ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            start_new_session=True,
-        )
-        timed_out = threading.Event()
-        timer = threading.Timer(timeout_s, _kill, (child, timed_out))
-        timer.start()
-        try:
-            assert child.stdout is not None  # noqa: S101 - it is a pipe
-            output = child.stdout.read()
+        child = start_python(arguments, environ, stdin=subprocess.DEVNULL, stderr=stderr)
+        with time_limit([child], timeout_s) as timed_out:
+            output, first_output_ns = _read(child)
             child.wait()
             exit_ns = time.perf_counter_ns()
-        finally:
-            timer.cancel()
+        stderr.seek(max(stderr.seek(0, os.SEEK_END) - 4 * stderr_characters, 0))
+        tail = stderr.read().decode("utf-8", "replace")[-stderr_characters:]
+    after_s = _children_cpu_s()
+    return Outcome(
+        find_answer(output),
+        child.returncode,
+        timed_out.is_set(),
+        spawn_ns,
+        exit_ns,
+        started_at,
+        tail,
+        output=output,
+        first_output_ns=first_output_ns,
+        cpu_s=None if before_s is None or after_s is None else after_s - before_s,
+    )
+
+
+def start_python(
+    arguments: Sequence[str], environ: Mapping[str, str], *, stdin: int, stderr: int | IO[bytes]
+) -> subprocess.Popen[bytes]:
+    """Start this Python in a process group of its own, with a pipe for its standard output."""
+    return subprocess.Popen(  # noqa: S603 - our own interpreter
+        [sys.executable, *arguments],
+        env=dict(environ),
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        start_new_session=True,
+    )
+
+
+@contextmanager
+def time_limit(children: Sequence[subprocess.Popen[bytes]], timeout_s: float) -> Iterator[threading.Event]:
+    """Kill the children and what they started after ``timeout_s``, and in any case at the end.
+
+    The event is set if the time was up.
+    """
+    timed_out = threading.Event()
+
+    def end() -> None:
+        timed_out.set()
+        for child in children:
+            _kill(child)
+
+    timer = threading.Timer(timeout_s, end)
+    timer.start()
+    try:
+        yield timed_out
+    finally:
+        timer.cancel()
+        for child in children:
             _kill(child)
             child.wait()
-            if child.stdout is not None:
-                child.stdout.close()
-        stderr.seek(max(stderr.seek(0, os.SEEK_END) - 4 * STDERR_TAIL_CHARACTERS, 0))
-        tail = stderr.read().decode("utf-8", "replace")[-STDERR_TAIL_CHARACTERS:]
-    return Outcome(_answer(output), child.returncode, timed_out.is_set(), spawn_ns, exit_ns, started_at, tail)
+            for pipe in (child.stdin, child.stdout):
+                if pipe is not None:
+                    pipe.close()
 
 
-def _answer(output: bytes) -> dict[str, Any] | None:
+def refused(message: str) -> Outcome:
+    """Return the outcome of a sample that this machine cannot take: no process was started."""
+    now_ns = time.perf_counter_ns()
+    return Outcome({"status": "unsupported", "message": message}, 0, False, now_ns, now_ns, wall_clock(), "")
+
+
+def find_answer(output: bytes) -> dict[str, Any] | None:
+    """Return the last answer of a worker in its output, or None."""
     for line in reversed(output.splitlines()):
         if line.startswith(ANSWER_PREFIX):
             try:
@@ -131,12 +175,35 @@ def _answer(output: bytes) -> dict[str, Any] | None:
     return None
 
 
-def _kill(child: subprocess.Popen[bytes], timed_out: threading.Event | None = None) -> None:
+def wall_clock() -> str:
+    """Return the time of day, ISO 8601 with time zone."""
+    return datetime.datetime.now(datetime.UTC).astimezone().isoformat(timespec="milliseconds")
+
+
+def _read(child: subprocess.Popen[bytes]) -> tuple[bytes, int | None]:
+    """Return all of the output, and when its first part came."""
+    assert child.stdout is not None  # noqa: S101 - it is a pipe
+    descriptor, parts, first_ns = child.stdout.fileno(), [], None
+    while part := os.read(descriptor, 2**16):
+        first_ns = first_ns or time.perf_counter_ns()
+        parts.append(part)
+    return b"".join(parts), first_ns
+
+
+def _children_cpu_s() -> float | None:
+    """Return the processor seconds of all children that have ended; None on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
     """Kill the child and whatever it started, if it is still there."""
     if child.poll() is not None:
         return
-    if timed_out is not None:
-        timed_out.set()
     try:
         if hasattr(os, "killpg"):
             os.killpg(child.pid, signal.SIGKILL)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from bench.metrics import METRICS_BY_KEY
+from bench.metrics import leading_metric
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,8 +33,8 @@ class Display(Protocol):
     def end(self, text: str, *, is_problem: bool) -> None:
         """Say what became of it, and move on."""
 
-    def skip(self) -> None:
-        """Take one piece out of what is left."""
+    def skip(self, pieces: int = 1) -> None:
+        """Take pieces out of what is left; a negative number adds some."""
 
 
 @contextmanager
@@ -70,11 +70,14 @@ def announce(text: str, *, quiet: bool) -> None:
 
 def describe(record: Record) -> str:
     """Return one line about a finished sample."""
-    total = METRICS_BY_KEY["total_ms"]
-    value = total.value(record)
-    result = total.show(value) if record.status == "ok" else f"{record.status}: {record.message}"
+    metric = leading_metric(record.cell)
+    result = metric.show(metric.value(record)) if record.status == "ok" else f"{record.status}: {record.message}"
+    if record.instrument:
+        return f"{record.instrument}  {record.cell.label()}  {'done' if record.status == 'ok' else result}"
     kind = "warm-up " if record.is_warmup else ""
-    return f"{kind}round {record.round}  {record.cell.label()}  {result}"
+    again = " again" if record.attempt else ""
+    disturbed = f"  (disturbed: {record.contamination})" if record.contamination else ""
+    return f"{kind}round {record.round}{again}  {record.cell.label()}  {result}{disturbed}"
 
 
 class SampleProgress:
@@ -85,11 +88,15 @@ class SampleProgress:
 
     def sample_begins(self, slot: Slot) -> None:
         """Say what is being measured."""
-        self._display.begin(f"round {slot.round}  {slot.cell.label()}")
+        self._display.begin(f"{slot.instrument or f'round {slot.round}'}  {slot.cell.label()}")
 
     def sample_ended(self, record: Record) -> None:
         """Say what became of it."""
         self._display.end(describe(record), is_problem=record.status != "ok")
+
+    def sample_repeats(self, slot: Slot) -> None:  # noqa: ARG002 - the listener's protocol
+        """Add a piece to what is left."""
+        self._display.skip(-1)
 
     def slot_skipped(self, slot: Slot) -> None:  # noqa: ARG002 - the listener's protocol
         """Take the slot out of what is left."""
@@ -113,10 +120,10 @@ class TerminalDisplay:
             self._progress.console.print(text, style="red", markup=False, highlight=False)
         self._progress.update(self._task, advance=1, refresh=True)
 
-    def skip(self) -> None:
+    def skip(self, pieces: int = 1) -> None:
         """Shorten the bar."""
         task = self._progress.tasks[0]
-        self._progress.update(self._task, total=(task.total or 1) - 1, refresh=True)
+        self._progress.update(self._task, total=(task.total or 1) - pieces, refresh=True)
 
 
 class PlainDisplay:
@@ -136,6 +143,6 @@ class PlainDisplay:
         if self._stream is not None:
             print(f"[{self._done}/{self._total}] {text}", file=self._stream, flush=True)
 
-    def skip(self) -> None:
-        """Count one less."""
-        self._total -= 1
+    def skip(self, pieces: int = 1) -> None:
+        """Count less."""
+        self._total -= pieces

@@ -3,9 +3,10 @@
 History of the format (``SCHEMA``):
 
 1. the first;
-2. ``run``, ``machine``, ``instrument``, ``attempt``, ``noise``, ``contamination``, ``state``, ``heartbeat`` and ``io``; the status
-   ``unverified``; cells with ``think_s``, ``think_kind``, ``processes`` and ``cache_state``. What schema 1 called scenario
-   ``ready`` is ``idle``.
+2. ``run``, ``machine``, ``instrument``, ``attempt``, ``noise``, ``contamination``, ``state``, ``heartbeat`` and
+``io``; the status
+   ``unverified``; cells with ``think_s``, ``think_kind``, ``processes`` and ``cache_state``. What schema 1 called
+   scenario ``ready`` is ``idle``.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ class Record:
         round: number of the round, from 0; warm-up rounds come first.
         is_warmup: whether it is kept but not counted.
         status: ``ok``; ``failed`` or ``timeout``; ``unsupported`` on this machine; ``invalid``: it ran, but its
-            vectors or its engine are not what was asked for; ``unverified``: its caches were not in the state asked for.
+            vectors or its engine are not what was asked for; ``unverified``: its caches were not in the state asked
+            for.
         message: why the status is not ``ok``.
         started_at: wall clock time of the spawn, ISO 8601 with time zone.
         marks_ns: nanoseconds from the spawn to each mark, on one clock; ``exit`` is when the process was gone.

@@ -1,32 +1,44 @@
-"""One run, from configurations to a report: plan, prepare, sample, report."""
+"""One run, from configurations to records: plan, prepare, sample. An interrupted one goes on where it ended."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import tempfile
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.config import to_plain
-from bench.environment import command_line, describe_environment, write_manifest
+from bench.environment import (
+    command_line,
+    describe_environment,
+    fingerprint,
+    passed_variables,
+    write_manifest,
+)
 from bench.errors import ConfigError
+from bench.lock import machine_lock
 from bench.plan import make_plan
-from bench.process import fixed_variables, run_python, run_worker, worker_environment
+from bench.process import run_python
 from bench.progress import announce, make_progress
 from bench.records import Record, append_record, read_records
-from bench.runner import Runner, worker_options
+from bench.resume import reopen
+from bench.runner import Runner, Stamp
+from bench.sampler import Sampler, beat_iterations
+from bench.variables import fixed_variables, worker_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from bench.config import BenchConf
     from bench.plan import Cell, Plan
-    from bench.process import Outcome
 
 RECORDS_FILE = "records.jsonl"
 MANIFEST_FILE = "manifest.json"
+SCRATCH_FOLDER = ".scratch"
+"""Below the run's folder: the loader's private cache and whatever else does not outlive the run."""
+
 PREPARE_TIMEOUT_S = 1800.0
 """A first run may download the model."""
 
@@ -50,35 +62,64 @@ def measure(configs: Sequence[BenchConf]) -> RunResult:
     """Measure the cells of all jobs together and leave records and manifest in the run's folder.
 
     Raises:
-        ConfigError: the configurations do not fit together, or the folder is taken.
+        ConfigError: the configurations do not fit together, the folder is taken, or there is nothing to resume.
     """
-    plan = make_plan(configs)
-    folder = new_folder(Path(configs[0].reports_dir) / configs[0].run_name)
-    cache_folder = Path(tempfile.mkdtemp(prefix="bench-loader-cache-"))
+    first = configs[0]
+    quiet = first.quiet
+    with machine_lock(first.machine_lock, lambda text: announce(text, quiet=quiet)):
+        if first.resume is None:
+            plan = make_plan(configs)
+            folder = new_folder(Path(first.reports_dir) / first.run_name)
+            manifest: dict[str, Any] = {"run": uuid.uuid4().hex, "beat_iterations": beat_iterations()}
+            earlier: list[Record] = []
+        else:
+            folder = Path(first.resume)
+            manifest, configs, earlier = reopen(folder, RECORDS_FILE, MANIFEST_FILE)
+            plan = make_plan(configs)
+            announce(f"resuming {folder}: {len(earlier)} samples are there", quiet=quiet)
+        try:
+            return _measure(configs, plan, folder, manifest, earlier, quiet=quiet)
+        finally:
+            shutil.rmtree(folder / SCRATCH_FOLDER, ignore_errors=True)
+
+
+def _measure(
+    configs: Sequence[BenchConf],
+    plan: Plan,
+    folder: Path,
+    manifest: dict[str, Any],
+    earlier: Sequence[Record],
+    *,
+    quiet: bool,
+) -> RunResult:
+    scratch = (folder / SCRATCH_FOLDER).resolve()
+    scratch.mkdir(exist_ok=True)
+    environ = worker_environment(scratch / "cache", configs[0].pass_variables)
+    environment = describe_environment()
+    stamp = Stamp(manifest["run"], fingerprint(environment))
+    prepared = prepare_models(plan.cells, environ, scratch, quiet=quiet)
+    if not earlier:
+        manifest |= _describe(configs, plan, prepared) | {"machine": stamp.machine}
+        manifest["environments"] = {stamp.machine: environment}
+        write_manifest(folder / MANIFEST_FILE, manifest)
+    sampler = Sampler(environ, prepared, scratch, folder, plan.protocol.sample_timeout_s, manifest["beat_iterations"])
+    records_file = folder / RECORDS_FILE
+    records_file.touch()
     interrupted = False
-    try:
-        environ = worker_environment(cache_folder)
-        prepared = {}
-        for model in dict.fromkeys(cell.model for cell in plan.cells):
-            announce(f"preparing {model}", quiet=configs[0].quiet)
-            cells = [cell for cell in plan.cells if cell.model == model]
-            prepared[model] = prepare_model(model, environ, *needs(cells, cache_folder))
-        write_manifest(folder / MANIFEST_FILE, _manifest(configs, plan, prepared))
-
-        def execute(cell: Cell) -> Outcome:
-            reference = prepared[cell.model].get("reference_model", cell.model)
-            options = worker_options(cell, str(reference), prepared[cell.model].get("peer_folder", ""))
-            return run_worker(options, environ, plan.protocol.sample_timeout_s)
-
-        records_file = folder / RECORDS_FILE
-        records_file.touch()
-        with make_progress(plan, quiet=configs[0].quiet) as progress:
-            try:
-                Runner(plan, execute, lambda record: append_record(records_file, record), progress).run()
-            except KeyboardInterrupt:
-                interrupted = True
-    finally:
-        shutil.rmtree(cache_folder, ignore_errors=True)
+    with make_progress(plan, quiet=quiet) as progress:
+        runner = Runner(
+            plan,
+            sampler,
+            lambda record: append_record(records_file, record),
+            progress,
+            stamp=stamp,
+            done=earlier,
+            processors=os.cpu_count() or 1,
+        )
+        try:
+            runner.run()
+        except KeyboardInterrupt:
+            interrupted = True
     return RunResult(folder, interrupted, _missing(plan, read_records(records_file)))
 
 
@@ -89,42 +130,73 @@ def new_folder(folder: Path) -> Path:
         ConfigError: it has records already, of whatever kind.
     """
     if any(folder.glob("*.jsonl")):
-        raise ConfigError(f"{folder} already holds a run. Give another run_name=, or delete it.")
+        raise ConfigError(
+            f"{folder} already holds a run. Give another run_name=, delete it, or continue it with resume={folder}"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-def needs(cells: Sequence[Cell], cache_folder: Path) -> list[str]:
+def prepare_models(
+    cells: Sequence[Cell], environ: Mapping[str, str], scratch: Path, *, quiet: bool
+) -> dict[str, dict[str, Any]]:
+    """Prepare the model of every cell and return, by model, what ``bench.prepare`` answered."""
+    prepared = {}
+    for model in dict.fromkeys(cell.model for cell in cells):
+        announce(f"preparing {model}", quiet=quiet)
+        mine = [cell for cell in cells if cell.model == model]
+        prepared[model] = prepare_model(model, environ, *needs(mine, scratch))
+        if any(cell.scenario == "search_command" for cell in mine):
+            prepared[model]["database"] = _make_index(prepared[model], environ, scratch / "indexes" / mine[0].model_key)
+    return prepared
+
+
+def needs(cells: Sequence[Cell], scratch: Path) -> list[str]:
     """Return what is to be prepared for the cells of one model, as words for ``bench.prepare``."""
     words = {
         "int8" if cell.strategy == "quantized" else "float32"
         for cell in cells
-        if cell.strategy in {"quantized", "cached"} or cell.engine == "onnx"
+        if (cell.strategy in {"quantized", "cached"} or cell.engine == "onnx") and cell.cache_state != "no_artifact"
     }
     if any(cell.engine == "onnx" for cell in cells):
         words.add("onnx")
-    if any(cell.subject == "fastembed" for cell in cells):
-        words.add(f"peer={cache_folder / 'peers' / cells[0].model_key}")
+    for word, subjects in FILES_FOR_PEERS.items():
+        if any(cell.subject in subjects for cell in cells):
+            words.add(f"{word}={scratch / word / cells[0].model_key}")
     return sorted(words)
 
 
-def prepare_model(model: str, environ: dict[str, str], *wanted: str) -> dict[str, Any]:
+FILES_FOR_PEERS = {"peer": {"fastembed", "openvino"}, "static": {"model2vec"}}
+"""Words by which ``bench.prepare`` makes files for peers, each with the subjects that need them."""
+
+
+def prepare_model(model: str, environ: Mapping[str, str], *wanted: str) -> dict[str, Any]:
     """Find a model's files and prepare what is wanted, see ``bench.prepare``.
 
     What fails here fails again, with its message, in each sample that needs it.
     """
-    # The one process that may download: the fixed environment of the workers forbids it.
-    online = {**environ, "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "0")}
+    # The one process that may download, in the caller's own environment: the workers' forbids it.
+    online = {**os.environ, **environ, "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "0")}
     outcome = run_python(["-P", "-m", "bench.prepare", model, *wanted], online, PREPARE_TIMEOUT_S)
     return outcome.answer or {"error": f"preparation ended with exit code {outcome.exit_code}: {outcome.stderr_tail}"}
 
 
-def _manifest(configs: Sequence[BenchConf], plan: Plan, prepared: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _make_index(prepared: Mapping[str, Any], environ: Mapping[str, str], folder: Path) -> str:
+    """Return the database that the scenario ``search_command`` searches, "" if it cannot be made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    database = str(folder / "aur.sqlite")
+    arguments = ["-P", "-m", "bench.searchindex", str(prepared.get("reference_model", "")), database]
+    answer = run_python(arguments, environ, PREPARE_TIMEOUT_S).answer or {}
+    return database if "passages" in answer else ""
+
+
+def _describe(configs: Sequence[BenchConf], plan: Plan, prepared: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "command": command_line(),
-        "environment": describe_environment(),
-        "variables": {**fixed_variables(Path("<private>"))},
+        "suite": configs[0].suite.name,
+        "variables": {**fixed_variables(Path("<private>")), **passed_variables(configs[0].pass_variables)},
         "protocol": to_plain(configs[0])["protocol"],
+        "precision": plan.precision,
         "seed": plan.seed,
         "jobs": [to_plain(conf) for conf in configs],
         "cells": [cell.to_json() for cell in plan.cells],

@@ -7,11 +7,15 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from bench.fidelity import judge
+from bench.intervals import median_interval
+from bench.metrics import leading_metric
+from bench.noise import Limits, contamination
 from bench.plan import MIN_ROUNDS
 from bench.records import Record, encode_vector
+from bench.selection import ratios_by_round, select
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Hashable, Sequence
 
     from bench.plan import Cell, Plan, Slot
     from bench.process import Outcome
@@ -22,9 +26,9 @@ GIVE_UP_AFTER = 2
 
 
 class Executor(Protocol):
-    """Runs one sample of a cell in a fresh process."""
+    """Takes one sample in fresh processes."""
 
-    def __call__(self, cell: Cell) -> Outcome:
+    def __call__(self, slot: Slot) -> Outcome:
         """Return what became of the process."""
 
 
@@ -35,10 +39,21 @@ class Listener(Protocol):
         """A process is about to be started."""
 
     def sample_ended(self, record: Record) -> None:
-        """Its record has been written."""
+        """Its record has been written, now or before the run was resumed."""
+
+    def sample_repeats(self, slot: Slot) -> None:
+        """The sample was disturbed and will be taken again."""
 
     def slot_skipped(self, slot: Slot) -> None:
-        """The slot was left out because its cell keeps failing, or the budget was spent."""
+        """The slot was left out: its cell keeps failing, the budget is spent, or enough is known."""
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What every record of a run carries: see ``Record.run`` and ``Record.machine``."""
+
+    run: str = ""
+    machine: str = ""
 
 
 @dataclass
@@ -51,6 +66,9 @@ class Runner:
         write: stores a record.
         listener: is told about the progress.
         clock: seconds; injected for tests.
+        stamp: what every record carries.
+        done: records of the same run from before it was interrupted; their samples are not taken again.
+        processors: how many the machine has, for the noise.
     """
 
     plan: Plan
@@ -58,69 +76,152 @@ class Runner:
     write: Callable[[Record], None]
     listener: Listener
     clock: Callable[[], float] = time.monotonic
-    _references: dict[object, Record] = field(default_factory=dict)
-    _failures: dict[Cell, int] = field(default_factory=dict)
-    _succeeded: set[Cell] = field(default_factory=set)
+    stamp: Stamp = field(default_factory=Stamp)
+    done: Sequence[Record] = ()
+    processors: int = 1
+    _before: dict[Hashable, Record] = field(default_factory=dict)
+    _records: list[Record] = field(default_factory=list)
+    _references: dict[Hashable, Record] = field(default_factory=dict)
+    _failures: dict[Hashable, int] = field(default_factory=dict)
+    _succeeded: set[Hashable] = field(default_factory=set)
+    _reruns: int = 0
 
     def run(self) -> None:
-        """Take all samples, or as many as the budget allows."""
-        begun = self.clock()
+        """Take all samples, or as many as the budget allows or the precision needs."""
+        self._before = {record.key: record for record in self.done}
+        begun = self.clock() - sum(record.marks_ns.get("exit", 0) for record in self.done) / 1e9
         counted = 0
         for slots in self.plan.rounds():
             spent = self.clock() - begun >= self.plan.protocol.budget_s
-            if spent and counted >= min(MIN_ROUNDS, self.plan.protocol.rounds):
+            if (spent and counted >= min(MIN_ROUNDS, self.plan.protocol.rounds)) or self._is_precise_enough():
                 for slot in slots:
-                    self.listener.slot_skipped(slot)
+                    self._skip(slot)
                 continue
-            for slot in slots:
-                self._take(slot)
+            self._take_round(slots)
             counted += not slots[0].is_warmup
+        for slot in self.plan.passes():
+            self._take(slot)
 
-    def _take(self, slot: Slot) -> None:
-        if self._is_given_up(slot.cell):
-            self.listener.slot_skipped(slot)
-            return
-        self.listener.sample_begins(slot)
-        record = to_record(slot, self.execute(slot.cell))
-        if slot.cell.is_baseline and record.status == "ok":
-            self._references.setdefault(slot.cell.reference, record)
-        record = judge(record, self._references.get(slot.cell.reference))
+    def _take_round(self, slots: Sequence[Slot]) -> None:
+        disturbed = [slot for slot in slots if self._take(slot)]
+        allowed = self.plan.protocol.max_reruns * self.plan.sample_count
+        for slot in disturbed:
+            if self._reruns < allowed and not slot.is_warmup:
+                self._reruns += 1
+                self.listener.sample_repeats(slot)
+                self._take(replace(slot, attempt=slot.attempt + 1))
+
+    def _take(self, slot: Slot) -> bool:
+        """Take a sample, unless that was done before or is in vain; return whether something disturbed it."""
+        record = self._before.get((self.stamp.run, slot.cell, slot.round, slot.instrument, slot.attempt))
+        if record is None:
+            if self._is_given_up(slot):
+                self._skip(slot)
+                return False
+            self.listener.sample_begins(slot)
+            outcome = self.execute(slot)
+            record = self._judge(to_record(slot, outcome, self.stamp), outcome)
+            self.write(record)
         self._note(record)
-        self.write(record)
         self.listener.sample_ended(record)
+        return bool(record.contamination) and record.counts
 
-    def _is_given_up(self, cell: Cell) -> bool:
-        return self._failures.get(cell, 0) >= GIVE_UP_AFTER and cell not in self._succeeded
+    def _skip(self, slot: Slot) -> None:
+        record = self._before.get((self.stamp.run, slot.cell, slot.round, slot.instrument, slot.attempt))
+        if record is None:
+            self.listener.slot_skipped(slot)
+        else:
+            self._note(record)
+            self.listener.sample_ended(record)
+
+    def _judge(self, record: Record, outcome: Outcome) -> Record:
+        protocol = self.plan.protocol
+        if record.status == "ok" and not record.instrument and outcome.noise is not None:
+            wall_s = record.marks_ns["exit"] / 1e9
+            limits = Limits(protocol.max_steal, protocol.max_foreign_cpu)
+            record = replace(record, contamination=contamination(outcome.noise, wall_s, self.processors, limits))
+        return judge(
+            record, self._references.get(_comparable(record.cell), record if record.cell.is_baseline else None)
+        )
+
+    def _is_given_up(self, slot: Slot) -> bool:
+        key = (slot.cell, slot.instrument)
+        return self._failures.get(key, 0) >= GIVE_UP_AFTER and key not in self._succeeded
 
     def _note(self, record: Record) -> None:
+        self._records.append(record)
+        key = (record.cell, record.instrument)
         if record.status == "ok":
-            self._succeeded.add(record.cell)
+            self._succeeded.add(key)
+            if record.cell.is_baseline and not record.instrument:
+                self._references.setdefault(_comparable(record.cell), record)
         elif record.status == "unsupported":
-            self._failures[record.cell] = GIVE_UP_AFTER  # it will not change during the run
-        else:
-            self._failures[record.cell] = self._failures.get(record.cell, 0) + 1
+            self._failures[key] = GIVE_UP_AFTER  # it will not change during the run
+        elif record.status != "unverified":
+            self._failures[key] = self._failures.get(key, 0) + 1
+
+    def _is_precise_enough(self) -> bool:
+        """Whether the interval of every cell's ratio is as narrow as asked; cells without any sample do not matter."""
+        if self.plan.precision is None:
+            return False
+        chosen = select(self._records)
+        references = {cell.reference: cell for cell in self.plan.cells if cell.is_baseline}
+        measured = {record.cell for record in chosen}
+        compared = [cell for cell in self.plan.cells if cell in measured and not cell.is_baseline]
+        for cell in compared:
+            reference = references.get(cell.reference)
+            metric = leading_metric(cell)
+            values = (
+                ratios_by_round(chosen, cell, reference, metric)
+                if reference is not None
+                else [value for record in chosen if record.cell == cell and (value := metric.value(record)) is not None]
+            )
+            interval = median_interval(values)
+            if interval is None or interval.relative_half_width > self.plan.precision:
+                return False
+        return bool(compared)
 
 
-def to_record(slot: Slot, outcome: Outcome) -> Record:
+def _comparable(cell: Cell) -> Hashable:
+    """Return what cells have in common whose vectors, or search results, must agree."""
+    return (cell.model, cell.scenario == "search_command")
+
+
+def to_record(slot: Slot, outcome: Outcome, stamp: Stamp | None = None) -> Record:
     """Return the record of a process that has ended."""
+    stamp = stamp or Stamp()
     base = Record(
-        slot.cell, slot.round, slot.is_warmup, "failed", started_at=outcome.started_at, stderr_tail=outcome.stderr_tail
+        slot.cell,
+        slot.round,
+        slot.is_warmup,
+        "failed",
+        started_at=outcome.started_at,
+        stderr_tail=outcome.stderr_tail,
+        run=stamp.run,
+        machine=stamp.machine,
+        instrument=slot.instrument,
+        attempt=slot.attempt,
+        noise=outcome.noise.to_json() if outcome.noise else {},
+        state=outcome.state,
     )
     exit_mark = {"exit": outcome.exit_ns - outcome.spawn_ns}
     status, message = judge_outcome(outcome)
     answer = outcome.answer
-    if status != "ok" or answer is None:
+    if answer is None or status not in {"ok", "unverified"}:
         return replace(base, status=status, message=message, marks_ns=exit_mark)
-    marks = {name: stamp - outcome.spawn_ns for name, stamp in answer["marks_ns"].items()}
+    marks = {name: stamp_ns - outcome.spawn_ns for name, stamp_ns in answer["marks_ns"].items()}
     return replace(
         base,
-        status="ok",
+        status=status,
+        message=message,
         stderr_tail="",  # the chatter of libraries: nothing went wrong
         marks_ns={"spawn": 0, **marks, **exit_mark},
         memory=answer["memory"],
         cpu_s=answer["cpu_s"],
         facts=answer["facts"],
         vectors_b64=tuple(encode_vector(vector) for vector in answer["vectors"]),
+        heartbeat=answer.get("heartbeat", {}),
+        io=answer.get("io", {}),
     )
 
 
@@ -135,25 +236,6 @@ def judge_outcome(outcome: Outcome) -> tuple[Status, str]:
         return answer["status"], answer["message"]
     if outcome.exit_code != 0:
         return "failed", f"answered, but ended with exit code {outcome.exit_code}"
+    if outcome.unverified:
+        return "unverified", outcome.unverified
     return "ok", ""
-
-
-def worker_options(cell: Cell, reference_model: str, peer_folder: str = "") -> Mapping[str, str]:
-    """Return what the worker is told about a cell.
-
-    Args:
-        cell: the cell.
-        reference_model: the name by which plain sentence-transformers finds the model.
-        peer_folder: files prepared for a peer.
-    """
-    return {
-        "subject": cell.subject,
-        "strategy": cell.strategy,
-        "engine": cell.engine,
-        "model": cell.model,
-        "reference_model": reference_model,
-        "peer_folder": peer_folder,
-        "device": cell.device,
-        "scenario": cell.scenario,
-        "threads": "" if cell.threads is None else str(cell.threads),
-    }

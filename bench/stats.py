@@ -1,17 +1,19 @@
 """Statistics over records: pure functions, nothing measured and nothing printed here.
 
 Medians, because the noise of a shared machine is one-sided: a sample is slowed down now and then, never sped up. Ratios
-are formed within each round, where both samples saw the same machine, and their median is reported.
+are formed within each round, where both samples saw the same machine, and their median is reported. Records of
+different machines are never put together.
 """
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
+from bench.intervals import Interval, median_interval
 from bench.metrics import METRICS
+from bench.selection import ratios_by_round, select
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,19 +33,32 @@ class Spread:
 
 
 @dataclass(frozen=True)
+class Ratio:
+    """A cell divided by its reference: the median over the rounds, and where it lies with 95 % confidence.
+
+    ``interval`` is None where there are too few rounds to tell, see ``bench.intervals``.
+    """
+
+    median: float
+    interval: Interval | None
+
+
+@dataclass(frozen=True)
 class CellSummary:
-    """What the records say of one cell.
+    """What the records say of one cell on one machine.
 
     Attributes:
         cell: the cell.
+        machine: fingerprint of the machine.
         spreads: by metric key; a metric that no counted sample has is missing.
-        ratios: median over the rounds of this cell divided by its reference, by metric key.
+        ratios: of this cell to its reference, by metric key.
         problems: how many samples of each other status, with one of their messages.
     """
 
     cell: Cell
+    machine: str
     spreads: Mapping[str, Spread]
-    ratios: Mapping[str, float]
+    ratios: Mapping[str, Ratio]
     problems: Mapping[str, tuple[int, str]]
 
     def median(self, key: str) -> float | None:
@@ -52,59 +67,46 @@ class CellSummary:
         return spread.median if spread else None
 
 
-def to_frame(records: Sequence[Record]) -> pd.DataFrame:
-    """Return one row per counted sample: ``cell``, ``round`` and a column per metric (NaN where it has none)."""
-    rows = [
-        {"cell": record.cell, "round": record.round, **{metric.key: metric.value(record) for metric in METRICS}}
-        for record in records
-        if record.counts
-    ]
-    columns = ["cell", "round", *(metric.key for metric in METRICS)]
-    frame = pd.DataFrame(rows, columns=columns)
-    return frame.astype({metric.key: "float64" for metric in METRICS})
-
-
-def summarise(records: Sequence[Record], order: Sequence[Cell] = ()) -> dict[Cell, CellSummary]:
-    """Return a summary for each cell that has records.
+def summarise(records: Sequence[Record], order: Sequence[Cell] = ()) -> list[CellSummary]:
+    """Return a summary for each machine and cell that have records.
 
     Args:
-        records: of one run.
+        records: of one run, or of several that were merged.
         order: cells that come first, in this order; the others follow in the order of their records.
     """
-    frame = to_frame(records)
-    present = dict.fromkeys(record.cell for record in records)
-    cells = [cell for cell in dict.fromkeys([*order, *present]) if cell in present]
-    references = {cell.reference: cell for cell in cells if cell.is_baseline}
-    return {
-        cell: CellSummary(
-            cell,
-            _spreads(frame[frame["cell"] == cell]),
-            _ratios(frame, cell, references.get(cell.reference)),
-            _problems([record for record in records if record.cell == cell]),
-        )
-        for cell in cells
-    }
+    timed = [record for record in records if not record.instrument]
+    summaries = []
+    for machine in dict.fromkeys(record.machine for record in timed):
+        mine = [record for record in timed if record.machine == machine]
+        chosen = select(mine)
+        present = dict.fromkeys(record.cell for record in mine)
+        cells = [cell for cell in dict.fromkeys([*order, *present]) if cell in present]
+        references = {cell.reference: cell for cell in cells if cell.is_baseline}
+        for cell in cells:
+            spreads = _spreads([record for record in chosen if record.cell == cell])
+            ratios = _ratios(chosen, cell, references.get(cell.reference))
+            problems = _problems([record for record in mine if record.cell == cell])
+            summaries.append(CellSummary(cell, machine, spreads, ratios, problems))
+    return summaries
 
 
-def _spreads(samples: pd.DataFrame) -> dict[str, Spread]:
+def _spreads(samples: Sequence[Record]) -> dict[str, Spread]:
     spreads = {}
     for metric in METRICS:
-        values = samples[metric.key].dropna()
-        if len(values):
-            spreads[metric.key] = Spread(len(values), float(values.median()), float(values.min()), float(values.max()))
+        values = [value for record in samples if (value := metric.value(record)) is not None]
+        if values:
+            spreads[metric.key] = Spread(len(values), statistics.median(values), min(values), max(values))
     return spreads
 
 
-def _ratios(frame: pd.DataFrame, cell: Cell, reference: Cell | None) -> dict[str, float]:
+def _ratios(chosen: Sequence[Record], cell: Cell, reference: Cell | None) -> dict[str, Ratio]:
     if reference is None or reference == cell:
         return {}
-    mine = frame[frame["cell"] == cell].set_index("round")
-    theirs = frame[frame["cell"] == reference].set_index("round")
     ratios = {}
     for metric in METRICS:
-        quotients = (mine[metric.key] / theirs[metric.key]).dropna()
-        if len(quotients):
-            ratios[metric.key] = float(quotients.median())
+        quotients = ratios_by_round(chosen, cell, reference, metric)
+        if quotients:
+            ratios[metric.key] = Ratio(statistics.median(quotients), median_interval(quotients))
     return ratios
 
 

@@ -21,8 +21,9 @@ from rich.progress import track
 from rich.table import Table
 
 from bench.errors import BenchError
-from bench.process import run_python, worker_environment
+from bench.process import run_python
 from bench.quality.retrieval import collect
+from bench.variables import worker_environment
 from bench.worker import ANSWER_PREFIX
 
 if TYPE_CHECKING:

@@ -109,8 +109,8 @@ STALL_FROM_S = 0.002
 def think(seconds: float, kind: str, beat_iterations: int) -> dict[str, float]:
     """Do other work, beat by beat, and return what the main thread suffered.
 
-    ``sleep`` ends after ``seconds``, however many beats that makes. ``compute`` is a fixed amount of work, so it ends late
-    if the thread was not let run.
+    ``sleep`` ends after ``seconds``, however many beats that makes. ``compute`` is a fixed amount of work, so it ends
+    late if the thread was not let run.
 
     Returns:
         ``beats``; ``thought_s``, from begin to end; ``longest_stall_s``, by how much the latest beat was late;
@@ -138,7 +138,7 @@ def think(seconds: float, kind: str, beat_iterations: int) -> dict[str, float]:
 def measure(options: dict[str, str]) -> dict[str, object]:
     """Take the sample and return the answer."""
     clock = Clock()
-    name = f"bench.subjects.{options['subject']}"
+    name = options["subject"] if "." in options["subject"] else f"bench.subjects.{options['subject']}"
     __import__(name)
     subject = sys.modules[name].Subject(options)
     vectors, heartbeat = [], {}
@@ -186,7 +186,8 @@ def _watched(options: dict[str, str], measure: "Callable[[dict[str, str]], dict[
     import memray
 
     with memray.Tracker(options["capture"]):
-        return measure(options)
+        answer = measure(options)
+    return answer
 
 
 def main(measure: "Callable[[dict[str, str]], dict[str, object]]" = measure) -> None:

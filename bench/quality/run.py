@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.config import QUALITY, to_plain
-from bench.environment import command_line, describe_environment, write_manifest
+from bench.environment import command_line, describe_environment, fingerprint, write_manifest
 from bench.errors import ConfigError
+from bench.lock import machine_lock
 from bench.plan import make_plan
-from bench.process import fixed_variables, run_python, worker_environment
+from bench.process import run_python
 from bench.progress import announce, open_display
 from bench.quality.records import Figures, QualityRecord, read_quality_records
 from bench.quality.task import make_task
 from bench.records import append_record
 from bench.run import MANIFEST_FILE, RunResult, needs, new_folder, prepare_model
-from bench.runner import judge_outcome, worker_options
+from bench.runner import judge_outcome
+from bench.sampler import worker_options
+from bench.variables import fixed_variables, worker_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -39,6 +42,8 @@ def measure_quality(configs: Sequence[BenchConf]) -> RunResult:
         BenchError: the configurations do not fit together, the folder is taken, or the task cannot be made.
     """
     first = configs[0]
+    if first.resume is not None:
+        raise ConfigError(f"resume={first.resume} cannot be: a run of suite={QUALITY} is started anew")
     quality = first.quality
     if quality is None:
         raise ConfigError(f"quality.* is missing: give suite={QUALITY}")
@@ -47,7 +52,10 @@ def measure_quality(configs: Sequence[BenchConf]) -> RunResult:
     folder = new_folder(Path(first.reports_dir) / first.run_name)
     records_file = folder / RECORDS_FILE
     interrupted = False
-    with tempfile.TemporaryDirectory(prefix="bench-quality-", ignore_cleanup_errors=True) as name:
+    with (
+        machine_lock(first.machine_lock, lambda text: announce(text, quiet=first.quiet)),
+        tempfile.TemporaryDirectory(prefix="bench-quality-", ignore_cleanup_errors=True) as name,
+    ):
         private = Path(name)
         (private / "task.json").write_text(task.to_json(), encoding="utf-8")
         environ = worker_environment(private / "cache")
@@ -57,9 +65,11 @@ def measure_quality(configs: Sequence[BenchConf]) -> RunResult:
             announce(f"preparing {model}", quiet=first.quiet)
             mine = [cell for cell in cells if cell.model == model]
             prepared[model] = prepare_model(model, environ, *needs(mine, private / "cache"))
+        environment = describe_environment()
         manifest = {
             "command": command_line(),
-            "environment": describe_environment(),
+            "machine": fingerprint(environment),
+            "environments": {fingerprint(environment): environment},
             "variables": fixed_variables(Path("<private>")),
             "jobs": [to_plain(conf) for conf in configs],
             "cells": [cell.to_json() for cell in cells],
@@ -70,7 +80,7 @@ def measure_quality(configs: Sequence[BenchConf]) -> RunResult:
 
         def execute(cell: Cell) -> Outcome:
             options = {
-                **worker_options(cell, str(prepared[cell.model].get("reference_model", cell.model))),
+                **worker_options(cell, prepared[cell.model]),
                 "task": str(private / "task.json"),
                 "vectors": str(private / f"reference-{models.index(cell.model)}"),
             }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.metrics import MEMORY, METRICS_BY_KEY, STARTUP
+from bench.plan import WARM
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,26 +39,79 @@ class Table:
 
 def startup_table(context: Context) -> Table:
     """Return the specification's startup table: medians in milliseconds."""
-    headings = ("Strategy", *(METRICS_BY_KEY[key].title for key in STARTUP), "Total, range", "Total, ratio", "n")
-    rows = tuple(_row(context, summary, STARTUP, "total_ms") for summary in context.measured)
-    return Table("Startup time (ms)", headings, rows, details=("Total, range",))
+    summaries = context.in_scenarios("idle", "at_once")
+    keys = list(STARTUP)
+    if any(summary.cell.cache_state != WARM for summary in summaries):
+        keys.append("disk_reads_mib")
+    return _figures(context, "Startup time (ms)", summaries, keys, "total_ms")
 
 
 def memory_table(context: Context) -> Table:
     """Return the specification's memory table: medians in MiB."""
-    headings = ("Strategy", *(METRICS_BY_KEY[key].title for key in MEMORY), "Peak, range", "Peak, ratio", "n")
-    rows = tuple(_row(context, summary, MEMORY, "peak_mib") for summary in context.measured)
-    return Table("Memory usage (MiB)", headings, rows, details=("Peak, range",))
+    summaries = context.in_scenarios("idle", "at_once", "think_time")
+    keys = list(MEMORY)
+    if any("accelerator_mib" in summary.spreads for summary in summaries):
+        keys.append("accelerator_mib")
+    return _figures(context, "Memory usage (MiB)", summaries, keys, "peak_mib")
+
+
+def concurrent_table(context: Context) -> Table:
+    """Return what several processes take together: medians in MiB."""
+    summaries = context.in_scenarios("concurrent")
+    return _figures(context, "Memory of several processes (MiB)", summaries, ["together_mib"], "together_mib")
+
+
+def experience_table(context: Context) -> Table:
+    """Return the specification's third table: what the user of a program notices, a row for each strategy."""
+    summaries = context.in_scenarios("at_once", "think_time", "search_command")
+    scenarios = dict.fromkeys(summary.cell.scenario_label for summary in summaries)
+    columns = [(label, key) for label in scenarios for key in _EXPERIENCED[label.partition(" ")[0]]]
+    headings = [_experience_heading(label, key) for label, key in columns]
+    by_row: dict[str, dict[str, CellSummary]] = {}
+    for summary in summaries:
+        name = context.name(summary, summaries, with_scenario=False)
+        by_row.setdefault(name, {})[summary.cell.scenario_label] = summary
+    rows = []
+    for name, by_scenario in by_row.items():
+        figures = []
+        for label, key in columns:
+            found = by_scenario.get(label)
+            figures.append(METRICS_BY_KEY[key].show(found.median(key) if found else None, unit=False))
+        rows.append((name, *figures))
+    return Table("Startup experience", ("Strategy", *headings), tuple(rows))
+
+
+_EXPERIENCED = {
+    "at_once": ("total_ms",),
+    "think_time": ("first_embedding_ms", "longest_stall_ms", "total_stall_ms", "cpu_s"),
+    "search_command": ("results_ms",),
+}
+"""Metrics by scenario that the user of a program notices."""
+
+
+def _experience_heading(label: str, key: str) -> str:
+    metric = METRICS_BY_KEY[key]
+    if key == "results_ms":
+        return f'aur search "database connection" ({metric.unit})'
+    if key == "total_ms":
+        return f"Vector wanted at once: after ({metric.unit})"
+    thought = label.partition(" ")[2]
+    return f"{'Wait' if key == 'first_embedding_ms' else metric.title} after {thought} ({metric.unit})"
 
 
 def problem_table(context: Context) -> Table:
-    """Return the cells that have failed, unsupported or invalid samples."""
-    rows = tuple(
-        (context.name(summary.cell), status, str(count), " ".join(message.split()))
-        for summary in context.summaries.values()
+    """Return the cells that have failed, unsupported, invalid or unverified samples."""
+    watched = [record for record in context.records if record.instrument and record.status != "ok"]
+    rows = [
+        (context.name(summary), status, str(count), " ".join(message.split()))
+        for summary in context.summaries
         for status, (count, message) in summary.problems.items()
-    )
-    return Table("Samples that do not count", ("Strategy", "Status", "Samples", "Last message"), rows)
+    ]
+    rows += [
+        (f"{context.name(record)}, {record.instrument}", record.status, "1", " ".join(record.message.split()))
+        for record in watched
+    ]
+    return Table("Samples that do not count", ("Strategy", "Status", "Samples", "Last message"), tuple(rows))
 
 
 def to_markdown(table: Table) -> str:
@@ -77,10 +131,23 @@ def show_ratio(ratio: float) -> str:
     return f"{ratio:.2f}" if ratio >= 0.2 else f"{ratio:.3f}"
 
 
-def _row(context: Context, summary: CellSummary, keys: Sequence[str], leading: str) -> tuple[str, ...]:
-    figures = [METRICS_BY_KEY[key].show(summary.median(key), unit=False) for key in keys]
-    spread, metric = summary.spreads.get(leading), METRICS_BY_KEY[leading]
-    shown = f"{metric.show(spread.minimum, unit=False)} to {metric.show(spread.maximum, unit=False)}" if spread else "-"
-    ratios = {leading: 1.0} if summary.cell.is_baseline else summary.ratios
-    ratio = show_ratio(ratios[leading]) if leading in ratios else "-"
-    return (context.name(summary.cell), *figures, shown, ratio, str(spread.n if spread else 0))
+def _figures(
+    context: Context, title: str, summaries: Sequence[CellSummary], keys: Sequence[str], leading: str
+) -> Table:
+    """Return a table of medians, and of the range and the ratio of the leading metric."""
+    metric = METRICS_BY_KEY[leading]
+    name = metric.title
+    headings = ("Strategy", *(METRICS_BY_KEY[key].title for key in keys))
+    headings += (f"{name}, range", f"{name}, ratio", "Ratio, 95 %", "n")
+    rows = []
+    for summary in summaries:
+        figures = [METRICS_BY_KEY[key].show(summary.median(key), unit=False) for key in keys]
+        spread, ratio = summary.spreads.get(leading), summary.ratios.get(leading)
+        span = (
+            f"{metric.show(spread.minimum, unit=False)} to {metric.show(spread.maximum, unit=False)}" if spread else "-"
+        )
+        shown = show_ratio(ratio.median) if ratio else "1.00" if summary.cell.is_baseline and spread else "-"
+        interval = ratio.interval if ratio else None
+        bounds = f"{show_ratio(interval.low)} to {show_ratio(interval.high)}" if interval else "-"
+        rows.append((context.name(summary, summaries), *figures, span, shown, bounds, str(spread.n if spread else 0)))
+    return Table(title, headings, tuple(rows), details=("Ratio, 95 %", f"{name}, range"))

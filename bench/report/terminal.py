@@ -10,7 +10,14 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from bench.report.tables import Table, memory_table, problem_table, startup_table
+from bench.report.tables import (
+    Table,
+    concurrent_table,
+    experience_table,
+    memory_table,
+    problem_table,
+    startup_table,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +37,8 @@ PLAIN_WIDTH = 120
 
 def show(context: Context, report: Path, *, quiet: bool) -> None:
     """Print the tables of a run (not if ``quiet``) and the path of the report on stdout."""
-    show_tables((startup_table(context), memory_table(context), problem_table(context)), report, quiet=quiet)
+    makers = (startup_table, experience_table, memory_table, concurrent_table, problem_table)
+    show_tables([make(context) for make in makers], report, quiet=quiet)
 
 
 def show_tables(tables: Sequence[Table], report: Path, *, quiet: bool) -> None:

@@ -17,7 +17,7 @@ def make_cell(strategy: str = "lazy", **changes) -> Cell:
         "model_key": "minilm",
         "model": "org/minilm",
         "device": "cpu",
-        "scenario": "ready",
+        "scenario": "idle",
         "threads": None,
     }
     return Cell(**{**fields, **changes})
@@ -25,13 +25,23 @@ def make_cell(strategy: str = "lazy", **changes) -> Cell:
 
 def make_protocol(**changes) -> ProtocolConf:
     """Return a protocol of one warm-up and three counted rounds."""
-    fields = {"name": "test", "warmup_rounds": 1, "rounds": 3, "budget_s": 1000.0, "sample_timeout_s": 10.0}
+    fields = {
+        "name": "test",
+        "warmup_rounds": 1,
+        "rounds": 3,
+        "budget_s": 1000.0,
+        "sample_timeout_s": 10.0,
+        "passes": [],
+        "max_steal": 0.05,
+        "max_foreign_cpu": 0.15,
+        "max_reruns": 0.25,
+    }
     return ProtocolConf(**{**fields, **changes})
 
 
-def make_plan(*cells: Cell, seed: int = 1, **protocol) -> Plan:
+def make_plan(*cells: Cell, seed: int = 1, precision: float | None = None, **protocol) -> Plan:
     """Return a plan."""
-    return Plan(cells or (make_cell(BASELINE), make_cell("lazy")), make_protocol(**protocol), seed)
+    return Plan(cells or (make_cell(BASELINE), make_cell("lazy")), make_protocol(**protocol), seed, precision)
 
 
 def make_answer(total_ms: float = 100.0, *, vector=(0.6, 0.8), ready: bool = False, engine: str = "x", **changes):
@@ -53,9 +63,9 @@ def make_answer(total_ms: float = 100.0, *, vector=(0.6, 0.8), ready: bool = Fal
     return answer | changes
 
 
-def make_outcome(answer=None, *, exit_code: int = 0, timed_out: bool = False, stderr: str = "") -> Outcome:
+def make_outcome(answer=None, *, exit_code: int = 0, timed_out: bool = False, stderr: str = "", **more) -> Outcome:
     """Return what became of a process that took 200 ms."""
-    return Outcome(answer, exit_code, timed_out, 0, 200_000_000, "2026-01-01T00:00:00.000+00:00", stderr)
+    return Outcome(answer, exit_code, timed_out, 0, 200_000_000, "2026-01-01T00:00:00.000+00:00", stderr, **more)
 
 
 def make_record(cell: Cell | None = None, number: int = 1, total_ms: float = 100.0, **changes) -> Record:
@@ -83,11 +93,13 @@ class FakeExecutor:
     def __init__(self, outcomes=None) -> None:
         self._outcomes = outcomes or {}
         self.asked: list[Cell] = []
+        self.slots = []
 
-    def __call__(self, cell: Cell) -> Outcome:
-        """Return the cell's outcome; by default 100 ms and the reference's vector."""
-        self.asked.append(cell)
-        outcome = self._outcomes.get(cell.strategy, make_outcome(make_answer()))
+    def __call__(self, slot) -> Outcome:
+        """Return the outcome of the slot's cell; by default 100 ms and the reference's vector."""
+        self.asked.append(slot.cell)
+        self.slots.append(slot)
+        outcome = self._outcomes.get(slot.cell.strategy, make_outcome(make_answer()))
         return outcome(len(self.asked)) if callable(outcome) else outcome
 
 
@@ -95,13 +107,16 @@ class Recorder:
     """A listener that remembers."""
 
     def __init__(self) -> None:
-        self.begun, self.ended, self.skipped = [], [], []
+        self.begun, self.ended, self.repeated, self.skipped = [], [], [], []
 
     def sample_begins(self, slot) -> None:
         self.begun.append(slot)
 
     def sample_ended(self, record) -> None:
         self.ended.append(record)
+
+    def sample_repeats(self, slot) -> None:
+        self.repeated.append(slot)
 
     def slot_skipped(self, slot) -> None:
         self.skipped.append(slot)

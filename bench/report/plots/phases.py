@@ -27,9 +27,14 @@ MAGNIFIED_FROM = 8.0
 """Where the slowest takes so many times as long as the fastest, the fast ones are drawn again, magnified."""
 
 
+def shown(context: Context) -> list[CellSummary]:
+    """Return the cells that have these phases."""
+    return context.in_scenarios("idle", "at_once")
+
+
 def draw(context: Context) -> Figure:
     """Return the figure."""
-    summaries = context.measured
+    summaries = shown(context)
     totals = [(summary.median("total_ms") or 0.0) / 1000 for summary in summaries]
     fast = [total for total in totals if total <= max(totals) / MAGNIFIED_FROM]
     panels = 2 if fast else 1
@@ -38,7 +43,7 @@ def draw(context: Context) -> Figure:
     for axes in panes:
         _draw_bars(context, axes)
     positions = range(len(summaries))
-    panes[0].set_yticks(positions, [context.name(summary.cell) for summary in summaries], parse_math=False)
+    panes[0].set_yticks(positions, [context.name(summary, summaries) for summary in summaries], parse_math=False)
     panes[0].invert_yaxis()
     panes[0].set_xlabel("Seconds since process start (medians of the phases)")
     if fast:
@@ -50,7 +55,7 @@ def draw(context: Context) -> Figure:
 
 
 def _draw_bars(context: Context, axes: Axes) -> None:
-    summaries = context.measured
+    summaries = shown(context)
     positions = range(len(summaries))
     left = [0.0] * len(summaries)
     for label, key, colour, hatch in _PHASES:
@@ -69,7 +74,7 @@ def _draw_bars(context: Context, axes: Axes) -> None:
         left = [start + width for start, width in zip(left, widths, strict=True)]
     total = METRICS_BY_KEY["total_ms"]
     for position, summary in zip(positions, summaries, strict=True):
-        values = [total.value(r) for r in context.records if r.counts and r.cell == summary.cell]
+        values = [total.value(r) for r in context.chosen if (r.cell, r.machine) == (summary.cell, summary.machine)]
         seconds = [value / 1000 for value in values if value is not None]
         axes.plot(seconds, [position] * len(seconds), linestyle="", marker="o", markersize=4, color="black", alpha=0.6)
     axes.plot([], [], linestyle="", marker="o", markersize=4, color="black", alpha=0.6, label="Total of each sample")

@@ -1,4 +1,4 @@
-"""The machine, the versions and what was held fixed."""
+"""The machines, the versions and what was held fixed."""
 
 from __future__ import annotations
 
@@ -15,25 +15,48 @@ if TYPE_CHECKING:
 
 def render(context: Context) -> str:
     """Return the section."""
-    return describe(context.manifest)
+    environments = context.manifest["environments"]
+    if len(environments) == 1:
+        return describe(context.manifest)
+    parts = [
+        f"### {context.machine_name(machine).capitalize()}\n\n{_list(_machine(environment))}"
+        for machine, environment in environments.items()
+    ]
+    apart = "Figures of different machines are not compared with each other."
+    return "\n\n".join(["## Environment", apart, *parts, "### All machines", _list(_settings(context.manifest))])
 
 
 def describe(manifest: Mapping[str, Any]) -> str:
-    """Return the section for the manifest of any kind of run; not every kind has a protocol."""
-    environment, protocol = manifest["environment"], manifest.get("protocol")
+    """Return the section for the manifest of any kind of run on one machine."""
+    (environment,) = manifest["environments"].values()
+    return "## Environment\n\n" + _list(_machine(environment) | _settings(manifest))
+
+
+def _machine(environment: Mapping[str, Any]) -> dict[str, str]:
     packages = ", ".join(f"{name} {version}" for name, version in environment["packages"].items() if version)
-    rows = {
+    return {
         "Processor": f"{environment['processor']}, {environment['processors_usable']} usable",
         "Memory": f"{environment['memory_bytes'] / 2**30:.1f} GiB",
         "System": f"{environment['system']} ({environment['machine']}), {environment['python']}",
         "Packages": packages,
         "Load at start": str(environment["load_average_1min"]),
+    }
+
+
+def _settings(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Return what was fixed; not every kind of run has a protocol."""
+    rows = {
         "Models from": ", ".join(f"{name} ({origin})" for name, origin in manifest["models"].items()),
         "Fixed": ", ".join(f"{name}={value}" for name, value in manifest["variables"].items()),
     }
+    protocol = manifest.get("protocol")
     if protocol is not None:
-        rows["Protocol"] = (
-            f"{protocol['name']}: {protocol['warmup_rounds']} warm-up and up to {protocol['rounds']} counted "
-            f"rounds in {protocol['budget_s']:g} s, seed {manifest['seed']}"
-        )
-    return "## Environment\n\n" + "\n".join(f"- {name}: {escape(value)}" for name, value in rows.items())
+        rounds = f"{protocol['warmup_rounds']} warm-up and up to {protocol['rounds']} counted rounds"
+        rows["Protocol"] = f"{protocol['name']}: {rounds} in {protocol['budget_s']:g} s, seed {manifest['seed']}"
+        if manifest.get("precision") is not None:
+            rows["Protocol"] += f", until every ratio is known to {manifest['precision']:.1%} to either side"
+    return rows
+
+
+def _list(rows: Mapping[str, str]) -> str:
+    return "\n".join(f"- {name}: {escape(value)}" for name, value in rows.items())

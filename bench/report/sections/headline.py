@@ -16,19 +16,20 @@ if TYPE_CHECKING:
 def render(context: Context) -> str:
     """Return the section."""
     lines = ["# What the loading strategies cost"]
-    models = sorted({cell.model for cell in context.summaries})
+    models = sorted({summary.cell.model for summary in context.summaries})
     lines.append(f"Models: {', '.join(escape(model) for model in models)}.")
     if not context.measured:
         lines.append("No cell has a sample that counts: see below.")
-    lines += [f"- {_sentence(context, summary)}" for summary in context.measured]
+    started = context.in_scenarios("idle", "at_once")
+    lines += [f"- {_sentence(summary, escape(context.name(summary, started)))}" for summary in started]
     return "\n\n".join(lines[:2]) + "\n\n" + "\n".join(lines[2:])
 
 
-def _sentence(context: Context, summary: CellSummary) -> str:
+def _sentence(summary: CellSummary, name: str) -> str:
     def median(key: str) -> str:
         return METRICS_BY_KEY[key].show(summary.median(key))
 
-    name = f"**{escape(context.name(summary.cell))}**"
+    name = f"**{name}**"
     if summary.cell.subject in WITHOUT_VECTORS:
         return f"{name} (the floor: nothing is embedded): done {median('total_ms')} after process start."
     if summary.cell.is_peer:

@@ -1,0 +1,69 @@
+"""The scenario ``search_command``: a program as a user calls it, from its start to its first result.
+
+The program is ``docs/examples/aur.py``; what it searches is made by ``bench.searchindex``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from bench.process import ROOT, refused, run_python
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bench.plan import Cell
+    from bench.process import Outcome
+
+PROGRAM = ROOT / "docs" / "examples" / "aur.py"
+QUERY = "database connection"
+PLAIN = "plain"
+"""What the program calls sentence-transformers without a loader."""
+
+
+def search(
+    cell: Cell, options: Mapping[str, str], database: str, environ: Mapping[str, str], timeout_s: float
+) -> Outcome:
+    """Search once.
+
+    Returns:
+        the outcome with an answer whose only mark is ``results``, when the first line of output came, and whose
+        ``facts["results"]`` are the places that were found, best first.
+    """
+    reason = _unsupported(cell, database)
+    if reason:
+        return refused(reason)
+    # The one name that plain sentence-transformers understands too: an index belongs to the name it was made with.
+    words = ["search", QUERY, "--database", database, "--model", options["reference_model"]]
+    words += ["--strategy", PLAIN] if cell.is_baseline else ["--strategy", cell.strategy, "--engine", cell.engine]
+    if cell.device == "cpu":
+        environ = {**environ, "CUDA_VISIBLE_DEVICES": ""}
+    outcome = run_python(["-P", str(PROGRAM), *words], environ, timeout_s)
+    return replace(outcome, answer=_answer(outcome))
+
+
+def _answer(outcome: Outcome) -> dict[str, object] | None:
+    lines = outcome.output.decode("utf-8", "replace").splitlines()
+    if outcome.exit_code != 0 or outcome.first_output_ns is None:
+        said = outcome.stderr_tail.strip().rpartition("\n")[2]
+        message = f"exit code {outcome.exit_code}, {len(lines)} lines of output: {said}"
+        return None if outcome.timed_out else {"status": "failed", "message": message}
+    return {
+        "status": "ok",
+        "marks_ns": {"results": outcome.first_output_ns},
+        "memory": {},
+        "cpu_s": outcome.cpu_s,
+        "facts": {"results": [line.split()[1] for line in lines if len(line.split()) > 1]},
+        "vectors": [],
+    }
+
+
+def _unsupported(cell: Cell, database: str) -> str:
+    if not PROGRAM.is_file():
+        return "the program to be measured, docs/examples/aur.py, comes with the source tree only"
+    if cell.is_peer:
+        return f"the program to be measured does not know {cell.subject}"
+    if cell.device not in {"cpu", "auto"}:
+        return "the program to be measured has no option for the device"
+    return "" if database else "the index to be searched could not be made"

@@ -1,0 +1,48 @@
+"""What else the machine did, and which samples it disturbed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.report.tables import Table, to_markdown
+
+if TYPE_CHECKING:
+    from bench.records import Record
+    from bench.report.context import Context
+
+_SHARES = {
+    "foreign_cpu": "processors used by other processes",
+    "steal": "processors taken by other machines",
+    "cpu_pressure": "time in which something waited for a processor",
+    "io_pressure": "time in which something waited for storage",
+    "memory_pressure": "time in which something waited for memory",
+}
+
+
+def render(context: Context) -> str:
+    """Return the section; nothing where the noise was not recorded."""
+    timed = [record for record in context.records if not record.instrument and record.noise]
+    if not timed:
+        return ""
+    disturbed = [record for record in timed if record.contamination]
+    counted = [record for record in context.chosen if record.contamination]
+    again = sum(record.attempt > 0 for record in timed)
+    lines = [
+        "## Noise",
+        f"{len(disturbed)} of {len(timed)} samples were disturbed, {again} were taken again; {len(counted)} count "
+        "although they were disturbed, because no undisturbed attempt is there.",
+        to_markdown(_table(timed)),
+    ]
+    if disturbed:
+        last = disturbed[-1]
+        lines.append(f"The last disturbed sample ({context.name(last)}, round {last.round}): {last.contamination}.")
+    return "\n\n".join(lines)
+
+
+def _table(timed: list[Record]) -> Table:
+    rows = []
+    for key, meaning in _SHARES.items():
+        values = sorted(record.noise[key] for record in timed if key in record.noise)
+        if values:
+            rows.append((meaning, f"{values[len(values) // 2]:.1%}", f"{values[-1]:.1%}"))
+    return Table("Noise", ("Share of", "Median sample", "Worst sample"), tuple(rows))

@@ -1,0 +1,127 @@
+"""Taking one sample: caches in order, the machine watched, a process started, its end awaited."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench import command, concurrent, watched
+from bench.cachestate import Files, arranged
+from bench.lock import parent_option
+from bench.noise import between, read_state
+from bench.plan import WARM
+from bench.process import refused, run_worker
+from bench.variables import thread_variables
+from bench.worker import BEAT_S, spin
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bench.plan import Cell, Slot
+    from bench.process import Outcome
+
+
+@dataclass
+class Sampler:
+    """Takes the samples of a run.
+
+    Attributes:
+        environ: of every process.
+        prepared: by model, what ``bench.prepare`` answered.
+        scratch: a folder of the run for files that do not outlive it.
+        folder: the run's folder, where watched samples leave their flame graphs.
+        timeout_s: when a process is killed.
+        beat_iterations: of ``bench.worker.spin`` in a beat of the main thread, see ``beat_iterations``.
+    """
+
+    environ: Mapping[str, str]
+    prepared: Mapping[str, Mapping[str, Any]]
+    scratch: Path
+    folder: Path
+    timeout_s: float
+    beat_iterations: int
+    _used: dict[Cell, tuple[Path, ...]] = field(default_factory=dict)
+
+    def __call__(self, slot: Slot) -> Outcome:
+        """Take a sample and return what became of its processes."""
+        cell = slot.cell
+        with arranged(cell.cache_state, self._files(cell), self.scratch) as state:
+            if state.unsupported:
+                return refused(state.unsupported)
+            environ = {**self.environ, **thread_variables(cell.threads), **state.variables}
+            before = read_state()
+            outcome = self._run(slot, environ)
+            after = read_state()
+            unverified = state.problem or state.verify_after()
+        noise = between(before, after, outcome.cpu_s, os.cpu_count() or 1)
+        return replace(outcome, noise=noise, state=dict(state.facts), unverified=unverified)
+
+    def _run(self, slot: Slot, environ: Mapping[str, str]) -> Outcome:
+        cell, options = slot.cell, self.options(slot.cell)
+        if slot.instrument == "importtime":
+            return watched.import_times(options, environ, self.timeout_s)
+        if slot.instrument == "memray":
+            return watched.allocations(slot.cell, options, environ, self.timeout_s, self.scratch, self.folder)
+        if cell.scenario == "search_command":
+            database = self.prepared[cell.model].get("database", "")
+            return command.search(cell, options, database, environ, self.timeout_s)
+        if cell.scenario == "concurrent":
+            return concurrent.run_together(cell.processes, options, environ, self.timeout_s)
+        return run_worker(options, environ, self.timeout_s)
+
+    def options(self, cell: Cell) -> dict[str, str]:
+        """Return what the worker is told about a cell."""
+        return worker_options(cell, self.prepared[cell.model], self.beat_iterations)
+
+    def _files(self, cell: Cell) -> Files:
+        """Return the files that a state of the caches is about."""
+        if cell.cache_state == WARM:
+            return Files((), ())
+        weights = tuple(Path(name) for name in self.prepared[cell.model].get("weights", ()))
+        if cell.cache_state == "cold_disk" and cell not in self._used:
+            # Which files a process uses is known once one has run; this one is not a sample.
+            scout = run_worker(self.options(cell) | {"list_files": "1"}, self.environ, self.timeout_s)
+            self._used[cell] = tuple(Path(name) for name in (scout.answer or {}).get("files", ()))
+        return Files(weights, self._used.get(cell, ()))
+
+
+def worker_options(cell: Cell, prepared: Mapping[str, Any], beat_iterations: int = 0) -> dict[str, str]:
+    """Return what the worker is told about a cell, all texts.
+
+    Args:
+        cell: the cell.
+        prepared: what ``bench.prepare`` answered for its model: the name by which plain sentence-transformers finds it,
+            and the folders of files made for peers.
+        beat_iterations: see ``Sampler``.
+    """
+    return {
+        "subject": cell.subject,
+        "strategy": cell.strategy,
+        "engine": cell.engine,
+        "model": cell.model,
+        "reference_model": str(prepared.get("reference_model", cell.model)),
+        "peer_folder": str(prepared.get("peer_folder", "")),
+        "static_folder": str(prepared.get("static_folder", "")),
+        "device": cell.device,
+        "scenario": cell.scenario,
+        "threads": "" if cell.threads is None else str(cell.threads),
+        "think_s": str(cell.think_s),
+        "think_kind": cell.think_kind,
+        "beat_iterations": str(beat_iterations),
+        **parent_option(),
+    }
+
+
+def beat_iterations() -> int:
+    """Return how many iterations of ``spin`` take one beat on this machine when nothing disturbs it."""
+    probe = 10_000
+    seconds = []
+    for _ in range(50):
+        begun = time.perf_counter()
+        spin(probe)
+        seconds.append(time.perf_counter() - begun)
+    return max(round(probe * BEAT_S / statistics.median(seconds)), 1)
