@@ -1,11 +1,9 @@
 """``python -m bench.agreement``: does an outside timer agree with ours about whole processes?
 
-Pairs of the same process, timed once by ``bench.process`` and once by hyperfine. Everything that a process can notice
-is
-alike: command line, environment, folder, an empty standard input, and a pipe for its answer. What remains different: we
-start a new session, our standard error is a file where hyperfine's is discarded, and hyperfine adds a variable of
-random length to the environment. Neither timer subtracts anything: with ``--shell=none`` hyperfine has no shell to
-subtract.
+Pairs of the same process, timed once by ``bench.process`` and once by hyperfine. What a process can notice is alike:
+command line, environment, folder, an empty standard input, a pipe for its answer. What remains different: ours gets a
+session of its own and a file for its standard error, and hyperfine adds variables to the environment, one of them of
+random length. Neither timer subtracts anything: with ``--shell=none`` hyperfine has no shell to subtract.
 
 Exit codes: 0 they agree, 1 the median ratio of a strategy is off by more than ``TOLERANCE``, 2 nothing could be said.
 """
@@ -220,20 +218,10 @@ def summarise(pairs: Sequence[Pair]) -> Agreement:
 
 def to_table(results: Sequence[Agreement], version: str) -> Table:
     """Return the results, of equally many pairs each, as a table."""
-    table = Table(
-        title=f"Spawn to exit in ms, ours and {version}: medians of {results[0].pairs} pairs", title_justify="left"
-    )
-    tolerated = f"±{TOLERANCE:.0%}"
-    for heading in (
-        "Strategy",
-        "Pairs",
-        "Ours",
-        "Theirs",
-        "Differ by",
-        "Ratio",
-        f"{CONFIDENCE:.0%} interval",
-        tolerated,
-    ):
+    title = f"Spawn to exit in ms, ours and {version}: medians of {results[0].pairs} pairs"
+    table = Table(title=title, title_justify="left")
+    certain, tolerated = f"{CONFIDENCE:.0%} interval", f"±{TOLERANCE:.0%}"
+    for heading in ("Strategy", "Ours", "Theirs", "Differ by", "Ratio", certain, tolerated):
         table.add_column(heading, justify="left" if heading == "Strategy" else "right", no_wrap=True)
     for result in results:
         table.add_row(
