@@ -75,8 +75,8 @@ def _check_resume(config: DictConfig) -> None:
     others = [word for word in words if word.partition("=")[0] not in {"resume", "quiet", "machine_lock"}]
     if others:
         raise ConfigError(
-            f"resume={config.resume} continues a run as it was configured. Leave out {' '.join(others)}, or start a new "
-            "run."
+            f"resume={config.resume} continues a run as it was configured. Leave out {' '.join(others)}, or start a "
+            "new run."
         )
 
 

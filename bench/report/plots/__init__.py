@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 
-from bench.report.plots import phases
+from bench.report.plots import imports, phases
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,28 +18,42 @@ if TYPE_CHECKING:
     from bench.report.context import Context
 
 
+def _always(context: Context) -> bool:  # noqa: ARG001 - the plots' protocol
+    return True
+
+
 @dataclass(frozen=True)
 class Plot:
-    """A picture: its file name, its caption and the function that draws it."""
+    """A picture: its file name, its caption, the function that draws it, and whether a run has what it shows."""
 
     name: str
     caption: str
     draw: Callable[[Context], Figure]
+    applies: Callable[[Context], bool] = _always
 
 
-PLOTS: tuple[Plot, ...] = (Plot("phases", "Where the time goes until the first vector", phases.draw),)
+PLOTS: tuple[Plot, ...] = (
+    Plot("phases", "Where the time goes until the first vector", phases.draw),
+    Plot("imports", "Which packages the import time goes to", imports.draw, imports.applies),
+)
 
 # Without a date and with fixed identifiers, the same records give the same bytes.
 _DETERMINISTIC = {"svg.hashsalt": "bench", "svg.fonttype": "none"}
 
 
+def plots_of(context: Context) -> list[Plot]:
+    """Return the pictures that the run has the data for; none if nothing was measured."""
+    return [plot for plot in PLOTS if context.measured and plot.applies(context)]
+
+
 def draw_all(context: Context, folder: Path) -> None:
-    """Write every picture into the folder; none if nothing was measured."""
-    if not context.measured:
+    """Write every picture of the run into the folder; see ``plots_of``."""
+    plots = plots_of(context)
+    if not plots:
         return
     folder.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context(_DETERMINISTIC):
-        for plot in PLOTS:
+        for plot in plots:
             figure = plot.draw(context)
             figure.savefig(folder / f"{plot.name}.png", dpi=150, metadata={"Software": None})
             figure.savefig(folder / f"{plot.name}.svg", metadata={"Date": None})

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.report.sections import (
+    allocations,
     concurrent,
     environment,
     experience,
     glossary,
     headline,
+    imports,
     memory,
     memory_marks,
     noise,
@@ -35,6 +37,8 @@ SECTIONS: tuple[Callable[[Context], str], ...] = (
     memory.render,
     memory_marks.render,
     concurrent.render,
+    imports.render,
+    allocations.render,
     preparation.render,
     problems.render,
     noise.render,

@@ -28,6 +28,5 @@ def render(context: Context) -> str:
     table = Table("Phases (ms)", ("Strategy", *(metric.title for metric in metrics), "CPU (s)"), rows)
     return (
         f"## {table.title}\n\n{to_markdown(table)}\n\n"
-        "Medians of each phase, one after the other. Nothing is left out between them: what is not in the loader's phases "
-        "is the interpreter's start and end."
+        "Medians of each phase, one after the other, and of the whole process as a timer outside sees it."
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.report.plots import PLOTS
+from bench.report.plots import plots_of
 
 if TYPE_CHECKING:
     from bench.report.context import Context
@@ -12,6 +12,4 @@ if TYPE_CHECKING:
 
 def render(context: Context) -> str:
     """Return the section."""
-    if not context.measured:
-        return ""
-    return "\n\n".join(f"![{plot.caption}](plots/{plot.name}.png)" for plot in PLOTS)
+    return "\n\n".join(f"![{plot.caption}](plots/{plot.name}.png)" for plot in plots_of(context))

@@ -1,0 +1,67 @@
+"""What the profiling passes of a run recorded, see ``bench.profiles``; one sample a cell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bench.records import Record
+    from bench.report.context import Context
+
+MIN_SHARE = 0.01
+"""A package that takes no such share of any cell's import time is one of the others."""
+
+OTHERS = "others"
+
+
+@dataclass(frozen=True)
+class CellImports:
+    """The imports of one cell: its name among the others, and milliseconds of self time by package."""
+
+    name: str
+    times_ms: Mapping[str, float]
+
+
+def profiled(context: Context, instrument: str) -> list[Record]:
+    """Return the ``ok`` record that each cell has of an instrument; the last, where it was measured again."""
+    found = [record for record in context.records if record.instrument == instrument and record.status == "ok"]
+    return list({(record.machine, record.cell): record for record in found}.values())
+
+
+def imports_of(context: Context) -> list[CellImports]:
+    """Return the imports of each cell of that pass."""
+    records = [record for record in profiled(context, "importtime") if record.facts.get("imports")]
+    return [
+        CellImports(
+            context.name(record, records),
+            {str(cost["package"]): cost["self_us"] / 1000 for cost in record.facts["imports"]},
+        )
+        for record in records
+    ]
+
+
+def leading_packages(cells: Sequence[CellImports], at_most: int | None = None) -> list[str]:
+    """Return the packages to show on their own, the slowest in any cell first.
+
+    Args:
+        cells: their imports.
+        at_most: how many, those with the largest share of any cell's import time; default: all from ``MIN_SHARE`` on.
+    """
+    shares: dict[str, float] = {}
+    slowest_ms: dict[str, float] = {}
+    for cell in cells:
+        total_ms = sum(cell.times_ms.values())
+        for package, time_ms in cell.times_ms.items():
+            shares[package] = max(shares.get(package, 0.0), time_ms / total_ms if total_ms > 0 else 0.0)
+            slowest_ms[package] = max(slowest_ms.get(package, 0.0), time_ms)
+    leading = sorted((p for p in shares if shares[p] >= MIN_SHARE), key=lambda p: (-shares[p], p))
+    return sorted(leading[:at_most], key=lambda p: (-slowest_ms[p], p))
+
+
+def fold(times_ms: Mapping[str, float], kept: Sequence[str]) -> dict[str, float]:
+    """Return the times of the packages to keep, those of all the rest summed as ``OTHERS``."""
+    rest = sum(time_ms for package, time_ms in times_ms.items() if package not in kept)
+    return {package: times_ms.get(package, 0.0) for package in kept} | {OTHERS: rest}
