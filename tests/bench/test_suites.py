@@ -104,3 +104,12 @@ def test_a_suite_is_shown_without_measuring(python, what):
     done = python(None, "-m", "bench", "suite=peers", "--cfg", what)
     assert done.code == 0, done.err
     assert ("model2vec" if what == "job" else "progressive,quantized") in done.out
+
+
+def test_a_run_has_one_name_however_long_its_jobs_take_to_compose(python):
+    slow = SHOW.replace(
+        "def show", "import time\ndef slowly(config):\n    time.sleep(1.1)\n    return from_hydra(config)\n\ndef show"
+    )
+    done = python(slow.replace("[from_hydra(config)", "[slowly(config)"), "suite=peers")
+    assert done.code == 0, done.err
+    assert len({job["run_name"] for job in done.json()["jobs"]}) == 1
