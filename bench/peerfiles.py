@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from bench.subjects import Unsupported
 from bench.subjects.openvino import PIPELINE_FILE
 
 STATIC_WEIGHTS = "model.safetensors"
@@ -99,9 +100,15 @@ def distil_static(source: str, target: Path) -> None:
     """Make a static model of a model, as model2vec's documentation says, and save it.
 
     Raises:
-        ImportError: model2vec is not installed with its extra ``distill``.
+        Unsupported: model2vec is not installed with what it needs for that.
     """
-    from model2vec.distill import distill
+    try:
+        from model2vec.distill import distill
+    except ImportError as error:
+        raise Unsupported(
+            f"model2vec cannot distil the model here: {error}. Where its extra 'distill' asks for other versions than "
+            "this environment has, distil in one of its own and name the result with static_model=FOLDER."
+        ) from error
 
     distill(model_name=source, device="cpu").save_pretrained(str(target))
 
