@@ -1,24 +1,30 @@
-# Two commands: 'make bench' measures, 'make test' tests. Both make the environment first if it is missing.
+# 'make bench' measures, 'make test' tests, 'make micro' times single calls. Each makes the environment first if it is
+# missing.
 #
 #   PYTHON=python3.12      the interpreter that the environment is made with
 #   VENV=.venv             where the environment is
 #   PIP_ARGS="..."         for instance --extra-index-url https://download.pytorch.org/whl/cpu, for PyTorch without CUDA
 #   BENCH_ARGS="..."       what to measure, see 'python -m bench --help'
 #   TEST_ARGS="..."        which tests to run
+#   MICRO_ARGS="..."       which calls to time, for instance -k tokens, and options of pytest-benchmark
 
 PYTHON ?= python3
 VENV ?= .venv
 PIP_ARGS ?=
 BENCH_ARGS ?= -m strategy=lazy,background,progressive,quantized,cached model=minilm
 TEST_ARGS ?= -n 2 --dist worksteal
+MICRO_ARGS ?=
 
-.PHONY: bench test lint clean
+.PHONY: bench test micro lint clean
 
 bench: $(VENV)/ready
 	$(VENV)/bin/python -m bench $(BENCH_ARGS)
 
 test: $(VENV)/ready
 	$(VENV)/bin/python -m pytest $(TEST_ARGS)
+
+micro: $(VENV)/ready
+	$(VENV)/bin/python -m pytest tests/benchmarks --benchmark-enable --benchmark-json=reports/micro.json $(MICRO_ARGS)
 
 lint: $(VENV)/ready
 	$(VENV)/bin/python -m ruff format --check .

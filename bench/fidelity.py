@@ -20,6 +20,12 @@ PRECISION_BY_STRATEGY = {"quantized": "int8"}
 WITHOUT_VECTORS = frozenset({"import_numpy"})
 """Subjects that embed nothing."""
 
+ANOTHER_MODEL = frozenset({"model2vec"})
+"""Subjects whose vectors are of another model: finite and not zero is all that can be asked of them."""
+
+_STORED_FLOATS = frozenset({"float16", "float32"})
+"""Precisions of such a model that are its own business: no strategy promised one."""
+
 
 def cosine(a: Sequence[float], b: Sequence[float]) -> float:
     """Return the cosine of two vectors; NaN if their lengths differ or one is zero or not finite."""
@@ -51,14 +57,17 @@ def judge(record: Record, reference: Record | None) -> Record:
         return replace(record, status="invalid", message=f"engine {asked} was asked for, {got} answered")
     if record.cell.subject in WITHOUT_VECTORS:
         return record
-    promised = PRECISION_BY_STRATEGY.get(record.cell.strategy, "float32")
-    if record.facts.get("precision") != promised:
-        message = f"{record.facts.get('precision')} answered, {record.cell.strategy} promises {promised}"
+    is_other = record.cell.subject in ANOTHER_MODEL
+    promised = _STORED_FLOATS if is_other else {PRECISION_BY_STRATEGY.get(record.cell.strategy, "float32")}
+    if record.facts.get("precision") not in promised:
+        message = (
+            f"{record.facts.get('precision')} answered, {record.cell.strategy} promises {' or '.join(sorted(promised))}"
+        )
         return replace(record, status="invalid", message=message)
     vectors = record.vectors()
     if not vectors or not all(math.isfinite(value) and any(vector) for vector in vectors for value in vector):
         return replace(record, status="invalid", message="a vector is zero or not finite")
-    if reference is None:
+    if reference is None or is_other:
         return record
     cosines = tuple(cosine(mine, theirs) for mine, theirs in zip(vectors, reference.vectors(), strict=True))
     wanted = MIN_COSINE.get(str(record.facts.get("precision")), MIN_COSINE["float32"])

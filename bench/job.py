@@ -6,6 +6,7 @@ in common. It reads one line of JSON from standard input, an object with
 
 - ``configs``: what ``bench.config.to_plain`` returned, for each job of the sweep;
 - ``folder``: where the run goes; without it, where the configurations say;
+- ``temporary``: whether it goes to a folder that is removed at the end instead;
 - ``arguments``: of the command that the manifest is to name; without them, this one's;
 - ``end_with_stdin``: whether to stop as soon as standard input ends, because whoever started this is gone.
 
@@ -20,7 +21,9 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +35,8 @@ from bench.run import MANIFEST_FILE, RECORDS_FILE, measure
 from bench.worker import ANSWER_PREFIX
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from bench.config import BenchConf
 
 EXIT_OK, EXIT_MISSING, EXIT_HARNESS, EXIT_INTERRUPTED = 0, 1, 2, 130
@@ -47,11 +52,11 @@ NOTHING: dict[str, Any] = {
 """The answer of a job that measured nothing."""
 
 
-def run(request: dict[str, Any]) -> dict[str, Any]:
-    """Measure and return the answer."""
+def run(plain: Sequence[dict[str, Any]], place: str | None) -> dict[str, Any]:
+    """Measure these configurations and return the answer; ``place`` is the run's folder if they do not say it."""
     answer = dict(NOTHING)
     try:
-        configs = [_moved(from_plain(plain), request.get("folder")) for plain in request["configs"]]
+        configs = [_moved(from_plain(conf), place) for conf in plain]
         folder = Path(configs[0].reports_dir) / configs[0].run_name
         answer["folder"] = str(folder)
         try:
@@ -59,9 +64,9 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         except (OSError, KeyboardInterrupt) as error:
             # What was measured before the disk was full, or somebody lost patience, is worth keeping.
             status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-            return answer | {"status": status, "message": str(error)} | _files(folder, request)
+            return answer | {"status": status, "message": str(error)} | _files(folder, plain)
         status = "interrupted" if result.interrupted else "ok"
-        return answer | {"status": status, "missing": list(result.missing)} | _files(folder, request)
+        return answer | {"status": status, "missing": list(result.missing)} | _files(folder, plain)
     except (BenchError, OSError) as error:
         return answer | {"message": str(error)}
 
@@ -70,11 +75,11 @@ def _moved(conf: BenchConf, folder: str | None) -> BenchConf:
     return conf if folder is None else replace(conf, reports_dir=str(Path(folder).parent), run_name=Path(folder).name)
 
 
-def _files(folder: Path, request: dict[str, Any]) -> dict[str, str]:
+def _files(folder: Path, asked: Sequence[dict[str, Any]]) -> dict[str, str]:
     """Return what the run left; the manifest says what was asked for, not where this host kept it."""
     if not (folder / RECORDS_FILE).is_file():
         return {}
-    manifest = read_manifest(folder / MANIFEST_FILE) | {"jobs": request["configs"]}
+    manifest = read_manifest(folder / MANIFEST_FILE) | {"jobs": list(asked)}
     text = json.dumps(manifest, indent=2, sort_keys=True) + "\n"
     return {"records": (folder / RECORDS_FILE).read_text(encoding="utf-8"), "manifest": text}
 
@@ -88,6 +93,16 @@ def _interrupt_at_end_of_input() -> None:
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
     else:
         signal.raise_signal(signal.SIGINT)
+
+
+@contextmanager
+def _place(request: dict[str, Any]) -> Iterator[str | None]:
+    """Yield the folder of the run; None for where the configurations say."""
+    if not request.get("temporary"):
+        yield request.get("folder")
+        return
+    with tempfile.TemporaryDirectory(prefix="bench-job-", ignore_cleanup_errors=True) as folder:
+        yield str(Path(folder) / "run")
 
 
 def _read_request() -> dict[str, Any]:
@@ -109,7 +124,8 @@ def main() -> int:
         sys.argv[1:] = request.get("arguments", sys.argv[1:])
         if request.get("end_with_stdin"):
             threading.Thread(target=_interrupt_at_end_of_input, daemon=True).start()
-        answer = run(request)
+        with _place(request) as folder:
+            answer = run(request["configs"], folder)
     except ConfigError as error:
         answer = NOTHING | {"message": str(error)}
     except KeyboardInterrupt:

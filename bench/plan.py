@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 BASELINE = "baseline"
 """Name of the reference: plain sentence-transformers, in the place of a strategy."""
 
-PEERS = ("fastembed", "import_numpy")
+PEERS = ("fastembed", "openvino", "model2vec", "import_numpy")
 """Subjects that can be measured beside ours, by their modules' names in ``bench.subjects``."""
 
 SCENARIOS = ("idle", "at_once", "think_time", "search_command", "concurrent")

@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -56,8 +57,8 @@ def test_python_blocks_run(python, page):
 def test_commands_are_right(python, page):
     for command in commands(page):
         words = shlex.split(command)
-        if command.startswith(ELSEWHERE):
-            continue
+        if command.startswith((*ELSEWHERE, "python docs/examples/")):
+            continue  # the commands of examples are run below
         assert words[:2] == ["python", "-m"], command
         if words[2] == "bench" and "--help" not in words:
             # Compose and check each value by itself, without minutes of measuring; --cfg refuses -m.
@@ -95,6 +96,20 @@ def test_the_example_of_a_command_line_tool(python):
     )
     done = python(code)
     assert done.out.splitlines()[-1] == "False False", "--help loads nothing"
+
+
+@pytest.mark.real_model
+def test_the_commands_of_the_search_tool(python, tmp_path):
+    """What else ``aur.py`` does is tested in ``tests/test_example_aur.py``."""
+    shutil.copytree(DOCS, tmp_path / "docs")
+    shutil.copy(ROOT / "README.md", tmp_path)
+    found = [line for page in PAGES for line in commands(page) if line.startswith("python docs/examples/")]
+    assert found
+    for command in found:
+        assert command.startswith("python docs/examples/aur.py "), command
+        done = python(None, *shlex.split(command)[1:])
+        assert done.code == 0, f"{command}\n{done.err}"
+        assert bool(done.out) == (" search " in command)
 
 
 @pytest.mark.real_model

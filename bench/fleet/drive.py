@@ -73,6 +73,7 @@ def measure(configs: Sequence[BenchConf], backend: Backend) -> FleetResult:
     Raises:
         BenchError: the configurations do not fit together, the folder is taken, there are no hosts, or no job left
             anything.
+        KeyboardInterrupt: Ctrl-C came before any job was done.
     """
     jobs = make_jobs(configs)
     folder = _folder(configs[0])
@@ -88,6 +89,8 @@ def measure(configs: Sequence[BenchConf], backend: Backend) -> FleetResult:
         interrupted = True
     failed = tuple(_complaint(job, answers.get(job.name)) for job in jobs if not _is_ok(answers.get(job.name)))
     folders = [job.folder for job in jobs if (job.folder / RECORDS_FILE).is_file()]
+    if not folders and interrupted:
+        raise KeyboardInterrupt
     if not folders:
         raise BenchError("; ".join(failed))
     merge(folders, folder)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
-from bench.fleet.host import JobHost
+from bench.fleet.host import GRACE_S, JobHost
 from bench.fleet.jobs import Answer, to_answer
 from bench.fleet.pool import HostLost, Pool
 
@@ -53,9 +54,7 @@ class RayBackend:
             pool = Pool(_begin, functools.partial(_await_one, ray), say)
             yield from pool.share(jobs, actors)
         finally:
-            # An actor that is killed takes its job with it: the job sees its input end.
-            for actor in actors:
-                ray.kill(actor)
+            _end(ray, actors)
             ray.shutdown()
 
     def _make_actors(self, ray: Any) -> list[Any]:
@@ -67,6 +66,7 @@ class RayBackend:
             host.options(
                 num_cpus=self.num_cpus,
                 num_gpus=self.num_gpus,
+                max_concurrency=2,  # a job, and what ends it
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
             ).remote()
             for node in nodes
@@ -89,7 +89,7 @@ def _connect(address: str | None) -> Any:
             "Install it with: python -m pip install 'optimized-embedding-loader[fleet]'"
         ) from None
     try:
-        ray.init(address, include_dashboard=None, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise BenchError(f"No Ray cluster at {address or 'the default address'}: {_brief(error)}") from error
     return ray
@@ -97,6 +97,14 @@ def _connect(address: str | None) -> Any:
 
 def _begin(actor: Any, job: Job) -> Any:
     return actor.run.remote(job.request())
+
+
+def _end(ray: Any, actors: Sequence[Any]) -> None:
+    """End the jobs that still run: by themselves, so that they leave no files; with their actors otherwise."""
+    if actors:
+        ray.wait([actor.stop.remote() for actor in actors], num_returns=len(actors), timeout=GRACE_S)
+    for actor in actors:
+        ray.kill(actor)
 
 
 def _await_one(ray: Any, tickets: Sequence[Any]) -> tuple[Any, Answer | HostLost]:
@@ -110,4 +118,9 @@ def _await_one(ray: Any, tickets: Sequence[Any]) -> tuple[Any, Answer | HostLost
 
 
 def _brief(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:MESSAGE_CHARACTERS]
+    """Return the end of what an error says: that is where the reason stands."""
+    text = " ".join(f"{type(error).__name__}: {_COLOURS.sub('', str(error))}".split())
+    return text if len(text) <= MESSAGE_CHARACTERS else f"... {text[-MESSAGE_CHARACTERS:]}"
+
+
+_COLOURS = re.compile("\x1b\\[[0-9;]*m")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -38,20 +39,27 @@ class SubmititBackend:
     def run(self, jobs: Sequence[Job], folder: Path, say: Callable[[str], None]) -> Iterator[tuple[Job, Answer]]:
         """Yield each job with its answer, in the order in which they end; see ``bench.fleet.jobs.Backend``.
 
-        The jobs write into the run's folder, which all machines of such a cluster have in common.
+        The jobs write into the run's folder, which all machines of such a cluster have in common. Their logs are kept
+        only if one of them did not end well.
         """
-        pending = self._submit(jobs, folder / SCRATCH_FOLDER)
-        say(f"{len(jobs)} jobs submitted, their logs are in {folder / SCRATCH_FOLDER}")
+        scratch = folder / SCRATCH_FOLDER
+        pending = self._submit(jobs, scratch)
+        say(f"{len(jobs)} jobs submitted, their logs are in {scratch}")
+        all_well = True
         try:
             while pending:
                 for job, handle in [(job, handle) for job, handle in pending if handle.done()]:
                     pending.remove((job, handle))
-                    yield job, _answer(handle)
+                    answer = _answer(handle)
+                    all_well = all_well and answer.status == "ok"
+                    yield job, answer
                 if pending:
                     time.sleep(POLL_S)  # submitit asks SLURM less often than that
         finally:
             for _, handle in pending:
                 handle.cancel(check=False)
+        if all_well:
+            shutil.rmtree(scratch, ignore_errors=True)
 
     def _submit(self, jobs: Sequence[Job], scratch: Path) -> list[tuple[Job, Any]]:
         """Return each job with submitit's handle of it.

@@ -49,7 +49,8 @@ class Pool(Generic[H, T]):
 
         A lost host gets no further job. What it was doing is given to another one, once.
         """
-        waiting, free, running = deque(jobs), deque(hosts), dict[T, tuple[Job, H]]()
+        waiting, free = deque(jobs), deque(hosts)
+        running: dict[T, tuple[Job, H]] = {}
         moved: dict[str, str] = {}
         while waiting or running:
             while waiting and free:

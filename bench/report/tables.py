@@ -37,9 +37,14 @@ class Table:
     details: tuple[str, ...] = ()
 
 
+def started(context: Context) -> list[CellSummary]:
+    """Return the cells that start-up is told of: those that wait for the model, or else those that ask at once."""
+    return context.in_scenarios("idle") or context.in_scenarios("at_once")
+
+
 def startup_table(context: Context) -> Table:
     """Return the specification's startup table: medians in milliseconds."""
-    summaries = context.in_scenarios("idle", "at_once")
+    summaries = started(context)
     keys = list(STARTUP)
     if any(summary.cell.cache_state != WARM for summary in summaries):
         keys.append("disk_reads_mib")
@@ -48,7 +53,7 @@ def startup_table(context: Context) -> Table:
 
 def memory_table(context: Context) -> Table:
     """Return the specification's memory table: medians in MiB."""
-    summaries = context.in_scenarios("idle", "at_once", "think_time")
+    summaries = started(context) or context.in_scenarios("think_time")
     keys = list(MEMORY)
     if any("accelerator_mib" in summary.spreads for summary in summaries):
         keys.append("accelerator_mib")
@@ -65,8 +70,13 @@ def experience_table(context: Context) -> Table:
     """Return the specification's third table: what the user of a program notices, a row for each strategy."""
     summaries = context.in_scenarios("at_once", "think_time", "search_command")
     scenarios = dict.fromkeys(summary.cell.scenario_label for summary in summaries)
-    columns = [(label, key) for label in scenarios for key in _EXPERIENCED[label.partition(" ")[0]]]
-    headings = [_experience_heading(label, key) for label, key in columns]
+    columns = [
+        (label, key, heading.format(label.partition(" ")[2]))
+        for name, figures in _EXPERIENCED.items()
+        for label in scenarios
+        if label.partition(" ")[0] == name
+        for key, heading in figures.items()
+    ]
     by_row: dict[str, dict[str, CellSummary]] = {}
     for summary in summaries:
         name = context.name(summary, summaries, with_scenario=False)
@@ -74,29 +84,25 @@ def experience_table(context: Context) -> Table:
     rows = []
     for name, by_scenario in by_row.items():
         figures = []
-        for label, key in columns:
+        for label, key, _ in columns:
             found = by_scenario.get(label)
             figures.append(METRICS_BY_KEY[key].show(found.median(key) if found else None, unit=False))
         rows.append((name, *figures))
-    return Table("Startup experience", ("Strategy", *headings), tuple(rows))
+    headings = tuple(heading for _, _, heading in columns)
+    return Table("Startup experience", ("Strategy", *headings), tuple(rows), details=headings[-2:])
 
 
 _EXPERIENCED = {
-    "at_once": ("total_ms",),
-    "think_time": ("first_embedding_ms", "longest_stall_ms", "total_stall_ms", "cpu_s"),
-    "search_command": ("results_ms",),
+    "search_command": {"results_ms": "aur search: results (ms)"},
+    "at_once": {"total_ms": "Asked at once: vector (ms)"},
+    "think_time": {
+        "init_ms": "Before {}: init (ms)",
+        "first_embedding_ms": "After {}: wait (ms)",
+        "longest_stall_ms": "Longest stall (ms)",
+        "total_stall_ms": "All stalls (ms)",
+    },
 }
-"""Metrics by scenario that the user of a program notices."""
-
-
-def _experience_heading(label: str, key: str) -> str:
-    metric = METRICS_BY_KEY[key]
-    if key == "results_ms":
-        return f'aur search "database connection" ({metric.unit})'
-    if key == "total_ms":
-        return f"Vector wanted at once: after ({metric.unit})"
-    thought = label.partition(" ")[2]
-    return f"{'Wait' if key == 'first_embedding_ms' else metric.title} after {thought} ({metric.unit})"
+"""What the user of a program notices: by scenario, metrics and their headings, with the kind of other work in them."""
 
 
 def problem_table(context: Context) -> Table:

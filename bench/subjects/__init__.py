@@ -13,7 +13,7 @@ Adding one means adding a module here and its name to ``SUBJECTS``. This package
 timed, so it stays as small as this.
 """
 
-SUBJECTS = ("embedding_loader", "sentence_transformers", "fastembed", "import_numpy")
+SUBJECTS = ("embedding_loader", "sentence_transformers", "fastembed", "openvino", "model2vec", "import_numpy")
 """In the order of the documentation; a test finds an unlisted module."""
 
 

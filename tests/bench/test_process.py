@@ -8,8 +8,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench.process import run_python, run_worker, worker_environment
+from bench.process import run_python, run_worker
 from bench.subjects import SUBJECTS
+from bench.variables import worker_environment
 from bench.worker import ANSWER_PREFIX, _parse_status
 from tests.conftest import ROOT
 

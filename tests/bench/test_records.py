@@ -9,18 +9,26 @@ from hypothesis import strategies as st
 
 from bench.errors import RecordError
 from bench.fidelity import cosine
-from bench.metrics import METRICS, METRICS_BY_KEY
-from bench.records import Record, append_record, decode_vector, encode_vector, from_line, read_records
+from bench.metrics import METRICS, METRICS_BY_KEY, leading_metric
+from bench.records import STATUSES, Record, append_record, decode_vector, encode_vector, from_line, read_records
 from tests.bench import fakes
 
 DATA = Path(__file__).parent.parent / "data"
 
 RECORDS = st.builds(
     Record,
-    cell=st.builds(fakes.make_cell, st.text(), model=st.text(), threads=st.none() | st.integers()),
+    cell=st.builds(
+        fakes.make_cell,
+        st.text(),
+        model=st.text(),
+        threads=st.none() | st.integers(),
+        think_s=st.floats(0, 10),
+        processes=st.integers(1, 9),
+        cache_state=st.text(),
+    ),
     round=st.integers(0, 100),
     is_warmup=st.booleans(),
-    status=st.sampled_from(["ok", "failed", "timeout", "unsupported", "invalid"]),
+    status=st.sampled_from(STATUSES),
     message=st.text(),
     started_at=st.text(),
     marks_ns=st.dictionaries(st.text(), st.integers()),
@@ -30,6 +38,15 @@ RECORDS = st.builds(
     vectors_b64=st.lists(st.lists(st.floats(width=32)).map(encode_vector)).map(tuple),
     cosines=st.lists(st.floats(-1, 1)).map(tuple),
     stderr_tail=st.text(),
+    run=st.text(),
+    machine=st.text(),
+    instrument=st.text(),
+    attempt=st.integers(0, 2),
+    noise=st.dictionaries(st.text(), st.floats(allow_nan=False)),
+    contamination=st.text(),
+    state=st.dictionaries(st.text(), st.integers()),
+    heartbeat=st.dictionaries(st.text(), st.floats(allow_nan=False)),
+    io=st.dictionaries(st.text(), st.integers()),
 )
 
 
@@ -97,6 +114,21 @@ def test_there_is_a_frozen_file_of_the_current_schema():
     assert (DATA / f"records-schema-{SCHEMA}.jsonl").exists()
 
 
+def test_the_metrics_of_other_scenarios():
+    search = fakes.make_record(fakes.make_cell(scenario="search_command"), marks_ns={"spawn": 0, "results": 70_000_000})
+    assert leading_metric(search.cell).value(search) == 70.0
+    together = fakes.make_record(
+        fakes.make_cell(scenario="concurrent", processes=8), memory={"together": {"pss_bytes": 80 * 2**20}}
+    )
+    assert leading_metric(together.cell).value(together) == 80.0
+    assert leading_metric(fakes.make_cell()).key == "total_ms"
+
+
+def test_what_schema_1_called_ready_is_idle():
+    line = fakes.make_record(fakes.make_cell(scenario="ready")).to_line()
+    assert from_line(line).cell == fakes.make_cell(scenario="idle")
+
+
 def test_metrics_have_units_in_their_keys_and_the_right_values():
     suffixes = {"ms": "_ms", "MiB": "_mib", "s": "_s"}
     assert all(metric.key.endswith(suffixes[metric.unit]) for metric in METRICS)
@@ -104,9 +136,19 @@ def test_metrics_have_units_in_their_keys_and_the_right_values():
     record = dataclasses.replace(
         fakes.make_record(total_ms=100.0),
         marks_ns=fakes.make_answer(100, ready=True)["marks_ns"] | {"spawn": 0, "exit": 200_000_000},
+        heartbeat={"longest_stall_s": 0.012, "total_stall_s": 0.03},
+        io={"read_bytes": 3 * 2**20},
     )
     values = {metric.key: metric.value(record) for metric in METRICS}
-    assert values == {
+    assert {key: value for key, value in values.items() if value is not None} == {
+        "python_ms": 10.0,
+        "import_ms": 10.0,
+        "construct_ms": 0.0,
+        "start_ms": 0.0,
+        "exit_ms": 99.0,
+        "longest_stall_ms": 12.0,
+        "total_stall_ms": 30.0,
+        "disk_reads_mib": 3.0,
         "init_ms": 10.0,
         "ready_ms": 79.0,
         "first_embedding_ms": 1.0,

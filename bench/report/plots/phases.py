@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 
 from bench.metrics import METRICS_BY_KEY
+from bench.report.tables import started
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,14 +28,9 @@ MAGNIFIED_FROM = 8.0
 """Where the slowest takes so many times as long as the fastest, the fast ones are drawn again, magnified."""
 
 
-def shown(context: Context) -> list[CellSummary]:
-    """Return the cells that have these phases."""
-    return context.in_scenarios("idle", "at_once")
-
-
 def draw(context: Context) -> Figure:
     """Return the figure."""
-    summaries = shown(context)
+    summaries = started(context)
     totals = [(summary.median("total_ms") or 0.0) / 1000 for summary in summaries]
     fast = [total for total in totals if total <= max(totals) / MAGNIFIED_FROM]
     panels = 2 if fast else 1
@@ -55,7 +51,7 @@ def draw(context: Context) -> Figure:
 
 
 def _draw_bars(context: Context, axes: Axes) -> None:
-    summaries = shown(context)
+    summaries = started(context)
     positions = range(len(summaries))
     left = [0.0] * len(summaries)
     for label, key, colour, hatch in _PHASES:

@@ -17,7 +17,7 @@ def render(context: Context) -> str:
         return ""
     return (
         f"## {table.title}\n\n{to_markdown(table)}\n\n"
-        "Medians. *Wait* is the time from the request to its vector, after the program has done other work meanwhile; "
-        "*stalls* are what that work suffered because the model was loading. A search is a whole program, from its "
-        "start to its first result."
+        "Medians. *Results*: a whole program, from its start to the first line that it prints. *Init*: what the "
+        "program waits before it can do its other work. *Wait*: from the request, after that work, to the vector. *Stalls*: by "
+        "how much that work came late because the model was loading (delays of at least 2 ms)."
     )

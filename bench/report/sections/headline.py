@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench.fidelity import WITHOUT_VECTORS
 from bench.metrics import METRICS_BY_KEY
-from bench.report.tables import escape
+from bench.report.tables import escape, started
 
 if TYPE_CHECKING:
     from bench.report.context import Context
@@ -20,8 +20,8 @@ def render(context: Context) -> str:
     lines.append(f"Models: {', '.join(escape(model) for model in models)}.")
     if not context.measured:
         lines.append("No cell has a sample that counts: see below.")
-    started = context.in_scenarios("idle", "at_once")
-    lines += [f"- {_sentence(summary, escape(context.name(summary, started)))}" for summary in started]
+    summaries = started(context)
+    lines += [f"- {_sentence(summary, escape(context.name(summary, summaries)))}" for summary in summaries]
     return "\n\n".join(lines[:2]) + "\n\n" + "\n".join(lines[2:])
 
 

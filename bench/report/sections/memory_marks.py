@@ -6,7 +6,7 @@ import statistics
 from typing import TYPE_CHECKING
 
 from bench.metrics import MIB
-from bench.report.tables import Table, to_markdown
+from bench.report.tables import Table, started, to_markdown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ MARKS = {
 
 def render(context: Context) -> str:
     """Return the section; nothing where the kernel does not tell these figures."""
-    summaries = context.in_scenarios("idle", "at_once")
+    summaries = started(context)
     rows = []
     for summary in summaries:
         mine = [record for record in context.chosen if (record.cell, record.machine) == (summary.cell, summary.machine)]

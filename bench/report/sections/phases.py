@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.metrics import METRICS_BY_KEY, PHASES
-from bench.report.tables import Table, to_markdown
+from bench.report.tables import Table, started, to_markdown
 
 if TYPE_CHECKING:
     from bench.report.context import Context
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def render(context: Context) -> str:
     """Return the section."""
-    summaries = context.in_scenarios("idle", "at_once")
+    summaries = started(context)
     if not summaries:
         return ""
     metrics = [METRICS_BY_KEY[key] for key in (*PHASES, "process_ms")]

@@ -1,0 +1,112 @@
+"""One run of a command under hyperfine, a timer of whole processes that others wrote and use."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HOME = "https://github.com/sharkdp/hyperfine"
+
+
+@dataclass(frozen=True)
+class Hyperfine:
+    """The program, where it was found.
+
+    Attributes:
+        path: of the program.
+        version: what it says of itself, such as ``"hyperfine 1.18.0"``.
+    """
+
+    path: str
+    version: str
+
+    @classmethod
+    def find(cls) -> Hyperfine:
+        """Look for it on the PATH.
+
+        Raises:
+            BenchError: it is not there, or cannot be run.
+        """
+        path = shutil.which("hyperfine")
+        if path is None:
+            raise BenchError(f"hyperfine is not on the PATH. Get it from {HOME} or from your system's packages.")
+        try:
+            said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=30, check=True)  # noqa: S603
+        except (OSError, subprocess.SubprocessError) as error:
+            raise BenchError(f"{path} --version failed: {error}. Install it again, from {HOME}.") from error
+        return cls(path, said.stdout.strip())
+
+    def time_s(self, command: str, environ: Mapping[str, str], timeout_s: float, folder: Path) -> float:
+        """Run a command once and return its seconds from spawn to exit.
+
+        Its standard output is a pipe that is read to its end, its standard input is empty.
+
+        Args:
+            command: words quoted as for a shell; no shell is involved.
+            environ: all of the environment.
+            timeout_s: after which hyperfine and the command are killed.
+            folder: for the file with the result.
+
+        Raises:
+            BenchError: the command failed or took too long, or the result cannot be read.
+        """
+        result = folder / "hyperfine.json"
+        words = ["--runs=1", "--shell=none", "--output=pipe", "--style=none", f"--export-json={result}", command]
+        with subprocess.Popen(  # noqa: S603 - a program that the user installed
+            [self.path, *words],
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        ) as child:
+            try:
+                _, errors = child.communicate(timeout=timeout_s)
+            except BaseException as error:
+                _kill_group(child)
+                if isinstance(error, subprocess.TimeoutExpired):
+                    raise BenchError(f"killed after {timeout_s:.0f} s under hyperfine: {command}") from None
+                raise
+        if child.returncode != 0:
+            raise BenchError(f"hyperfine ended with {child.returncode}: {errors.decode('utf-8', 'replace').strip()}")
+        return read_time_s(result)
+
+
+def read_time_s(file: Path) -> float:
+    """Return the only time in a file of ``--export-json``.
+
+    Raises:
+        BenchError: the file has no such time.
+    """
+    try:
+        (result,) = json.loads(file.read_text(encoding="utf-8"))["results"]
+        (time_s,) = result["times"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise BenchError(
+            f"{file.name} of hyperfine has no single time: {error!r}. Is it a very new version?"
+        ) from error
+    if not isinstance(time_s, float) or not 0.0 < time_s < math.inf:
+        raise BenchError(f"{file.name} of hyperfine says that the command took {time_s!r} seconds")
+    return time_s
+
+
+def _kill_group(child: subprocess.Popen[bytes]) -> None:
+    try:
+        if hasattr(os, "killpg"):
+            os.killpg(child.pid, signal.SIGKILL)
+        else:
+            child.kill()
+    except ProcessLookupError:
+        pass

@@ -1,0 +1,56 @@
+"""A peer: model2vec, a static model that was distilled from the same model: one vector for each token, and their mean.
+
+It is another model, with vectors of another length, and no attempt at the same vectors: see
+``bench.fidelity.ANOTHER_MODEL``. The folder is made by ``bench.prepare``, or named by who starts the run.
+"""
+
+from bench.subjects import Unsupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+
+class Subject:
+    """``StaticModel.from_pretrained(folder).encode(text)``."""
+
+    def __init__(self, options: "Mapping[str, str]") -> None:
+        self._options = options
+
+    def open(self, mark: "Callable[[str], None]") -> None:
+        """Import and construct; there is nothing to start."""
+        try:
+            from model2vec import StaticModel
+        except ImportError as error:
+            raise Unsupported(f"model2vec cannot be imported: {error}") from error
+
+        mark("imported")
+        folder, device = self._options["static_folder"], self._options["device"]
+        if not folder:
+            raise Unsupported(self._options.get("static_error") or "no static model could be made")
+        if device not in {"auto", "cpu"}:
+            raise Unsupported(f"model2vec computes on the CPU, not on {device}")
+        self._model = StaticModel.from_pretrained(folder)
+        mark("constructed")
+        mark("started")
+
+    def wait_until_ready(self) -> bool:
+        """Return False: whatever loads has been loaded."""
+        return False
+
+    def embed(self, text: str) -> "Iterable[float]":
+        """Return the vector of a text."""
+        vector: Iterable[float] = self._model.encode(text)
+        return vector
+
+    def facts(self) -> dict[str, object]:
+        """Return what answered; ``precision`` is that of the stored vectors."""
+        from importlib.metadata import version
+
+        return {
+            "engine": "model2vec",
+            "precision": str(self._model.embedding.dtype),
+            "device": "cpu",
+            "dimension": self._model.dim,
+            "version": version("model2vec"),
+        }

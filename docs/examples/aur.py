@@ -1,0 +1,159 @@
+"""Search text files by meaning, in a tool that answers at once.
+
+python aur.py index docs README.md
+python aur.py search "database connection"
+
+The model begins to load as soon as the arguments are known, and everything else is done, and imported, meanwhile.
+"""
+
+import argparse
+import os
+import re
+import sys
+from contextlib import closing, contextmanager
+
+from loader import LoaderError, preload_embeddings  # imports neither NumPy nor PyTorch
+
+STRATEGIES = ("lazy", "background", "progressive", "quantized", "cached", "plain")
+SUFFIXES = (".txt", ".md", ".rst", ".py")
+BATCH = 512  # passages between two signs of progress
+# A passage ends at a blank line, or between words after 800 characters: models ignore the rest of a long text.
+PASSAGE = re.compile(r"\S(?:(?:.|\n(?=.*\S)){0,799}(?!\S)|\S{0,799})")
+
+
+def search(arguments):
+    """Print the passages that are nearest to the query, best first."""
+    embed_query = begin_to_load(arguments)
+    if not os.path.isfile(arguments.database):  # noqa: PTH113 - importing pathlib costs milliseconds
+        sys.exit(f"aur: there is no {arguments.database}; 'python aur.py index FOLDER' makes it")
+    with opened(arguments.database) as connection:  # the model loads meanwhile
+        model, dimension, vectors = connection.execute("SELECT model, dimension, vectors FROM embeddings").fetchone()
+        if model != arguments.model:  # their vectors have nothing to do with each other
+            sys.exit(f"aur: {arguments.database} was made with --model {model}, not {arguments.model}")
+        query = embed_query(arguments.query)
+        if query.shape != (dimension,):
+            sys.exit(f"aur: {arguments.model} has changed since {arguments.database} was made; index again")
+        import numpy as np  # not before a vector was needed: with the strategy lazy, nothing is loaded until then
+
+        scores = (np.frombuffer(vectors, "<f4").reshape(-1, dimension) @ query).round(5)  # equal texts, equal scores
+        best = np.argsort(-scores, kind="stable")[: arguments.top]  # stable: equal scores stay in the order of ids
+        hits = [int(number) for number in best if scores[number] > 0]
+        for hit in hits:
+            _, path, line, text = connection.execute("SELECT * FROM passages WHERE id = ?", (hit,)).fetchone()
+            print(f"{scores[hit]:.3f}  {path}:{line}  {' '.join(text.split())[:80]}", flush=True)
+    if not hits:
+        sys.exit(f"aur: nothing in {arguments.database} is near {arguments.query!r}")
+
+
+def begin_to_load(arguments):
+    """Begin to load the model as the strategy says, and return the function that embeds the query."""
+    if arguments.strategy == "plain":  # for comparison: what most programs do
+        from sentence_transformers import SentenceTransformer
+
+        return SentenceTransformer(arguments.model).encode
+    model = preload_embeddings(arguments.model, arguments.strategy, engine=arguments.engine)  # returns at once
+    return lambda query: model.load(timeout=None).embed_query(query)  # waits for what is left of the load
+
+
+@contextmanager
+def opened(database):
+    """Open a database; where that, or its use, fails, the program ends with a message."""
+    import sqlite3  # not before the model has begun to load
+
+    try:
+        with closing(sqlite3.connect(database)) as connection:
+            yield connection
+    except sqlite3.Error as error:
+        sys.exit(f"aur: {database} cannot be used: {error}; name another --database, or remove it and index again")
+
+
+def index(arguments):
+    """Read files, embed their passages, and replace the index by a new one."""
+    model = preload_embeddings(arguments.model, engine=arguments.engine)  # loads while the files are read
+    from pathlib import Path
+
+    if Path(arguments.database).exists():
+        with opened(arguments.database) as connection:  # never replace a file that is something else
+            connection.execute("SELECT model, dimension, vectors FROM embeddings")
+    elif not Path(arguments.database).parent.is_dir():
+        sys.exit(f"aur: there is no folder {Path(arguments.database).parent}")
+    paths = dict.fromkeys(path for name in arguments.files for path in find_files(Path(name)))  # each once
+    passages = [passage for path in paths for passage in passages_of(path)]
+    if not passages:
+        sys.exit(f"aur: no text was found; give files, or folders with files named *{' *'.join(SUFFIXES)}")
+    provider = model.load(timeout=None)
+    vectors = []
+    for start in range(0, len(passages), BATCH):
+        vectors.append(provider.embed_batch([text for _, _, text in passages[start : start + BATCH]]).astype("<f4"))
+        print(f"aur: {min(start + BATCH, len(passages))} of {len(passages)} passages", file=sys.stderr)
+    # One value for all vectors: reading thousands of rows would take longer than computing the scores.
+    embeddings = (arguments.model, provider.dimension, b"".join(batch.tobytes() for batch in vectors))
+    temporary = Path(f"{arguments.database}.{os.getpid()}.tmp")
+    try:
+        with opened(temporary) as connection, connection:
+            connection.execute("CREATE TABLE embeddings (model TEXT, dimension INTEGER, vectors BLOB)")
+            connection.execute("CREATE TABLE passages (id INTEGER PRIMARY KEY, path TEXT, line INTEGER, text TEXT)")
+            connection.execute("INSERT INTO embeddings VALUES (?, ?, ?)", embeddings)
+            rows = ((number, *passage) for number, passage in enumerate(passages))
+            connection.executemany("INSERT INTO passages VALUES (?, ?, ?, ?)", rows)
+        temporary.replace(arguments.database)  # there is a whole index at any moment: the old one or the new one
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def find_files(path):
+    """Return a file itself, or the text files of a folder and its subfolders; hidden ones are left out."""
+    if not path.exists():
+        sys.exit(f"aur: there is no file or folder {path}")
+    found = (file.relative_to(path) for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file())
+    visible = sorted(file for file in found if not any(part.startswith(".") for part in file.parts))
+    return [path / file for file in visible] if path.is_dir() else [path]
+
+
+def passages_of(path):
+    """Return the path, the line number and the text of each passage of a file; say so where there is no text."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        str(path).encode()  # SQLite stores text, and a name can be something else
+    except (OSError, ValueError) as error:
+        text = ""
+        print(f"aur: skipped {path}: {error}", file=sys.stderr)
+    if "\0" in text:
+        text = ""
+        print(f"aur: skipped {path}: it is binary", file=sys.stderr)
+    passages, line, counted = [], 1, 0
+    for match in PASSAGE.finditer(text):
+        line, counted = line + text.count("\n", counted, match.start()), match.start()
+        passages.append((str(path), line, match[0]))
+    return passages
+
+
+def main():
+    """Parse the arguments, then run the command. --help and wrong usage end here, and nothing was loaded."""
+    parser = argparse.ArgumentParser(prog="aur", description="Search text files by meaning.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (("index", "read files and make an index"), ("search", "print the passages nearest to a query")):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("--database", default="aur.sqlite", help="default: %(default)s")
+        command.add_argument("--model", default="all-MiniLM-L6-v2", help="default: %(default)s")
+        command.add_argument("--engine", default="auto", choices=("auto", "numpy", "onnx", "sentence_transformers"))
+    commands.choices["index"].add_argument("files", nargs="+", metavar="FOLDER|FILE")
+    command.add_argument("query")
+    command.add_argument("--top", type=int, default=5, help="how many passages, default: %(default)s")
+    command.add_argument("--strategy", default="progressive", choices=STRATEGIES)
+    arguments = parser.parse_args()
+    if arguments.command == "search" and arguments.top < 1:
+        parser.error(f"--top must be at least 1, not {arguments.top}")
+    sys.stdout.reconfigure(errors="replace")  # a character that a terminal cannot show is no reason to fail
+    try:
+        {"index": index, "search": search}[arguments.command](arguments)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # the reader, such as head, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (LoaderError, ImportError, OSError) as error:
+        sys.exit(f"aur: {error}")
+
+
+if __name__ == "__main__":
+    main()

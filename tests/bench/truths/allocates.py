@@ -1,0 +1,9 @@
+"""Fills ``bytes`` bytes (200 million) of anonymous memory and keeps them."""
+
+from tests.bench.truths import Truth
+
+
+class Subject(Truth):
+    def work(self):
+        # Written byte by byte: memory that is only asked for, as by bytearray(n), is not there yet.
+        self.kept = b"\x01" * int(self.number("bytes", 200e6))
