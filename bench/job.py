@@ -117,6 +117,9 @@ def _read_request() -> dict[str, Any]:
 
 def main() -> int:
     """Read the request, write the answer, return the exit code."""
+    if hasattr(signal, "pthread_sigmask"):
+        # The threads of a Ray worker block signals, and a process inherits that from the thread that starts it.
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:

@@ -33,7 +33,17 @@ UNITED = ("environments", "jobs", "cells", "preparations", "models", "merged")
 """What a merged manifest has of all its runs together; everything else stands in ``merged``, once for each run."""
 
 
-NEEDED = ("run", "machine", "command", "variables", "protocol", "seed", *UNITED[:-1])
+SHAPES: dict[str, type | tuple[type, ...]] = {
+    "command": str,
+    "variables": dict,
+    "protocol": (dict, type(None)),
+    "environments": dict,
+    "jobs": list,
+    "cells": list,
+    "preparations": list,
+    "models": dict,
+}
+"""What of a manifest is read here, and of which type it is."""
 
 
 @dataclass(frozen=True)
@@ -114,12 +124,16 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def _read_part(folder: Path) -> Part:
     manifest = read_manifest(folder / MANIFEST_FILE)
-    if any(job["suite"]["name"] == QUALITY for job in manifest.get("jobs", [])):
+    jobs = manifest.get("jobs")
+    if isinstance(jobs, list) and any(isinstance(job, dict) and job.get("suite") == {"name": QUALITY} for job in jobs):
         raise ConfigError(f"{folder} is a run of suite={QUALITY}, which measures no samples. Leave it out.")
-    missing = sorted(set(NEEDED) - set(manifest))
-    if missing:
-        raise RecordError(f"{folder / MANIFEST_FILE} has no {', '.join(missing)}: it is damaged. Leave the run out.")
-    part = Part(folder, manifest, read_records(folder / RECORDS_FILE))
+    odd = [name for name, shape in SHAPES.items() if not isinstance(manifest.get(name, ...), shape)]
+    if odd:
+        raise RecordError(f"{folder / MANIFEST_FILE} is damaged: look at {', '.join(odd)}. Leave the run out.")
+    try:
+        part = Part(folder, manifest, read_records(folder / RECORDS_FILE))
+    except (RecordError, UnicodeDecodeError) as error:
+        raise RecordError(f"{folder / RECORDS_FILE} is damaged: {error}. Leave the run out.") from error
     if not all(run.get("run") for run in part.runs):
         raise ConfigError(
             f"{folder} is of a version that gave runs no identity: its samples cannot be told from another's. "
