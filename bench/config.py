@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bench.cachestate import STATES
 from bench.errors import ConfigError
-from bench.plan import INSTRUMENTS, PEERS, SCENARIOS, THINK_KINDS
+from bench.plan import INSTRUMENTS, PEERS, SCENARIOS, SPECIFICATION, THINK_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 QUALITY = "quality"
-SUITES = ("none", "specification", "strategies", "peers", "models", "devices", QUALITY)
+SUITES = ("none", SPECIFICATION, "strategies", "peers", "models", "devices", QUALITY)
 """What a run measures: ``quality`` the vectors, all others the costs; all but ``none`` are prepared sweeps."""
 
 MIN_DOCUMENTS = 20
@@ -135,7 +135,10 @@ def from_hydra(config: DictConfig) -> BenchConf:
     Raises:
         ConfigError: a value is missing, unknown, of the wrong type or out of range.
     """
-    return from_plain(OmegaConf.create({str(k): value for k, value in config.items_ex(resolve=False) if k != "hydra"}))
+    plain = OmegaConf.create({str(key): value for key, value in config.items_ex(resolve=False) if key != "hydra"})
+    # Where 'now' is remembered: all jobs of a sweep have the same run_name, however long they take to compose.
+    OmegaConf.copy_cache(from_config=config, to_config=plain)
+    return from_plain(plain)
 
 
 def from_plain(plain: Mapping[str, Any] | DictConfig) -> BenchConf:

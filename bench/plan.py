@@ -24,6 +24,9 @@ SCENARIOS = ("idle", "at_once", "think_time", "search_command", "concurrent")
 
 THINK_KINDS = ("sleep", "compute")
 
+SPECIFICATION = "specification"
+"""The suite that repeats the specification's tables."""
+
 WARM = "warm"
 """The cache state in which nothing is changed."""
 
