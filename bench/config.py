@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from omegaconf import MISSING, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bench.cachestate import STATES
@@ -17,8 +17,6 @@ from bench.plan import INSTRUMENTS, PEERS, SCENARIOS, SPECIFICATION, THINK_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from omegaconf import DictConfig
 
 
 QUALITY = "quality"
@@ -118,6 +116,7 @@ class BenchConf:
     quality: QualityConf | None = None
     baseline: bool = MISSING
     peers: list[str] = field(default_factory=list)
+    static_model: str | None = None
     threads: int | None = None
     precision: float | None = None
     pass_variables: list[str] = field(default_factory=list)
@@ -149,6 +148,8 @@ def from_plain(plain: Mapping[str, Any] | DictConfig) -> BenchConf:
     """
     try:
         merged = OmegaConf.merge(OmegaConf.structured(BenchConf), plain)
+        if isinstance(plain, DictConfig):
+            OmegaConf.copy_cache(from_config=plain, to_config=merged)
         conf = cast("BenchConf", OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
         raise ConfigError(f"{getattr(error, 'full_key', '') or 'configuration'}: {error}") from error

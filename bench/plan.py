@@ -47,6 +47,7 @@ OF_THE_RUN = (
     "baseline",
     "resume",
     "machine_lock",
+    "static_model",
 )
 """Settings that belong to a whole run and cannot be swept."""
 

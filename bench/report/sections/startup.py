@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.report.tables import startup_table, to_markdown
+from bench.report.tables import Table, started, startup_table, to_markdown
 
 if TYPE_CHECKING:
     from bench.report.context import Context
@@ -15,6 +15,21 @@ def render(context: Context) -> str:
     table = startup_table(context)
     if not table.rows:
         return ""
+    subjects = {summary.cell.subject for summary in started(context)}
+    footnotes = [
+        FOOTNOTES[subject] for subject in FOOTNOTES if any(s.cell.subject == subject for s in started(context))
+    ]
+    return "\n\n".join([_told(table), *footnotes])
+
+
+FOOTNOTES = {
+    "model2vec": "model2vec is another model: one stored vector for each token, and their mean. Its vectors are checked to "
+    "be finite and not zero; they are not compared with the reference.",
+}
+"""What has to be said of a subject wherever it is measured."""
+
+
+def _told(table: Table) -> str:
     return (
         f"## {table.title}\n\n{to_markdown(table)}\n\n"
         "Medians of fresh processes, measured in interleaved rounds. Ratio: a strategy's total divided by the "
