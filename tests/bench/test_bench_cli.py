@@ -11,7 +11,7 @@ import pytest
 from bench.records import read_records
 from tests.conftest import ROOT
 
-SMALL = ("protocol=quick", "protocol.warmup_rounds=0", "protocol.rounds=1")
+SMALL = ("protocol=quick", "protocol.warmup_rounds=0", "protocol.rounds=1", "protocol.max_reruns=0")
 
 
 def run_of(tmp_path, name="run"):
