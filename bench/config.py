@@ -8,21 +8,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from omegaconf import MISSING, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bench.cachestate import STATES
 from bench.errors import ConfigError
-from bench.plan import INSTRUMENTS, PEERS, SCENARIOS, THINK_KINDS
+from bench.plan import INSTRUMENTS, PEERS, SCENARIOS, SPECIFICATION, THINK_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from omegaconf import DictConfig
-
 
 QUALITY = "quality"
-SUITES = ("none", "specification", "strategies", "peers", "models", "devices", QUALITY)
+SUITES = ("none", SPECIFICATION, "strategies", "peers", "models", "devices", QUALITY)
 """What a run measures: ``quality`` the vectors, all others the costs; all but ``none`` are prepared sweeps."""
 
 MIN_DOCUMENTS = 20
@@ -118,6 +116,7 @@ class BenchConf:
     quality: QualityConf | None = None
     baseline: bool = MISSING
     peers: list[str] = field(default_factory=list)
+    static_model: str | None = None
     threads: int | None = None
     precision: float | None = None
     pass_variables: list[str] = field(default_factory=list)
@@ -135,7 +134,10 @@ def from_hydra(config: DictConfig) -> BenchConf:
     Raises:
         ConfigError: a value is missing, unknown, of the wrong type or out of range.
     """
-    return from_plain(OmegaConf.create({str(k): value for k, value in config.items_ex(resolve=False) if k != "hydra"}))
+    plain = OmegaConf.create({str(key): value for key, value in config.items_ex(resolve=False) if key != "hydra"})
+    # Where 'now' is remembered: all jobs of a sweep have the same run_name, however long they take to compose.
+    OmegaConf.copy_cache(from_config=config, to_config=plain)
+    return from_plain(plain)
 
 
 def from_plain(plain: Mapping[str, Any] | DictConfig) -> BenchConf:
@@ -146,6 +148,8 @@ def from_plain(plain: Mapping[str, Any] | DictConfig) -> BenchConf:
     """
     try:
         merged = OmegaConf.merge(OmegaConf.structured(BenchConf), plain)
+        if isinstance(plain, DictConfig):
+            OmegaConf.copy_cache(from_config=plain, to_config=merged)
         conf = cast("BenchConf", OmegaConf.to_object(merged))
     except OmegaConfBaseException as error:
         raise ConfigError(f"{getattr(error, 'full_key', '') or 'configuration'}: {error}") from error

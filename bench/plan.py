@@ -24,6 +24,9 @@ SCENARIOS = ("idle", "at_once", "think_time", "search_command", "concurrent")
 
 THINK_KINDS = ("sleep", "compute")
 
+SPECIFICATION = "specification"
+"""The suite that repeats the specification's tables."""
+
 WARM = "warm"
 """The cache state in which nothing is changed."""
 
@@ -44,6 +47,7 @@ OF_THE_RUN = (
     "baseline",
     "resume",
     "machine_lock",
+    "static_model",
 )
 """Settings that belong to a whole run and cannot be swept."""
 

@@ -97,7 +97,7 @@ def _measure(
     environ = worker_environment(scratch / "cache", configs[0].pass_variables)
     environment = describe_environment()
     stamp = Stamp(manifest["run"], fingerprint(environment))
-    prepared = prepare_models(plan.cells, environ, scratch, quiet=quiet)
+    prepared = prepare_models(plan.cells, environ, scratch, configs[0].static_model, quiet=quiet)
     if not earlier:
         manifest |= _describe(configs, plan, prepared) | {"machine": stamp.machine}
         manifest["environments"] = {stamp.machine: environment}
@@ -138,21 +138,22 @@ def new_folder(folder: Path) -> Path:
 
 
 def prepare_models(
-    cells: Sequence[Cell], environ: Mapping[str, str], scratch: Path, *, quiet: bool
+    cells: Sequence[Cell], environ: Mapping[str, str], scratch: Path, static_model: str | None, *, quiet: bool
 ) -> dict[str, dict[str, Any]]:
     """Prepare the model of every cell and return, by model, what ``bench.prepare`` answered."""
     prepared = {}
     for model in dict.fromkeys(cell.model for cell in cells):
         announce(f"preparing {model}", quiet=quiet)
         mine = [cell for cell in cells if cell.model == model]
-        prepared[model] = prepare_model(model, environ, *needs(mine, scratch))
+        prepared[model] = prepare_model(model, environ, *needs(mine, scratch, static_model))
         if any(cell.scenario == "search_command" for cell in mine):
             prepared[model]["database"] = _make_index(prepared[model], environ, scratch / "indexes" / mine[0].model_key)
     return prepared
 
 
-def needs(cells: Sequence[Cell], scratch: Path) -> list[str]:
+def needs(cells: Sequence[Cell], scratch: Path, static_model: str | None = None) -> list[str]:
     """Return what is to be prepared for the cells of one model, as words for ``bench.prepare``."""
+    subjects = {cell.subject for cell in cells}
     words = {
         "int8" if cell.strategy == "quantized" else "float32"
         for cell in cells
@@ -160,14 +161,15 @@ def needs(cells: Sequence[Cell], scratch: Path) -> list[str]:
     }
     if any(cell.engine == "onnx" for cell in cells):
         words.add("onnx")
-    for word, subjects in FILES_FOR_PEERS.items():
-        if any(cell.subject in subjects for cell in cells):
-            words.add(f"{word}={scratch / word / cells[0].model_key}")
+    if subjects & {"fastembed", "openvino"}:
+        words.add(f"peer={scratch / 'peer' / cells[0].model_key}")
+    if "openvino" in subjects:
+        words.add("openvino")
+    if "model2vec" in subjects:
+        words.add(
+            f"static_from={static_model}" if static_model else f"static={scratch / 'static' / cells[0].model_key}"
+        )
     return sorted(words)
-
-
-FILES_FOR_PEERS = {"peer": {"fastembed", "openvino"}, "static": {"model2vec"}}
-"""Words by which ``bench.prepare`` makes files for peers, each with the subjects that need them."""
 
 
 def prepare_model(model: str, environ: Mapping[str, str], *wanted: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from bench.cachestate import Files, arranged
 from bench.lock import parent_option
 from bench.noise import between, read_state
 from bench.plan import WARM
+from bench.prepare import FOR_WORKERS
 from bench.process import refused, run_worker
 from bench.variables import thread_variables
 from bench.worker import BEAT_S, spin
@@ -104,8 +105,7 @@ def worker_options(cell: Cell, prepared: Mapping[str, Any], beat_iterations: int
         "engine": cell.engine,
         "model": cell.model,
         "reference_model": str(prepared.get("reference_model", cell.model)),
-        "peer_folder": str(prepared.get("peer_folder", "")),
-        "static_folder": str(prepared.get("static_folder", "")),
+        **{key: str(prepared.get(key, "")) for key in FOR_WORKERS},
         "device": cell.device,
         "scenario": cell.scenario,
         "threads": "" if cell.threads is None else str(cell.threads),

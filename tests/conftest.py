@@ -71,12 +71,16 @@ def own_cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def python(tmp_path):
-    """Run code, or arguments, in a fresh Python in another folder: ``python(code, *argv, env={...})``."""
+def python(tmp_path, tmp_path_factory):
+    """Run code, or arguments, in a fresh Python in another folder: ``python(code, *argv, env={...})``.
+
+    It has a folder for temporary files of its own, and so no lock in common with other tests.
+    """
+    temporary = tmp_path_factory.mktemp("temporary")
 
     def run(code: str | None = None, *argv: str, env=None, timeout: float = 120, stdin: str = "") -> Finished:
         environ = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-        environ |= env or {}
+        environ |= {"TMPDIR": str(temporary)} | (env or {})
         environ = {key: value for key, value in environ.items() if value is not None}
         words = ["-c", code, *argv] if code is not None else list(argv)
         done = subprocess.run(

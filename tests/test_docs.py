@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import loader
-from bench.config import BenchConf, ProtocolConf, QualityConf
+from bench.config import BenchConf, ProtocolConf, QualityConf, ScenarioConf
 from loader import errors
 from loader.__main__ import COMMANDS, build_parser
 from loader.engines import ENGINES
@@ -64,7 +64,7 @@ def test_commands_are_right(python, page):
             # Compose and check each value by itself, without minutes of measuring; --cfg refuses -m.
             words = [word.partition(",")[0] for word in words if word != "-m"]
             words = ["python", "-m", *words[1:], "--cfg", "job"]
-        elif words[2] == "bench.init_cost":
+        elif words[2] in {"bench.init_cost", "bench.agreement", "bench.merge"}:
             words = [*words[:3], "--help"]
         elif words[2] == "pytest":
             continue  # the example itself is run below
@@ -193,6 +193,10 @@ class TestNothingUndocumentedExists:
             assert f"protocol.{name}" in text or name == "name"
         for name in QualityConf.__dataclass_fields__:
             assert f"`quality.{name}`" in text, name
+        for name in ScenarioConf.__dataclass_fields__:
+            assert f"`scenario.{name}" in text or name == "name", name
+        for path in (ROOT / "conf" / "hydra" / "launcher").glob("*.yaml"):
+            assert f"`{path.stem}`" in text, path
 
     def test_environment_variables(self):
         docs = "\n".join(page.read_text() for page in PAGES)

@@ -53,6 +53,27 @@ PUBLISHED = (
 _BY_STRATEGY = {row.strategy: row for row in PUBLISHED}
 
 
+HEADINGS = {
+    "startup": "Published: init / ready / first / total (ms)",
+    "memory": "Published: peak / steady (MB)",
+    "experience": "Published",
+}
+"""Headings of the columns that ``published`` fills, by table."""
+
+
+def published(table: str, strategy: str) -> str:
+    """Return what a table shows of a strategy, ``-`` where nothing was published.
+
+    Args:
+        table: a key of ``HEADINGS``.
+        strategy: as in ours.
+    """
+    if table == "experience":
+        return published_experience(strategy) or "-"
+    figures = published_startup(strategy) if table == "startup" else published_memory(strategy)
+    return " / ".join(figures) if figures else "-"
+
+
 def published_startup(strategy: str) -> tuple[str, str, str, str] | None:
     """Return Init, Ready, First Embedding and Total in ms as texts, None for a strategy that was not published."""
     row = _BY_STRATEGY.get(strategy)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bench.metrics import MEMORY, METRICS_BY_KEY, STARTUP
-from bench.plan import WARM
+from bench.plan import SPECIFICATION, WARM
+from bench.report.published import HEADINGS, published
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +49,9 @@ def startup_table(context: Context) -> Table:
     keys = list(STARTUP)
     if any(summary.cell.cache_state != WARM for summary in summaries):
         keys.append("disk_reads_mib")
-    return _figures(context, "Startup time (ms)", summaries, keys, "total_ms")
+    return _with_published(
+        context, _figures(context, "Startup time (ms)", summaries, keys, "total_ms"), "startup", summaries
+    )
 
 
 def memory_table(context: Context) -> Table:
@@ -57,7 +60,9 @@ def memory_table(context: Context) -> Table:
     keys = list(MEMORY)
     if any("accelerator_mib" in summary.spreads for summary in summaries):
         keys.append("accelerator_mib")
-    return _figures(context, "Memory usage (MiB)", summaries, keys, "peak_mib")
+    return _with_published(
+        context, _figures(context, "Memory usage (MiB)", summaries, keys, "peak_mib"), "memory", summaries
+    )
 
 
 def concurrent_table(context: Context) -> Table:
@@ -69,6 +74,9 @@ def concurrent_table(context: Context) -> Table:
 def experience_table(context: Context) -> Table:
     """Return the specification's third table: what the user of a program notices, a row for each strategy."""
     summaries = context.in_scenarios("at_once", "think_time", "search_command")
+    if not summaries:
+        return Table("Startup experience", ("Strategy",), ())
+    summaries += context.in_scenarios("idle")
     scenarios = dict.fromkeys(summary.cell.scenario_label for summary in summaries)
     columns = [
         (label, key, heading.format(label.partition(" ")[2]))
@@ -89,11 +97,23 @@ def experience_table(context: Context) -> Table:
             figures.append(METRICS_BY_KEY[key].show(found.median(key) if found else None, unit=False))
         rows.append((name, *figures))
     headings = tuple(heading for _, _, heading in columns)
-    return Table("Startup experience", ("Strategy", *headings), tuple(rows), details=headings[-2:])
+    table = Table("Startup experience", ("Strategy", *headings), tuple(rows), details=headings[-2:])
+    firsts = [next(iter(by_scenario.values())) for by_scenario in by_row.values()]
+    return _with_published(context, table, "experience", firsts)
+
+
+def _with_published(context: Context, table: Table, key: str, summaries: Sequence[CellSummary]) -> Table:
+    """Return the table with the specification's own figures as its last column, in the run that repeats them."""
+    if context.manifest.get("suite") != SPECIFICATION:
+        return table
+    heading = HEADINGS[key]
+    rows = ((*row, published(key, summary.cell.strategy)) for row, summary in zip(table.rows, summaries, strict=True))
+    return replace(table, headings=(*table.headings, heading), rows=tuple(rows))
 
 
 _EXPERIENCED = {
     "search_command": {"results_ms": "aur search: results (ms)"},
+    "idle": {"first_embedding_ms": "Preloaded: wait (ms)"},
     "at_once": {"total_ms": "Asked at once: vector (ms)"},
     "think_time": {
         "init_ms": "Before {}: init (ms)",

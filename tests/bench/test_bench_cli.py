@@ -11,7 +11,7 @@ import pytest
 from bench.records import read_records
 from tests.conftest import ROOT
 
-SMALL = ("protocol=quick", "protocol.warmup_rounds=0", "protocol.rounds=1")
+SMALL = ("protocol=quick", "protocol.warmup_rounds=0", "protocol.rounds=1", "protocol.max_reruns=0")
 
 
 def run_of(tmp_path, name="run"):
@@ -36,7 +36,7 @@ def test_a_sweep_becomes_a_report(python, tmp_path):
     report = (run_of(tmp_path) / "report.md").read_text()
     assert "python -m bench -m strategy=lazy,progressive protocol=quick" in report
     for row in ("| baseline |", "| lazy |", "| progressive |"):
-        assert report.count(row) == 2
+        assert report.count(row) == 4, "start-up, phases, memory, memory at each mark"
     assert "Startup time" in done.out
     assert "[3/3]" in done.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["reports"], "nothing is written beside the run"
@@ -59,7 +59,7 @@ def test_a_single_run_with_a_model_that_is_nowhere(python, tmp_path):
         *SMALL,
     )
     assert done.code == 1
-    assert done.err.splitlines() == ["no valid sample: baseline/gone/cpu/ready, lazy/auto/gone/cpu/ready"]
+    assert done.err.splitlines() == ["no valid sample: baseline/gone/cpu/idle, lazy/auto/gone/cpu/idle"]
     assert done.out == "Report: reports/run/report.md\n"
     report = (run_of(tmp_path) / "report.md").read_text()
     assert "ModelNotFoundError" in report

@@ -19,6 +19,7 @@ from bench.report.sections import (
     pictures,
     preparation,
     problems,
+    published,
     repeat,
     startup,
 )
@@ -37,6 +38,7 @@ SECTIONS: tuple[Callable[[Context], str], ...] = (
     memory.render,
     memory_marks.render,
     concurrent.render,
+    published.render,
     imports.render,
     allocations.render,
     preparation.render,
