@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,7 @@ from omegaconf import OmegaConf
 
 from bench.config import BenchConf, ModelConf, NamedConf, QualityConf, ScenarioConf, from_plain, to_plain
 from bench.environment import read_manifest
-from bench.errors import BenchError, ConfigError
+from bench.errors import ConfigError
 from bench.fleet.drive import measure, run
 from bench.fleet.host import HostedJob, run_job
 from bench.fleet.jobs import Answer, Job, group, make_jobs
@@ -278,7 +279,10 @@ class TestDrive:
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
-            ({"suite": NamedConf("quality"), "quality": QualityConf(50, None, 60.0)}, "suite=quality runs on this machine"),
+            (
+                {"suite": NamedConf("quality"), "quality": QualityConf(50, None, 60.0)},
+                "suite=quality runs on this machine",
+            ),
             ({"resume": "reports/old"}, "resume=reports/old runs on this machine"),
         ],
     )
@@ -289,7 +293,7 @@ class TestDrive:
     def test_a_folder_that_is_taken(self, here):
         (here / "00-one").mkdir(parents=True)
         (here / "00-one" / "records.jsonl").write_text("precious\n")
-        with pytest.raises(ConfigError, match="python -m bench.merge reports/run/"):
+        with pytest.raises(ConfigError, match=r"python -m bench\.merge reports/run/"):
             measure(TWO, FakeBackend({}))
         (here / "00-one" / "records.jsonl").rename(here / "records.jsonl")
         with pytest.raises(ConfigError, match="already holds a run"):
@@ -347,7 +351,11 @@ class TestJob:
     def test_it_ends_when_its_host_is_gone(self, tmp_path, tiny):
         with FileLock(tmp_path / "lock"):
             job = HostedJob(
-                {"configs": [to_plain(real_conf(tmp_path, tiny))], "folder": str(tmp_path / "run"), "end_with_stdin": True}
+                {
+                    "configs": [to_plain(real_conf(tmp_path, tiny))],
+                    "folder": str(tmp_path / "run"),
+                    "end_with_stdin": True,
+                }
             )
             with contextlib.closing(job):
                 job.end()
@@ -365,7 +373,8 @@ class TestLaunchers:
         plugin.mkdir(parents=True)
         (plugin / "__init__.py").write_text(
             "from hydra.core.config_store import ConfigStore\n"
-            "ConfigStore.instance().store(group='hydra/launcher', name='ray', node={'_target_': 'theirs'}, provider='x')\n"
+            "store = ConfigStore.instance().store\n"
+            "store(group='hydra/launcher', name='ray', node={'_target_': 'theirs'}, provider='x')\n"
         )
         environ = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path / "site")])}
         done = python(None, "-m", "bench", "hydra/launcher=ray", "--cfg", "hydra", "-p", "hydra.launcher", env=environ)
@@ -402,12 +411,6 @@ def two_models(tmp_path, tiny_folder):
     return ["model.key=one,two", f"model.name={tmp_path}/models/${{model.key}}"]
 
 
-def bench_environment(tmp_path):
-    # A lock of the test's own: another test's bench must not be waited for.
-    (tmp_path / "tmp").mkdir(exist_ok=True)
-    return os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": ""}
-
-
 def check_both_are_measured(tmp_path):
     folder = tmp_path / "reports" / "run"
     records = read_records(folder / "records.jsonl")
@@ -432,9 +435,11 @@ class TestSubmitit:
         assert done.code == 0, done.err
         check_both_are_measured(tmp_path)
 
-    def test_a_job_that_is_killed_is_said(self, tmp_path):
+    def test_a_job_that_is_killed_is_said(self, tmp_path, monkeypatch):
         from bench.fleet.on_submitit import SubmititBackend
 
+        # How long submitit waits for the answer of a dead job to show up on a slow disk.
+        monkeypatch.setattr("submitit.core.core.Job._results_timeout_s", 0)
         gone = real_conf(tmp_path, str(tmp_path / "gone"), reports_dir=str(tmp_path))
         with FileLock(tmp_path / "lock"):
 
@@ -464,11 +469,13 @@ class TestRay:
         """The process that holds a cluster of two nodes."""
         # Sockets lie below this folder, and their paths must be short.
         folder = tempfile.mkdtemp(prefix="ray-")
-        environ = {"PYTHONPATH": str(ROOT), "RAY_TMPDIR": folder, "RAY_USAGE_STATS_ENABLED": "0"}
+        environ = {"PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0"}
+        environ |= dict.fromkeys(("RAY_TMPDIR", "TMPDIR"), folder)
         command = [sys.executable, str(Path(__file__).with_name("ray_cluster.py"))]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         with subprocess.Popen(command, env=os.environ | environ, text=True, **pipes) as child:
             try:
+                child.folder = Path(folder)
                 child.address = child.stdout.readline().strip()
                 assert child.address
                 yield child
@@ -528,14 +535,13 @@ class TestRay:
         check_both_are_measured(tmp_path)
 
     def test_ctrl_c_ends_the_jobs(self, cluster, tmp_path, tiny_folder):
-        import signal
-
         words = two_models(tmp_path, tiny_folder)
         with FileLock(tmp_path / "lock"), self.sweep(cluster, tmp_path, words) as child:
             wait_until(lambda: self.both_jobs(cluster))
             child.send_signal(signal.SIGINT)
             _, err = child.communicate(timeout=WAIT_S)
             assert job_processes(psutil.Process(cluster.pid)) == []
+        assert not list(cluster.folder.glob("bench-job-*")), "ended, not killed"
         assert (child.returncode, "Traceback" in err) == (130, False)
 
 
@@ -552,7 +558,3 @@ except BenchError as error:
     environ = os.environ | {"PYTHONPATH": str(ROOT), "RAY_TMPDIR": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, cwd=tmp_path)
     assert done.stdout.startswith("No Ray cluster at auto: "), done.stderr
-
-
-def test_errors_of_the_harness_stay_errors():
-    assert issubclass(ConfigError, BenchError)

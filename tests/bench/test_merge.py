@@ -27,18 +27,26 @@ ENVIRONMENT = {
     "packages": {},
     "load_average_1min": 0.1,
 }
+PROTOCOL = {
+    "name": "quick",
+    "warmup_rounds": 1,
+    "rounds": 3,
+    "budget_s": 150.0,
+    "sample_timeout_s": 60.0,
+    "max_steal": 0.05,
+    "max_foreign_cpu": 0.15,
+}
 CELLS = (fakes.make_cell(BASELINE), fakes.make_cell("lazy"), fakes.make_cell("progressive"))
 
 
 def make_manifest(run="r1", machine="m1", cells=CELLS[:2], **changes):
-    protocol = {"name": "quick", "warmup_rounds": 1, "rounds": 3, "budget_s": 150.0, "sample_timeout_s": 60.0}
     fields = {
         "run": run,
         "machine": machine,
         "environments": {machine: ENVIRONMENT | {"processor": machine}},
         "command": f"python -m bench seed={run}",
         "variables": {"HF_HUB_OFFLINE": "1"},
-        "protocol": protocol | {"max_steal": 0.05, "max_foreign_cpu": 0.15},
+        "protocol": PROTOCOL,
         "seed": 1,
         "suite": "none",
         "jobs": [{"suite": {"name": "none"}, "run_name": run}],
@@ -80,14 +88,15 @@ def test_runs_of_two_machines_become_one(tmp_path):
     assert [job["run_name"] for job in manifest["jobs"]] == ["r1", "r2"]
     assert manifest["command"].splitlines() == ["python -m bench seed=r1", "python -m bench seed=r2"]
     assert [(run["run"], run["machine"]) for run in manifest["merged"]] == [("r1", "m1"), ("r2", "m2")]
-    assert manifest["protocol"] == make_manifest()["protocol"]
+    assert manifest["protocol"] == PROTOCOL
     assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "records.jsonl"]
 
 
 def test_what_the_runs_do_not_share_stands_with_each(tmp_path):
-    more = make_manifest()["protocol"] | {"name": "thorough", "rounds": 30}
+    more = PROTOCOL | {"name": "thorough", "rounds": 30}
     first = write_run(tmp_path / "a")
-    second = write_run(tmp_path / "b", run="r2", machine="m2", protocol=more, variables={"HF_HUB_OFFLINE": "1", "A": "b"})
+    variables = {"HF_HUB_OFFLINE": "1", "A": "b"}
+    second = write_run(tmp_path / "b", run="r2", machine="m2", protocol=more, variables=variables)
     manifest = read_manifest(merge([first, second], tmp_path / "c") / "manifest.json")
     assert manifest["protocol"] is None
     assert manifest["variables"] == {"HF_HUB_OFFLINE": "1"}
@@ -115,9 +124,7 @@ RUNS = st.dictionaries(
 def test_nothing_is_lost_or_there_twice(runs, chance):
     root = Path(tempfile.mkdtemp())
     try:
-        folders = [
-            write_run(root / run, records, run=run, machine=machine) for run, (machine, records) in runs.items()
-        ]
+        folders = [write_run(root / run, records, run=run, machine=machine) for run, (machine, records) in runs.items()]
         alone = [record for folder in folders for record in read_records(folder / "records.jsonl")]
         merged = merge(folders, root / "merged")
         assert read_records(merged / "records.jsonl") == alone
@@ -129,8 +136,8 @@ def test_nothing_is_lost_or_there_twice(runs, chance):
             assert (again / name).read_bytes() == (merged / name).read_bytes()
 
         shuffled = chance.sample(folders, len(folders))
-        halves = [merge(part, root / f"half{number}") for number, part in enumerate((shuffled[:1], shuffled[1:])) if part]
-        other = merge(halves, root / "other")
+        parts = [shuffled[:1], shuffled[1:]] if len(shuffled) > 1 else [shuffled]
+        other = merge([merge(part, root / f"part{number}") for number, part in enumerate(parts)], root / "other")
         assert sorted((other / "records.jsonl").read_text().splitlines()) == sorted(
             (merged / "records.jsonl").read_text().splitlines()
         )
@@ -145,8 +152,8 @@ def test_nothing_is_lost_or_there_twice(runs, chance):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"protocol": make_manifest()["protocol"] | {"sample_timeout_s": 5.0}}, "b was measured with protocol.sample_time"),
-        ({"protocol": make_manifest()["protocol"] | {"max_steal": 0.5}}, "protocol.max_steal 0.5"),
+        ({"protocol": PROTOCOL | {"sample_timeout_s": 5.0}}, "b was measured with protocol.sample_timeout_s 5.0"),
+        ({"protocol": PROTOCOL | {"max_steal": 0.5}}, "protocol.max_steal 0.5"),
         ({"variables": {"HF_HUB_OFFLINE": "0"}}, "the variable HF_HUB_OFFLINE on machine m1 0"),
         ({"jobs": [{"suite": {"name": "quality"}}]}, "b is a run of suite=quality"),
         ({"run": ""}, "b is of a version that gave runs no identity"),
