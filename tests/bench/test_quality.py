@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from omegaconf import OmegaConf
 
-from bench.config import QUALITY, BenchConf, ModelConf, NamedConf, QualityConf
+from bench.config import QUALITY, BenchConf, ModelConf, NamedConf, QualityConf, ScenarioConf
 from bench.environment import read_manifest, write_manifest
 from bench.errors import BenchError, ConfigError, RecordError
 from bench.plan import BASELINE
@@ -413,7 +413,8 @@ def conf(strategy="lazy", engine="numpy", model="minilm", device="cpu", **change
         "engine": NamedConf(engine),
         "model": ModelConf(model, f"org/{model}"),
         "device": NamedConf(device),
-        "scenario": NamedConf("ready"),
+        "scenario": ScenarioConf("idle"),
+        "cache_state": NamedConf("warm"),
         "protocol": fakes.make_protocol(),
         "suite": NamedConf(QUALITY),
         "quality": QualityConf(20, None, 60.0),
@@ -430,7 +431,7 @@ def conf(strategy="lazy", engine="numpy", model="minilm", device="cpu", **change
 class TestCells:
     def test_each_model_has_one_reference_before_its_cells(self):
         jobs = [conf(engine=e, model=m, device=d) for e in ("numpy", "x") for m in ("a", "b") for d in ("cuda", "cpu")]
-        cells = quality_cells([*jobs, conf(engine="x", model="a", scenario=NamedConf("other"))])
+        cells = quality_cells([*jobs, conf(engine="x", model="a", scenario=ScenarioConf("at_once"))])
         assert [(cell.model_key, cell.is_baseline) for cell in cells] == [
             *(("a", first) for first in (True, False, False, False, False)),
             *(("b", first) for first in (True, False, False, False, False)),
@@ -721,7 +722,7 @@ class TestCommandLine:
             (("suite=quality", "quality.max_documents=3"), "quality.max_documents=3 must be at least 20"),
             (("suite=quality", "quality.cell_timeout_s=0"), "quality.cell_timeout_s=0"),
             (("suite=quality", "baseline=false"), "compares with the reference"),
-            (("suite=quality", "suite.name=other"), "must be one of none, quality"),
+            (("suite=quality", "suite.name=other"), "must be one of none, specification"),
             (("suite=quality", "quality.sts_file=gone.tsv"), "gone.tsv cannot be read"),
             (("suite=quality", "quality.sts_file=folder"), "folder cannot be read"),
             (("suite=quality", "quality.max_documents=20,30"), "quality cannot be swept"),
