@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 PROGRAM = ROOT / "docs" / "examples" / "aur.py"
 QUERY = "database connection"
+NOT_OFFERED = "No engine can compute"
+"""How the loader begins when a strategy and an engine do not go together; a program can only pass the message on."""
+
 PLAIN = "plain"
 """What the program calls sentence-transformers without a loader."""
 
@@ -47,8 +50,10 @@ def _answer(outcome: Outcome) -> dict[str, object] | None:
     lines = outcome.output.decode("utf-8", "replace").splitlines()
     if outcome.exit_code != 0 or outcome.first_output_ns is None:
         said = outcome.stderr_tail.strip().rpartition("\n")[2]
+        if outcome.timed_out:
+            return None
         message = f"exit code {outcome.exit_code}, {len(lines)} lines of output: {said}"
-        return None if outcome.timed_out else {"status": "failed", "message": message}
+        return {"status": "unsupported" if NOT_OFFERED in said else "failed", "message": message}
     return {
         "status": "ok",
         "marks_ns": {"results": outcome.first_output_ns},

@@ -16,7 +16,7 @@ from bench.plan import BASELINE
 from bench.quality.measures import mean_reciprocal_rank, overlap, rank, recall, row_cosines, spearman
 from bench.quality.records import Figures
 from bench.quality.task import Task, read_task
-from bench.subjects import Unsupported
+from bench.subjects.embedding_loader import Refusals
 from bench.worker import main
 
 if TYPE_CHECKING:
@@ -87,18 +87,10 @@ class Loaded:
     """
 
     def __init__(self, options: Mapping[str, str]) -> None:
-        from loader import (
-            ArgumentValueError,
-            DeviceError,
-            EngineMissingError,
-            LoadingStrategy,
-            ModelNameError,
-            ModelUnsupportedError,
-            OptimizedEmbeddingLoader,
-        )
+        from loader import LoadingStrategy, OptimizedEmbeddingLoader
 
         strategy = LoadingStrategy(options["strategy"])
-        try:
+        with Refusals():
             self._provider = OptimizedEmbeddingLoader(
                 options["model"],
                 strategy,
@@ -106,10 +98,6 @@ class Loaded:
                 engine=options["engine"],
                 threads=int(options["threads"]) if options["threads"] else None,
             ).load(timeout=None)
-        except ModelNameError:
-            raise  # an ArgumentValueError too, but no matter of engines
-        except (ArgumentValueError, DeviceError, EngineMissingError, ModelUnsupportedError) as error:
-            raise Unsupported(str(error)) from error
 
     def documents(self, texts: Sequence[str]) -> Vectors:
         """Return the vectors of documents."""

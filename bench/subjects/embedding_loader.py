@@ -9,6 +9,26 @@ if TYPE_CHECKING:
     from loader import EmbeddingProvider
 
 
+class Refusals:
+    """A context that turns what the loader cannot do here into ``Unsupported``.
+
+    A class, because contextlib would be one more import in the process that is timed.
+    """
+
+    def __enter__(self) -> None:
+        """Do nothing yet."""
+
+    def __exit__(self, kind: object, error: "BaseException | None", traceback: object) -> None:
+        """Raise ``Unsupported`` for an engine, device or precision that is not offered or not installed."""
+        if error is None:
+            return
+        from loader import ArgumentValueError, DeviceError, EngineMissingError, ModelNameError, ModelUnsupportedError
+
+        refusals = (ArgumentValueError, DeviceError, EngineMissingError, ModelUnsupportedError)
+        if isinstance(error, refusals) and not isinstance(error, ModelNameError):
+            raise Unsupported(str(error)) from error
+
+
 class Subject:
     """One strategy of ``OptimizedEmbeddingLoader``."""
 
@@ -21,13 +41,14 @@ class Subject:
 
         mark("imported")
         options = self._options
-        self._loader = OptimizedEmbeddingLoader(
-            options["model"],
-            LoadingStrategy(options["strategy"]),
-            None if options["device"] == "auto" else options["device"],
-            engine=options["engine"],
-            threads=int(options["threads"]) if options["threads"] else None,
-        )
+        with Refusals():
+            self._loader = OptimizedEmbeddingLoader(
+                options["model"],
+                LoadingStrategy(options["strategy"]),
+                None if options["device"] == "auto" else options["device"],
+                engine=options["engine"],
+                threads=int(options["threads"]) if options["threads"] else None,
+            )
         mark("constructed")
         self._loader.start_loading()
         mark("started")
@@ -57,9 +78,5 @@ class Subject:
         }
 
     def _provide(self) -> "EmbeddingProvider":
-        from loader import DeviceError, EngineMissingError
-
-        try:
+        with Refusals():
             return self._loader.load(timeout=None)
-        except (DeviceError, EngineMissingError) as error:
-            raise Unsupported(str(error)) from error
