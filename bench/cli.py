@@ -11,7 +11,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 
 from bench.config import QUALITY, from_hydra
-from bench.errors import BenchError, ConfigError
+from bench.errors import EXIT_HARNESS, EXIT_INTERRUPTED, EXIT_MISSING, EXIT_OK, BenchError, ConfigError
 from bench.quality.run import measure_quality
 from bench.run import measure
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from bench.run import RunResult
 
 HERE = Path(__file__).resolve().parent
-EXIT_OK, EXIT_MISSING, EXIT_HARNESS, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 
 def main() -> None:

@@ -7,6 +7,10 @@
     └── RecordError         a file of records cannot be read
 """
 
+EXIT_OK, EXIT_MISSING, EXIT_HARNESS, EXIT_INCOMPARABLE, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+"""Exit codes of every command: measured; a cell has no valid sample; the harness cannot do what was asked; the runs
+cannot be compared; Ctrl-C."""
+
 
 class BenchError(Exception):
     """The harness cannot do what was asked."""

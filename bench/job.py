@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.config import from_plain
 from bench.environment import read_manifest
-from bench.errors import BenchError, ConfigError
+from bench.errors import EXIT_HARNESS, EXIT_INTERRUPTED, EXIT_MISSING, EXIT_OK, BenchError, ConfigError
 from bench.run import MANIFEST_FILE, RECORDS_FILE, measure
 from bench.worker import ANSWER_PREFIX
 
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
     from bench.config import BenchConf
 
-EXIT_OK, EXIT_MISSING, EXIT_HARNESS, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 NOTHING: dict[str, Any] = {
     "status": "failed",

@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from bench.config import QUALITY
 from bench.environment import read_manifest, write_manifest
-from bench.errors import BenchError, ConfigError, RecordError
+from bench.errors import EXIT_HARNESS, EXIT_INCOMPARABLE, EXIT_OK, BenchError, ConfigError, RecordError
 from bench.records import Record, read_records
 from bench.run import MANIFEST_FILE, RECORDS_FILE, new_folder
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Sequence
 
-EXIT_OK, EXIT_HARNESS, EXIT_INCOMPARABLE = 0, 2, 3
 
 DECIDES_ABOUT_SAMPLES = ("sample_timeout_s", "max_steal", "max_foreign_cpu")
 """Settings of a protocol by which the same sample would be kept or refused; more rounds only mean more samples."""

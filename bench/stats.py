@@ -11,6 +11,8 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
 from bench.intervals import Interval, median_interval
 from bench.metrics import METRICS
 from bench.selection import ratios_by_round, select
@@ -67,6 +69,25 @@ class CellSummary:
         return spread.median if spread else None
 
 
+def to_frame(records: Sequence[Record]) -> pd.DataFrame:
+    """Return one row per record that enters the statistics, for analyses of one's own as well.
+
+    Columns: ``machine``, ``run``, ``round``, ``cell`` and one per metric, in its unit; NaN where a record has none.
+    """
+    rows = [
+        {
+            "machine": record.machine,
+            "run": record.run,
+            "round": record.round,
+            "cell": record.cell,
+            **{metric.key: metric.value(record) for metric in METRICS},
+        }
+        for record in select(records)
+    ]
+    frame = pd.DataFrame(rows, columns=["machine", "run", "round", "cell", *(metric.key for metric in METRICS)])
+    return frame.astype({metric.key: "float64" for metric in METRICS})
+
+
 def summarise(records: Sequence[Record], order: Sequence[Cell] = ()) -> list[CellSummary]:
     """Return a summary for each machine and cell that have records.
 
@@ -78,24 +99,24 @@ def summarise(records: Sequence[Record], order: Sequence[Cell] = ()) -> list[Cel
     summaries = []
     for machine in dict.fromkeys(record.machine for record in timed):
         mine = [record for record in timed if record.machine == machine]
-        chosen = select(mine)
+        chosen, frame = select(mine), to_frame(mine)
         present = dict.fromkeys(record.cell for record in mine)
         cells = [cell for cell in dict.fromkeys([*order, *present]) if cell in present]
         references = {cell.reference: cell for cell in cells if cell.is_baseline}
         for cell in cells:
-            spreads = _spreads([record for record in chosen if record.cell == cell])
+            spreads = _spreads(frame[frame["cell"] == cell])
             ratios = _ratios(chosen, cell, references.get(cell.reference))
             problems = _problems([record for record in mine if record.cell == cell])
             summaries.append(CellSummary(cell, machine, spreads, ratios, problems))
     return summaries
 
 
-def _spreads(samples: Sequence[Record]) -> dict[str, Spread]:
+def _spreads(samples: pd.DataFrame) -> dict[str, Spread]:
     spreads = {}
     for metric in METRICS:
-        values = [value for record in samples if (value := metric.value(record)) is not None]
-        if values:
-            spreads[metric.key] = Spread(len(values), statistics.median(values), min(values), max(values))
+        values = samples[metric.key].dropna()
+        if len(values):
+            spreads[metric.key] = Spread(len(values), float(values.median()), float(values.min()), float(values.max()))
     return spreads
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.config import QUALITY, from_hydra
-from bench.errors import BenchError, ConfigError
+from bench.errors import EXIT_HARNESS, EXIT_INTERRUPTED, EXIT_MISSING, EXIT_OK, BenchError, ConfigError
 from bench.fleet.jobs import make_jobs
 from bench.merge import merge, replacing
 from bench.progress import announce
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from bench.config import BenchConf
     from bench.fleet.jobs import Answer, Backend, Job
-
-EXIT_OK, EXIT_MISSING, EXIT_HARNESS, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 
 @dataclass(frozen=True)

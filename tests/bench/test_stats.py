@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.plan import BASELINE
-from bench.stats import Ratio, summarise
+from bench.stats import Ratio, summarise, to_frame
 from tests.bench import fakes
 
 TIMES = st.lists(st.floats(1, 1e6), min_size=1, max_size=12)
@@ -111,3 +111,12 @@ def test_a_ratio_has_an_interval_from_six_rounds_on():
 def test_watched_samples_are_no_statistics():
     watched = dataclasses.replace(fakes.make_record(LAZY), instrument="memray")
     assert summarise([watched]) == []
+
+
+def test_the_frame_has_a_row_for_each_sample_that_counts():
+    records = [*records_of(LAZY, [10, 20]), dataclasses.replace(fakes.make_record(LAZY), status="failed", message="no")]
+    frame = to_frame(records)
+    assert list(frame["round"]) == [0, 1]
+    assert list(frame["total_ms"]) == [10.0, 20.0]
+    assert frame["ready_ms"].isna().all()
+    assert to_frame([]).empty
