@@ -186,7 +186,7 @@ class Plan:
         return [
             Slot(cell, 0, is_warmup=False, instrument=instrument)
             for instrument in self.protocol.passes
-            for cell in dict.fromkeys(_as_watched(cell) for cell in self.cells if cell.is_worker)
+            for cell in dict.fromkeys(as_watched(cell) for cell in self.cells if cell.is_worker)
         ]
 
     @property
@@ -212,7 +212,7 @@ def make_plan(configs: Sequence[BenchConf]) -> Plan:
     return Plan(tuple(dict.fromkeys([*references, *peers, *wanted])), first.protocol, first.seed, first.precision)
 
 
-def _as_watched(cell: Cell) -> Cell:
+def as_watched(cell: Cell) -> Cell:
     """Return the cell without what makes no difference to imports and allocations."""
     return replace(cell, scenario="idle", think_s=0.0, think_kind="", cache_state=WARM)
 

@@ -10,7 +10,7 @@ from bench.fidelity import judge
 from bench.intervals import median_interval
 from bench.metrics import leading_metric
 from bench.noise import Limits, contamination
-from bench.plan import MIN_ROUNDS
+from bench.plan import MIN_ROUNDS, as_watched
 from bench.records import Record, encode_vector
 from bench.selection import ratios_by_round, select
 
@@ -82,8 +82,8 @@ class Runner:
     _before: dict[Hashable, Record] = field(default_factory=dict)
     _records: list[Record] = field(default_factory=list)
     _references: dict[Hashable, Record] = field(default_factory=dict)
-    _failures: dict[Hashable, int] = field(default_factory=dict)
-    _succeeded: set[Hashable] = field(default_factory=set)
+    _failures: dict[tuple[Cell, str], int] = field(default_factory=dict)
+    _succeeded: set[tuple[Cell, str]] = field(default_factory=set)
     _reruns: int = 0
 
     def run(self) -> None:
@@ -99,8 +99,12 @@ class Runner:
                 continue
             self._take_round(slots)
             counted += not slots[0].is_warmup
+        worked = {as_watched(cell) for cell, instrument in self._succeeded if not instrument}
         for slot in self.plan.passes():
-            self._take(slot)
+            if slot.cell in worked:
+                self._take(slot)
+            else:
+                self._skip(slot)
 
     def _take_round(self, slots: Sequence[Slot]) -> None:
         disturbed = [slot for slot in slots if self._take(slot)]

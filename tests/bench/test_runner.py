@@ -179,6 +179,13 @@ def test_passes_come_last_once_a_cell_and_never_count():
     assert plan.sample_count == len(written)
 
 
+def test_cells_that_never_worked_are_not_watched():
+    failing = fakes.make_outcome({"status": "unsupported", "message": "no"})
+    _, executor, listener = run(fakes.make_plan(passes=["memray"]), {"lazy": failing})
+    assert [slot.cell.strategy for slot in executor.slots if slot.instrument] == [BASELINE]
+    assert [slot.cell.strategy for slot in listener.skipped if slot.instrument] == ["lazy"]
+
+
 def test_a_precise_ratio_ends_the_run_early():
     def spread(count):
         return fakes.make_outcome(fakes.make_answer(100.0 + count % 5))

@@ -17,9 +17,9 @@ ONCE = ("protocol=quick", "protocol.warmup_rounds=0", "protocol.rounds=1", "prot
 def bench(python, tmp_path):
     """Run a sweep; return its records and its report."""
 
-    def run(*words, code=0):
+    def run(*words, codes=(0,)):
         done = python(None, "-m", "bench", *words, *ONCE, timeout=500)
-        assert done.code == code, done.err
+        assert done.code in codes, done.err
         folder = tmp_path / "reports" / "run"
         return read_records(folder / "records.jsonl"), (folder / "report.md").read_text()
 
@@ -71,10 +71,11 @@ def test_processes_at_the_same_time_share_their_weights(bench):
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux can evict and tell")
 def test_the_states_of_the_caches(bench, tmp_path):
     states = ("warm", "cold_weights", "cold_disk", "cold_bytecode", "no_artifact")
-    records, report = bench("-m", "strategy=lazy,quantized", f"cache_state={','.join(states)}", "baseline=false")
+    # What other processes map at this very moment cannot be evicted; a cell that was never verified has no sample.
+    words = ("-m", "strategy=lazy,quantized", f"cache_state={','.join(states)}", "baseline=false")
+    records, report = bench(*words, codes=(0, 1))
     found = {(record.cell.cache_state, record.cell.strategy): record for record in records}
     assert set(found) == {(state, strategy) for state in states for strategy in ("lazy", "quantized")}
-    # What other processes map cannot be evicted, and they may map the weights at this very moment.
     assert {record.status for record in records} <= {"ok", "unverified", "unsupported"}
     for (state, _), record in found.items():
         if record.status == "unverified":

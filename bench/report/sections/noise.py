@@ -27,12 +27,10 @@ def render(context: Context) -> str:
     disturbed = [record for record in timed if record.contamination]
     counted = [record for record in context.chosen if record.contamination]
     again = sum(record.attempt > 0 for record in timed)
-    lines = [
-        "## Noise",
-        f"{len(disturbed)} of {len(timed)} samples were disturbed, {again} were taken again; {len(counted)} count "
-        "although they were disturbed, because no undisturbed attempt is there.",
-        to_markdown(_table(timed)),
-    ]
+    told = f"{len(disturbed)} of {len(timed)} samples were disturbed, {again} were taken again."
+    if counted:
+        told += f" {len(counted)} count although they were disturbed: no attempt of them was not."
+    lines = ["## Noise", told, to_markdown(_table(timed))]
     if disturbed:
         last = disturbed[-1]
         lines.append(f"The last disturbed sample ({context.name(last)}, round {last.round}): {last.contamination}.")
