@@ -183,8 +183,12 @@ def _watched(options: dict[str, str], measure: "Callable[[dict[str, str]], dict[
     """Measure, under memray if ``capture`` names a file for what it sees."""
     if not options.get("capture"):
         return measure(options)
-    from memray import FileFormat, Tracker
+    try:
+        from memray import FileFormat, Tracker
+    except ImportError as error:  # there is none for Windows
+        from bench.subjects import Unsupported
 
+        raise Unsupported(f"memray cannot be imported: {error}") from error
     with Tracker(options["capture"], file_format=FileFormat.AGGREGATED_ALLOCATIONS):
         answer = measure(options)
     return answer  # noqa: RET504 - mypy cannot know that the tracker swallows nothing

@@ -97,7 +97,7 @@ def experience_table(context: Context) -> Table:
             figures.append(METRICS_BY_KEY[key].show(found.median(key) if found else None, unit=False))
         rows.append((name, *figures))
     headings = tuple(heading for _, _, heading in columns)
-    table = Table("Startup experience", ("Strategy", *headings), tuple(rows), details=headings[-2:])
+    table = Table("Startup experience", ("Strategy", *headings), tuple(rows), details=headings[-3:])
     firsts = [next(iter(by_scenario.values())) for by_scenario in by_row.values()]
     return _with_published(context, table, "experience", firsts)
 
@@ -120,6 +120,7 @@ _EXPERIENCED = {
         "first_embedding_ms": "After {}: wait (ms)",
         "longest_stall_ms": "Longest stall (ms)",
         "total_stall_ms": "All stalls (ms)",
+        "cpu_s": "CPU (s)",
     },
 }
 """What the user of a program notices: by scenario, metrics and their headings, with the kind of other work in them."""

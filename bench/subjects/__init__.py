@@ -17,5 +17,21 @@ SUBJECTS = ("embedding_loader", "sentence_transformers", "fastembed", "openvino"
 """In the order of the documentation; a test finds an unlisted module."""
 
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
 class Unsupported(Exception):  # noqa: N818 - an outcome rather than an error
     """This machine cannot do what the cell asks; the sample becomes a row, not a failure."""
+
+
+class LoadsWhenConstructed:
+    """What subjects have in common that load everything in their constructor, in the main thread."""
+
+    def __init__(self, options: "Mapping[str, str]") -> None:
+        self._options = options
+
+    def wait_until_ready(self) -> bool:
+        """Return False: whatever loads has been loaded."""
+        return False

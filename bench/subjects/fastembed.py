@@ -4,18 +4,15 @@ The files are prepared by ``bench.prepare`` as its own models come: one ONNX fil
 weights inside, and the tokenizer's files.
 """
 
-from bench.subjects import Unsupported
+from bench.subjects import LoadsWhenConstructed, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
 
-class Subject:
+class Subject(LoadsWhenConstructed):
     """``next(TextEmbedding(name, specific_model_path=folder).embed([text]))``."""
-
-    def __init__(self, options: "Mapping[str, str]") -> None:
-        self._options = options
 
     def open(self, mark: "Callable[[str], None]") -> None:
         """Import and construct; there is nothing to start."""
@@ -35,10 +32,6 @@ class Subject:
             raise Unsupported(str(error)) from error
         mark("constructed")
         mark("started")
-
-    def wait_until_ready(self) -> bool:
-        """Return False: whatever loads has been loaded."""
-        return False
 
     def embed(self, text: str) -> "Iterable[float]":
         """Return the vector of a text."""

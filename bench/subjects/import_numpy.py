@@ -1,15 +1,14 @@
 """A floor: a process that imports NumPy and does nothing with it."""
 
+from bench.subjects import LoadsWhenConstructed
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
 
-class Subject:
+class Subject(LoadsWhenConstructed):
     """``import numpy``."""
-
-    def __init__(self, options: "Mapping[str, str]") -> None:
-        """Take the options, which do not matter."""
 
     def open(self, mark: "Callable[[str], None]") -> None:
         """Import."""
@@ -17,10 +16,6 @@ class Subject:
 
         for name in ("imported", "constructed", "started"):
             mark(name)
-
-    def wait_until_ready(self) -> bool:
-        """Return False: nothing loads."""
-        return False
 
     def embed(self, text: str) -> None:
         """Do nothing."""

@@ -4,18 +4,15 @@ It is another model, with vectors of another length, and no attempt at the same 
 ``bench.fidelity.ANOTHER_MODEL``. The folder is made by ``bench.prepare``, or named by who starts the run.
 """
 
-from bench.subjects import Unsupported
+from bench.subjects import LoadsWhenConstructed, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
 
-class Subject:
+class Subject(LoadsWhenConstructed):
     """``StaticModel.from_pretrained(folder).encode(text)``."""
-
-    def __init__(self, options: "Mapping[str, str]") -> None:
-        self._options = options
 
     def open(self, mark: "Callable[[str], None]") -> None:
         """Import and construct; there is nothing to start."""
@@ -33,10 +30,6 @@ class Subject:
         self._model = StaticModel.from_pretrained(folder)
         mark("constructed")
         mark("started")
-
-    def wait_until_ready(self) -> bool:
-        """Return False: whatever loads has been loaded."""
-        return False
 
     def embed(self, text: str) -> "Iterable[float]":
         """Return the vector of a text."""

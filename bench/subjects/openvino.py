@@ -13,11 +13,11 @@ Two things differ from its defaults:
   measurement must do neither; OpenVINO is meant to run without that package.
 """
 
-from bench.subjects import Unsupported
+from bench.subjects import LoadsWhenConstructed, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
 PIPELINE_FILE = "pipeline.json"
 """What the ONNX file does not say, as JSON: ``max_tokens`` (longest sequence, or null), ``pooling`` (list of modes),
@@ -27,11 +27,8 @@ CACHE_FOLDER = "openvino-cache"
 """Where OpenVINO keeps compiled models, below the peer's folder."""
 
 
-class Subject:
+class Subject(LoadsWhenConstructed):
     """``Core().compile_model("model.onnx", "CPU", {"CACHE_DIR": folder})``, tokenizer before it, pooling behind it."""
-
-    def __init__(self, options: "Mapping[str, str]") -> None:
-        self._options = options
 
     def open(self, mark: "Callable[[str], None]") -> None:
         """Import and construct; there is nothing to start."""
@@ -68,10 +65,6 @@ class Subject:
         self._inputs = [port.any_name for port in self._model.inputs]
         mark("constructed")
         mark("started")
-
-    def wait_until_ready(self) -> bool:
-        """Return False: whatever loads has been loaded."""
-        return False
 
     def embed(self, text: str) -> "Iterable[float]":
         """Return the vector of a text."""

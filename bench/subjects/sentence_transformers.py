@@ -1,17 +1,14 @@
 """The reference: plain sentence-transformers, as a user would write it."""
 
-from bench.subjects import Unsupported
+from bench.subjects import LoadsWhenConstructed, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
 
-class Subject:
+class Subject(LoadsWhenConstructed):
     """``SentenceTransformer(name).encode(text)``."""
-
-    def __init__(self, options: "Mapping[str, str]") -> None:
-        self._options = options
 
     def open(self, mark: "Callable[[str], None]") -> None:
         """Import and construct; there is nothing to start."""
@@ -27,10 +24,6 @@ class Subject:
         self._model = SentenceTransformer(self._options["reference_model"], device=device)
         mark("constructed")
         mark("started")
-
-    def wait_until_ready(self) -> bool:
-        """Return False: whatever loads has been loaded."""
-        return False
 
     def embed(self, text: str) -> "Iterable[float]":
         """Return the vector of a text."""

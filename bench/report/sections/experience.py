@@ -20,5 +20,5 @@ def render(context: Context) -> str:
         "Medians. *Results*: a whole program, from its start to the first line that it prints. *Init*: what the "
         "program waits before it can do its other work. *Wait*: from the request to its vector: once the model is "
         "ready, or after that work. *Stalls*: by how much that work came late because the model was loading (delays "
-        "of at least 2 ms)."
+        "of at least 2 ms). *CPU*: processor seconds of all threads, that work included."
     )
