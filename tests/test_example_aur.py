@@ -296,7 +296,9 @@ class TestInterrupted:
         (tmp_path / "many.txt").write_text("\n\n".join(f"{word} bottles on the wall" for word in range(20_000)))
         before = database.read_bytes()
         command = [sys.executable, AUR, "index", "many.txt", model]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, cwd=tmp_path, text=True) as child:
+        # A test run that was put into the background ignores Ctrl-C, and so would its children.
+        restore = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)} if os.name == "posix" else {}
+        with subprocess.Popen(command, stderr=subprocess.PIPE, cwd=tmp_path, text=True, **restore) as child:
             assert child.stderr.readline() == "aur: 512 of 20000 passages\n"
             child.send_signal(number)
             rest = child.stderr.read()

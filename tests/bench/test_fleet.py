@@ -495,7 +495,9 @@ class TestRay:
         command = [sys.executable, "-m", "bench", "-m", *launcher, *words, *SMALL]
         environ = os.environ | {"PYTHONPATH": str(ROOT)}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        with subprocess.Popen(command, env=environ, cwd=tmp_path, **pipes) as child:
+        # A test run that was put into the background ignores Ctrl-C, and so would its children.
+        restore = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)} if os.name == "posix" else {}
+        with subprocess.Popen(command, env=environ, cwd=tmp_path, **pipes, **restore) as child:
             try:
                 yield child
             finally:

@@ -50,7 +50,10 @@ def test_rounds_of_different_runs_and_machines_are_different_rounds():
     assert select(records) == records
 
 
-@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 1), st.sampled_from(["", "busy"]))))
+ATTEMPTS = st.tuples(st.integers(0, 4), st.integers(0, 1), st.sampled_from(["", "busy"]))
+
+
+@given(st.lists(ATTEMPTS, unique_by=lambda sample: sample[:2]).map(sorted))
 def test_one_sample_for_each_round_and_none_is_lost(samples):
     records = [fakes.make_record(number=n, attempt=attempt, contamination=why) for n, attempt, why in samples]
     chosen = select(records)
