@@ -72,7 +72,7 @@ def records(tmp_path_factory):
     prepared = {"truth": {"weights": [str(scratch / "reads.bin")]}}
     sampler = TruthSampler(worker_environment(scratch), prepared, scratch, scratch, 60.0, beat_iterations())
     written = []
-    plan = Plan(CELLS, fakes.make_protocol(warmup_rounds=1), seed=1)
+    plan = Plan(CELLS, fakes.make_protocol(warmup_rounds=0), seed=1)
     Runner(plan, sampler, written.append, fakes.Recorder()).run()
     return written
 
