@@ -3,6 +3,7 @@
 #
 #   PYTHON=python3.12      the interpreter that the environment is made with
 #   VENV=.venv             where the environment is
+#   EXTRAS=...             which extras are installed; peers and fleet are tested if they are there
 #   PIP_ARGS="..."         for instance --extra-index-url https://download.pytorch.org/whl/cpu, for PyTorch without CUDA
 #   BENCH_ARGS="..."       what to measure, see 'python -m bench --help'
 #   TEST_ARGS="..."        which tests to run
@@ -10,6 +11,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+EXTRAS ?= compile,models,bench,dev
 PIP_ARGS ?=
 BENCH_ARGS ?= -m strategy=lazy,background,progressive,quantized,cached model=minilm
 TEST_ARGS ?= -n 2 --dist worksteal
@@ -33,7 +35,7 @@ lint: $(VENV)/ready
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install $(PIP_ARGS) -c constraints.txt -e ".[compile,models,bench,dev]"
+	$(VENV)/bin/python -m pip install $(PIP_ARGS) -c constraints.txt -e ".[$(EXTRAS)]"
 	touch $@
 
 clean:

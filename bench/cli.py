@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 from pathlib import Path
@@ -53,8 +54,11 @@ def run(composed: list[DictConfig]) -> int:
         return EXIT_HARNESS
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+    finally:
+        _remove_empty_folder()
     if result.interrupted:
-        print(f"interrupted; continue with: python -m bench resume={result.folder}", file=sys.stderr)
+        if result.can_resume:
+            print(f"interrupted; continue with: python -m bench resume={result.folder}", file=sys.stderr)
         return EXIT_INTERRUPTED
     if result.missing:
         print(f"no valid sample: {', '.join(result.missing)}", file=sys.stderr)
@@ -77,6 +81,13 @@ def _check_resume(config: DictConfig) -> None:
             f"resume={config.resume} continues a run as it was configured. Leave out {' '.join(others)}, or start a "
             "new run."
         )
+
+
+def _remove_empty_folder() -> None:
+    """Remove the folder that Hydra made for a run that goes on in another one, or never began."""
+    if HydraConfig.initialized():
+        with contextlib.suppress(OSError):
+            Path(HydraConfig.get().runtime.output_dir).rmdir()
 
 
 def _measure_and_report(configs: Sequence[BenchConf]) -> RunResult:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from bench.process import (
     STDERR_TAIL_CHARACTERS,
     Outcome,
+    children_cpu_s,
     find_answer,
     start_python,
     time_limit,
@@ -35,7 +36,7 @@ def run_together(count: int, options: Mapping[str, str], environ: Mapping[str, s
             summed,
         and ``memory["together"]`` has ``pss_bytes`` and ``rss_bytes`` of all. If one of them failed, its outcome.
     """
-    started_at, exit_codes = wall_clock(), []
+    started_at, exit_codes, before_s = wall_clock(), [], children_cpu_s()
     with tempfile.TemporaryFile() as stderr:
         spawn_ns = time.perf_counter_ns()
         command = worker_command({**options, "stay": "1"})
@@ -53,7 +54,8 @@ def run_together(count: int, options: Mapping[str, str], environ: Mapping[str, s
         tail = stderr.read().decode("utf-8", "replace")
     exit_code = next((code for code in exit_codes if code != 0), 0)
     answer = _together(answers, memory)
-    cpu_s = answer.get("cpu_s") if answer else None
+    after_s = children_cpu_s()
+    cpu_s = None if before_s is None or after_s is None else after_s - before_s
     return Outcome(answer, exit_code, timed_out.is_set(), spawn_ns, exit_ns, started_at, tail, cpu_s=cpu_s)
 
 

@@ -91,7 +91,7 @@ def run_python(
     the child could use. The time limit is a timer thread that kills the group.
     """
     started_at = wall_clock()
-    before_s = _children_cpu_s()
+    before_s = children_cpu_s()
     with tempfile.TemporaryFile() as stderr:
         spawn_ns = time.perf_counter_ns()
         child = start_python(arguments, environ, stdin=subprocess.DEVNULL, stderr=stderr)
@@ -101,7 +101,7 @@ def run_python(
             exit_ns = time.perf_counter_ns()
         stderr.seek(max(stderr.seek(0, os.SEEK_END) - 4 * stderr_characters, 0))
         tail = stderr.read().decode("utf-8", "replace")[-stderr_characters:]
-    after_s = _children_cpu_s()
+    after_s = children_cpu_s()
     return Outcome(
         find_answer(output),
         child.returncode,
@@ -180,6 +180,16 @@ def wall_clock() -> str:
     return datetime.datetime.now(datetime.UTC).astimezone().isoformat(timespec="milliseconds")
 
 
+def children_cpu_s() -> float | None:
+    """Return the processor seconds of all children that have ended; None on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def _read(child: subprocess.Popen[bytes]) -> tuple[bytes, int | None]:
     """Return all of the output, and when its first part came."""
     assert child.stdout is not None  # noqa: S101 - it is a pipe
@@ -188,16 +198,6 @@ def _read(child: subprocess.Popen[bytes]) -> tuple[bytes, int | None]:
         first_ns = first_ns or time.perf_counter_ns()
         parts.append(part)
     return b"".join(parts), first_ns
-
-
-def _children_cpu_s() -> float | None:
-    """Return the processor seconds of all children that have ended; None on Windows."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
 
 
 def _kill(child: subprocess.Popen[bytes]) -> None:

@@ -51,11 +51,13 @@ class RunResult:
         folder: the run's folder.
         interrupted: whether Ctrl-C ended it early.
         missing: labels of cells without any valid sample, not counting what this machine cannot do.
+        can_resume: whether it can be continued.
     """
 
     folder: Path
     interrupted: bool
     missing: tuple[str, ...]
+    can_resume: bool = True
 
 
 def measure(configs: Sequence[BenchConf]) -> RunResult:

@@ -95,7 +95,8 @@ def measure_quality(configs: Sequence[BenchConf]) -> RunResult:
             except KeyboardInterrupt:
                 interrupted = True
     done = {record.cell for record in read_quality_records(records_file) if record.status in {"ok", "unsupported"}}
-    return RunResult(folder, interrupted, tuple(cell.label() for cell in cells if cell not in done))
+    missing = tuple(cell.label() for cell in cells if cell not in done)
+    return RunResult(folder, interrupted, missing, can_resume=False)
 
 
 def quality_cells(configs: Sequence[BenchConf]) -> tuple[Cell, ...]:

@@ -88,6 +88,7 @@ def test_a_run_that_is_complete_has_nothing_left_to_do(tmp_path, models):
     with start(tmp_path, f"resume={folder}") as bench:
         assert bench.wait(timeout=200) == 0
     assert (folder / "records.jsonl").read_bytes() == before
+    assert [path.name for path in folder.parent.iterdir()] == ["run"], "no folder of a new run is left"
 
 
 def test_other_options_beside_resume_are_refused(python, tmp_path):
