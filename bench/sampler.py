@@ -13,7 +13,7 @@ from bench import command, concurrent, watched
 from bench.cachestate import Files, arranged
 from bench.lock import parent_option
 from bench.noise import between, read_state
-from bench.plan import WARM
+from bench.plan import WARM, Slot
 from bench.prepare import FOR_WORKERS
 from bench.process import refused, run_worker
 from bench.variables import thread_variables
@@ -22,7 +22,7 @@ from bench.worker import BEAT_S, spin
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bench.plan import Cell, Slot
+    from bench.plan import Cell
     from bench.process import Outcome
 
 
@@ -46,10 +46,13 @@ class Sampler:
     timeout_s: float
     beat_iterations: int
     _used: dict[Cell, tuple[Path, ...]] = field(default_factory=dict)
+    _evictions: dict[str, int] = field(default_factory=dict)
+    _evictions_seen: dict[Cell, dict[str, int]] = field(default_factory=dict)
 
     def __call__(self, slot: Slot) -> Outcome:
         """Take a sample and return what became of its processes."""
         cell = slot.cell
+        self._warm_up(cell)
         with arranged(cell.cache_state, self._files(cell), self.scratch) as state:
             if state.unsupported:
                 return refused(state.unsupported)
@@ -58,8 +61,21 @@ class Sampler:
             outcome = self._run(slot, environ)
             after = read_state()
             unverified = state.problem or state.verify_after()
+        self._note_eviction(cell)
         noise = between(before, after, outcome.cpu_s, os.cpu_count() or 1)
         return replace(outcome, noise=noise, state=dict(state.facts), unverified=unverified)
+
+    def _warm_up(self, cell: Cell) -> None:
+        """Run the cell once, unrecorded, if other samples evicted since it last ran what it expects in memory."""
+        minds = {"cold_disk": (), "cold_weights": ("cold_disk",)}.get(cell.cache_state, ("cold_disk", "cold_weights"))
+        seen = self._evictions_seen.get(cell, {})
+        if any(self._evictions.get(state, 0) != seen.get(state, 0) for state in minds):
+            self._run(Slot(cell, 0, is_warmup=True), {**self.environ, **thread_variables(cell.threads)})
+
+    def _note_eviction(self, cell: Cell) -> None:
+        if cell.cache_state in {"cold_weights", "cold_disk"}:
+            self._evictions[cell.cache_state] = self._evictions.get(cell.cache_state, 0) + 1
+        self._evictions_seen[cell] = dict(self._evictions)
 
     def _run(self, slot: Slot, environ: Mapping[str, str]) -> Outcome:
         cell, options = slot.cell, self.options(slot.cell)

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from bench.plan import Plan
+from bench.plan import Plan, Slot
 from bench.residency import evict
 from bench.runner import Runner
 from bench.sampler import Sampler, beat_iterations
@@ -141,4 +141,20 @@ def test_a_file_that_was_evicted_is_read_from_disk(records, more_than, tmp_path)
     assert more_than(READS_WARM, "disk_reads_mib") < 4
     states = [record.state for record in records if record.cell == READS_COLD]
     assert all(state["resident_after_bytes"] <= 0.01 * READ_BYTES for state in states)
-    assert states[-1]["resident_before_bytes"] > 0.9 * READ_BYTES, "the sample before had read it"
+
+
+def test_a_warm_sample_is_warm_although_others_evict(tmp_path):
+    """A cell that evicts a file and does not read it again leaves it cold for the next one."""
+    if not can_evict(tmp_path):
+        pytest.skip("this file system keeps what it is told to forget")
+    file = tmp_path / "reads.bin"
+    file.write_bytes(b"\x01" * READ_BYTES)
+    prepared = {"truth": {"weights": [str(file)]}}
+    sampler = TruthSampler(worker_environment(tmp_path), prepared, tmp_path, tmp_path, 60.0, 1)
+    evicts = cell("sleeps", cache_state="cold_weights")
+    for number, one in enumerate((READS_WARM, evicts, READS_WARM, evicts, evicts, READS_WARM)):
+        outcome = sampler(Slot(one, number, is_warmup=False))
+        if one == READS_WARM and number:
+            assert outcome.answer["io"]["read_bytes"] < 4 * MIB
+        if one == evicts:
+            assert outcome.state["resident_after_bytes"] == 0
