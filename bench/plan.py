@@ -20,7 +20,8 @@ PEERS = ("fastembed", "openvino", "model2vec", "import_numpy")
 """Subjects that can be measured beside ours, by their modules' names in ``bench.subjects``."""
 
 SCENARIOS = ("idle", "at_once", "think_time", "search_command", "concurrent")
-"""What a measured process does."""
+"""What a measured process does: the first three in ``bench.worker``, the others have modules that ``bench.sampler``
+calls."""
 
 THINK_KINDS = ("sleep", "compute")
 

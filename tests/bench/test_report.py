@@ -173,3 +173,43 @@ def test_tables_fit_the_terminal_with_whole_names(width, tmp_path, capsys, monke
         assert text in out
     terminal.show(context_of(records), tmp_path / "report.md", quiet=True)
     assert capsys.readouterr().out == f"Report: {tmp_path / 'report.md'}\n"
+
+
+@pytest.mark.parametrize("scenario", ["search_command", "concurrent", "think_time", "at_once", "idle"])
+def test_a_run_of_any_scenario_has_a_report(tmp_path, scenario):
+    more = {"think_time": {"think_s": 1.0, "think_kind": "sleep"}, "concurrent": {"processes": 8}}.get(scenario, {})
+    cells = [fakes.make_cell(name, scenario=scenario, **more) for name in (BASELINE, "lazy")]
+    figures = {
+        "search_command": {"marks_ns": {"spawn": 0, "results": 70_000_000, "exit": 80_000_000}, "memory": {}},
+        "concurrent": {"memory": {"together": {"pss_bytes": 80 * 2**20, "rss_bytes": 2**28}}},
+        "think_time": {"heartbeat": {"longest_stall_s": 0.009, "total_stall_s": 0.03}},
+    }.get(scenario, {})
+    records = [fakes.make_record(cell, number, **figures) for cell in cells for number in range(7)]
+    folder = write_run(tmp_path / "run", records)
+    report = render(write_report(folder))
+    shown = {
+        "search_command": "| lazy | 70.0 |",
+        "concurrent": "| lazy | 80.0 | 80.0 to 80.0 | 1.00 | 1.00 to 1.00 | 7 |",
+        "think_time": "| 9.00 | 30.0 |",
+    }.get(scenario, "| lazy | 10.0 | - | 80.0 | 100 | 100 to 100 | 1.00 | 1.00 to 1.00 | 7 |")
+    assert shown in report
+    has_phases = scenario in {"idle", "at_once"}
+    assert (folder / "plots" / "phases.png").exists() == has_phases
+    assert ("plots/phases.png" in report) == has_phases
+
+
+def test_machines_of_a_merged_run_stand_beside_each_other():
+    machines = {"m": MANIFEST["environments"]["m"], "n": MANIFEST["environments"]["m"] | {"processor": "another one"}}
+    manifest = MANIFEST | {"environments": machines, "machine": None, "run": None, "protocol": None, "seed": None}
+    records = [
+        fakes.make_record(cell, number, total, machine=machine)
+        for machine, total in (("m", 100.0), ("n", 1000.0))
+        for cell in CELLS[:2]
+        for number in range(6)
+    ]
+    report = render(Context(manifest, records, summarise(records)))
+    assert "| lazy, machine A | 10.0 | - | 80.0 | 100 | 100 to 100 | 1.00 | 1.00 to 1.00 | 6 |" in report
+    assert "| lazy, machine B | 10.0 | - | 980 | 1,000 | 1,000 to 1,000 | 1.00 | 1.00 to 1.00 | 6 |" in report
+    assert "### Machine B" in report
+    assert "another one" in report
+    assert "not compared with each other" in report

@@ -33,7 +33,7 @@ class Plot:
 
 
 PLOTS: tuple[Plot, ...] = (
-    Plot("phases", "Where the time goes until the first vector", phases.draw),
+    Plot("phases", "Where the time goes until the first vector", phases.draw, phases.applies),
     Plot("imports", "Which packages the import time goes to", imports.draw, imports.applies),
 )
 

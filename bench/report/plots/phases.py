@@ -28,6 +28,11 @@ MAGNIFIED_FROM = 8.0
 """Where the slowest takes so many times as long as the fastest, the fast ones are drawn again, magnified."""
 
 
+def applies(context: Context) -> bool:
+    """Return whether a run has cells with these phases."""
+    return bool(started(context))
+
+
 def draw(context: Context) -> Figure:
     """Return the figure."""
     summaries = started(context)
