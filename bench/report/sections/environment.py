@@ -19,9 +19,7 @@ def render(context: Context) -> str:
     if len(environments) == 1:
         return describe(context.manifest)
     parts = [
-        f"### {context.machine_name(machine).replace('machine', 'Machine')}
-
-{_list(_machine(environment))}"
+        f"### {context.machine_name(machine).replace('machine', 'Machine')}\n\n{_list(_machine(environment))}"
         for machine, environment in environments.items()
     ]
     apart = "Figures of different machines are not compared with each other."
