@@ -103,8 +103,9 @@ def test_every_sample_did_what_was_asked(records, tmp_path):
 
 
 def test_a_sleep_of_100_ms_in_the_constructor(more_than):
-    assert 99 <= more_than(SLEEPS, "construct_ms") <= 200
-    assert 90 <= more_than(SLEEPS, "total_ms") <= 300
+    # The control does next to nothing there, but on a busy machine even that may take some milliseconds.
+    assert 90 <= more_than(SLEEPS, "construct_ms") <= 200
+    assert 60 <= more_than(SLEEPS, "total_ms") <= 300
     assert abs(more_than(SLEEPS, "import_ms")) < 50
     assert more_than(SLEEPS, "cpu_s") < 0.05, "sleeping is no work"
 
