@@ -131,7 +131,8 @@ def test_a_thread_that_computes_for_a_second(more_than):
     assert 0.95 <= more_than(BURNS, "cpu_s") <= 1.3
     assert more_than(BURNS, "total_ms") >= 950, "ready means done"
     # Two threads that compute take turns: the main thread, too, comes late by what the other one used.
-    assert 500 <= more_than(BURNS_BESIDE, "total_stall_ms") <= 2000
+    # How much longer that takes depends on what else wants the processors.
+    assert 500 <= more_than(BURNS_BESIDE, "total_stall_ms") <= 4000
     assert more_than(BURNS_BESIDE, "longest_stall_ms") < 500, "it waits often, not long"
 
 
