@@ -100,7 +100,7 @@ def _measure(
     environment = describe_environment()
     stamp = Stamp(manifest["run"], fingerprint(environment))
     prepared = prepare_models(plan.cells, environ, scratch, configs[0].static_model, quiet=quiet)
-    if not earlier:
+    if "cells" not in manifest:  # not resumed
         manifest |= _describe(configs, plan, prepared) | {"machine": stamp.machine}
         manifest["environments"] = {stamp.machine: environment}
         write_manifest(folder / MANIFEST_FILE, manifest)

@@ -90,6 +90,14 @@ def test_a_run_that_is_complete_has_nothing_left_to_do(tmp_path, models):
     assert (folder / "records.jsonl").read_bytes() == before
     assert [path.name for path in folder.parent.iterdir()] == ["run"], "no folder of a new run is left"
 
+    # Killed before the first sample was written: everything is taken, under the command that began the run.
+    manifest = (folder / "manifest.json").read_bytes()
+    (folder / "records.jsonl").write_bytes(b"")
+    with start(tmp_path, f"resume={folder}") as bench:
+        assert bench.wait(timeout=200) == 0
+    assert len(records_of(folder)) == 1
+    assert (folder / "manifest.json").read_bytes() == manifest
+
 
 def test_other_options_beside_resume_are_refused(python, tmp_path):
     done = python(None, "-m", "bench", "resume=reports/run", "strategy=lazy", f"machine_lock={tmp_path / 'lock'}")
