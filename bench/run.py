@@ -104,7 +104,9 @@ def _measure(
         manifest |= _describe(configs, plan, prepared) | {"machine": stamp.machine}
         manifest["environments"] = {stamp.machine: environment}
         write_manifest(folder / MANIFEST_FILE, manifest)
-    sampler = Sampler(environ, prepared, scratch, folder, plan.protocol.sample_timeout_s, manifest["beat_iterations"])
+    sampler = Sampler(
+        environ, prepared, scratch, folder, plan.protocol.sample_timeout_s, manifest["beat_iterations"], bool(earlier)
+    )
     records_file = folder / RECORDS_FILE
     records_file.touch()
     interrupted = False

@@ -37,6 +37,8 @@ class Sampler:
         folder: the run's folder, where watched samples leave their flame graphs.
         timeout_s: when a process is killed.
         beat_iterations: of ``bench.worker.spin`` in a beat of the main thread, see ``beat_iterations``.
+        starts_cold: whether nothing of the cells can be expected in memory, as after a reboot, and no warm-up round
+            comes.
     """
 
     environ: Mapping[str, str]
@@ -45,9 +47,15 @@ class Sampler:
     folder: Path
     timeout_s: float
     beat_iterations: int
+    starts_cold: bool = False
     _used: dict[Cell, tuple[Path, ...]] = field(default_factory=dict)
     _evictions: dict[str, int] = field(default_factory=dict)
     _evictions_seen: dict[Cell, dict[str, int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Take a cold start for an eviction that no cell has seen."""
+        if self.starts_cold:
+            self._evictions["cold_disk"] = 1
 
     def __call__(self, slot: Slot) -> Outcome:
         """Take a sample and return what became of its processes."""

@@ -160,3 +160,9 @@ def test_a_warm_sample_is_warm_although_others_evict(tmp_path):
             assert outcome.answer["io"]["read_bytes"] < 4 * MIB
         if one == evicts:
             assert outcome.state["resident_after_bytes"] == 0
+    # A run that goes on after a reboot: its first samples are no warm-up.
+    evict([file])
+    environ = worker_environment(tmp_path)
+    resumed = TruthSampler(environ, prepared, tmp_path, tmp_path, 60.0, 1, starts_cold=True)
+    outcome = resumed(Slot(READS_WARM, 6, is_warmup=False))
+    assert outcome.answer["io"]["read_bytes"] < 4 * MIB
