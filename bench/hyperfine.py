@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
-import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
+from bench.process import kill_group
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,7 +74,7 @@ class Hyperfine:
             try:
                 _, errors = child.communicate(timeout=timeout_s)
             except BaseException as error:
-                _kill_group(child)
+                kill_group(child)
                 if isinstance(error, subprocess.TimeoutExpired):
                     raise BenchError(f"killed after {timeout_s:.0f} s under hyperfine: {command}") from None
                 raise
@@ -100,13 +99,3 @@ def read_time_s(file: Path) -> float:
     if not isinstance(time_s, float) or not 0.0 < time_s < math.inf:
         raise BenchError(f"{file.name} of hyperfine says that the command took {time_s!r} seconds")
     return time_s
-
-
-def _kill_group(child: subprocess.Popen[bytes]) -> None:
-    try:
-        if hasattr(os, "killpg"):
-            os.killpg(child.pid, signal.SIGKILL)
-        else:
-            child.kill()
-    except ProcessLookupError:
-        pass

@@ -141,7 +141,7 @@ def time_limit(children: Sequence[subprocess.Popen[bytes]], timeout_s: float) ->
     def end() -> None:
         timed_out.set()
         for child in children:
-            _kill(child)
+            kill_group(child)
 
     timer = threading.Timer(timeout_s, end)
     timer.start()
@@ -150,7 +150,7 @@ def time_limit(children: Sequence[subprocess.Popen[bytes]], timeout_s: float) ->
     finally:
         timer.cancel()
         for child in children:
-            _kill(child)
+            kill_group(child)
             child.wait()
             for pipe in (child.stdin, child.stdout):
                 if pipe is not None:
@@ -190,17 +190,7 @@ def children_cpu_s() -> float | None:
     return usage.ru_utime + usage.ru_stime
 
 
-def _read(child: subprocess.Popen[bytes]) -> tuple[bytes, int | None]:
-    """Return all of the output, and when its first part came."""
-    assert child.stdout is not None  # noqa: S101 - it is a pipe
-    descriptor, parts, first_ns = child.stdout.fileno(), [], None
-    while part := os.read(descriptor, 2**16):
-        first_ns = first_ns or time.perf_counter_ns()
-        parts.append(part)
-    return b"".join(parts), first_ns
-
-
-def _kill(child: subprocess.Popen[bytes]) -> None:
+def kill_group(child: subprocess.Popen[bytes]) -> None:
     """Kill the child and whatever it started, if it is still there."""
     if child.poll() is not None:
         return
@@ -211,3 +201,13 @@ def _kill(child: subprocess.Popen[bytes]) -> None:
             child.kill()
     except ProcessLookupError:
         pass
+
+
+def _read(child: subprocess.Popen[bytes]) -> tuple[bytes, int | None]:
+    """Return all of the output, and when its first part came."""
+    assert child.stdout is not None  # noqa: S101 - it is a pipe
+    descriptor, parts, first_ns = child.stdout.fileno(), [], None
+    while part := os.read(descriptor, 2**16):
+        first_ns = first_ns or time.perf_counter_ns()
+        parts.append(part)
+    return b"".join(parts), first_ns

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 from typing import TYPE_CHECKING, Any
 
-from bench.process import ROOT, STDERR_TAIL_CHARACTERS, find_answer
+from bench.process import ROOT, STDERR_TAIL_CHARACTERS, find_answer, kill_group
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,10 +59,7 @@ class HostedJob:
         try:
             self._child.wait(GRACE_S)
         except subprocess.TimeoutExpired:
-            if hasattr(os, "killpg"):
-                os.killpg(self._child.pid, signal.SIGKILL)
-            else:
-                self._child.kill()
+            kill_group(self._child)
             self._child.wait()
 
     def close(self) -> None:
