@@ -146,12 +146,13 @@ def prepare_models(
 ) -> dict[str, dict[str, Any]]:
     """Prepare the model of every cell and return, by model, what ``bench.prepare`` answered."""
     prepared = {}
-    for model in dict.fromkeys(cell.model for cell in cells):
+    for number, model in enumerate(dict.fromkeys(cell.model for cell in cells)):
         announce(f"preparing {model}", quiet=quiet)
         mine = [cell for cell in cells if cell.model == model]
-        prepared[model] = prepare_model(model, environ, *needs(mine, scratch, static_model))
+        own = scratch / f"model-{number}"  # not by its key: models that are swept by name have one key in common
+        prepared[model] = prepare_model(model, environ, *needs(mine, own, static_model))
         if any(cell.scenario == "search_command" for cell in mine):
-            prepared[model]["database"] = _make_index(prepared[model], environ, scratch / "indexes" / mine[0].model_key)
+            prepared[model]["database"] = _make_index(prepared[model], environ, own)
     return prepared
 
 
@@ -166,13 +167,11 @@ def needs(cells: Sequence[Cell], scratch: Path, static_model: str | None = None)
     if any(cell.engine == "onnx" for cell in cells):
         words.add("onnx")
     if subjects & {"fastembed", "openvino"}:
-        words.add(f"peer={scratch / 'peer' / cells[0].model_key}")
+        words.add(f"peer={scratch / 'peer'}")
     if "openvino" in subjects:
         words.add("openvino")
     if "model2vec" in subjects:
-        words.add(
-            f"static_from={static_model}" if static_model else f"static={scratch / 'static' / cells[0].model_key}"
-        )
+        words.add(f"static_from={static_model}" if static_model else f"static={scratch / 'static'}")
     return sorted(words)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,9 @@ def allocations(
     """
     capture = scratch / "capture.bin"
     capture.unlink(missing_ok=True)
-    graph = folder / FLAME_GRAPHS / f"{re.sub(r'[^a-zA-Z0-9_.-]+', '-', cell.label())}.html"
+    # A label has the model's key, which models that are swept by name have in common.
+    name = f"{re.sub(r'[^a-zA-Z0-9_.-]+', '-', cell.label())}-{zlib.crc32(cell.model.encode()):08x}.html"
+    graph = folder / FLAME_GRAPHS / name
     try:
         outcome = run_worker({**options, "capture": str(capture)}, environ, timeout_s)
         if outcome.answer is None or outcome.answer["status"] != "ok":
