@@ -5,6 +5,7 @@ The program is ``docs/examples/aur.py``; what it searches is made by ``bench.sea
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,12 @@ PLAIN = "plain"
 
 
 def search(
-    cell: Cell, options: Mapping[str, str], database: str, environ: Mapping[str, str], timeout_s: float
+    cell: Cell,
+    options: Mapping[str, str],
+    database: str,
+    environ: Mapping[str, str],
+    timeout_s: float,
+    python: str = sys.executable,
 ) -> Outcome:
     """Search once.
 
@@ -42,7 +48,7 @@ def search(
     words += ["--strategy", PLAIN] if cell.is_baseline else ["--strategy", cell.strategy, "--engine", cell.engine]
     if cell.device == "cpu":
         environ = {**environ, "CUDA_VISIBLE_DEVICES": ""}
-    outcome = run_python(["-P", str(PROGRAM), *words], environ, timeout_s)
+    outcome = run_python(["-P", str(PROGRAM), *words], environ, timeout_s, python=python)
     return replace(outcome, answer=_answer(outcome))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import tempfile
 import time
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from bench.process import (
     Outcome,
     children_cpu_s,
     find_answer,
-    start_python,
+    start,
     time_limit,
     wall_clock,
     worker_command,
@@ -28,7 +29,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-def run_together(count: int, options: Mapping[str, str], environ: Mapping[str, str], timeout_s: float) -> Outcome:
+def run_together(
+    count: int,
+    options: Mapping[str, str],
+    environ: Mapping[str, str],
+    timeout_s: float,
+    python: str = sys.executable,
+) -> Outcome:
     """Run this many workers at the same time; look at their memory when each has its vectors and none has ended.
 
     Returns:
@@ -39,8 +46,8 @@ def run_together(count: int, options: Mapping[str, str], environ: Mapping[str, s
     started_at, exit_codes, before_s = wall_clock(), [], children_cpu_s()
     with tempfile.TemporaryFile() as stderr:
         spawn_ns = time.perf_counter_ns()
-        command = worker_command({**options, "stay": "1"})
-        children = [start_python(command, environ, stdin=subprocess.PIPE, stderr=stderr) for _ in range(count)]
+        command = [python, *worker_command({**options, "stay": "1"})]
+        children = [start(command, environ, stdin=subprocess.PIPE, stderr=stderr) for _ in range(count)]
         with time_limit(children, timeout_s) as timed_out:
             # A worker closes its end of the pipe when it has answered, and stays.
             answers = [find_answer(child.stdout.read()) for child in children if child.stdout is not None]

@@ -67,9 +67,11 @@ class Outcome:
     unverified: str = ""
 
 
-def run_worker(options: Mapping[str, str], environ: Mapping[str, str], timeout_s: float) -> Outcome:
+def run_worker(
+    options: Mapping[str, str], environ: Mapping[str, str], timeout_s: float, python: str = sys.executable
+) -> Outcome:
     """Run ``bench/worker.py`` with these options and wait until it is gone."""
-    return run_python(worker_command(options), environ, timeout_s)
+    return run_python(worker_command(options), environ, timeout_s, python=python)
 
 
 def worker_command(options: Mapping[str, str]) -> list[str]:
@@ -83,9 +85,21 @@ def run_python(
     environ: Mapping[str, str],
     timeout_s: float,
     *,
+    python: str = sys.executable,
     stderr_characters: int = STDERR_TAIL_CHARACTERS,
 ) -> Outcome:
-    """Run this Python with the arguments, in a process group of its own, and wait until it is gone.
+    """Run this Python, or another one, with the arguments, see ``run_command``."""
+    return run_command([python, *arguments], environ, timeout_s, stderr_characters=stderr_characters)
+
+
+def run_command(
+    words: Sequence[str],
+    environ: Mapping[str, str],
+    timeout_s: float,
+    *,
+    stderr_characters: int = STDERR_TAIL_CHARACTERS,
+) -> Outcome:
+    """Run a program, in a process group of its own, and wait until it is gone.
 
     The parent blocks in the kernel meanwhile: ``Popen.wait(timeout)`` would poll, up to 50 ms late, on a processor that
     the child could use. The time limit is a timer thread that kills the group.
@@ -94,7 +108,7 @@ def run_python(
     before_s = children_cpu_s()
     with tempfile.TemporaryFile() as stderr:
         spawn_ns = time.perf_counter_ns()
-        child = start_python(arguments, environ, stdin=subprocess.DEVNULL, stderr=stderr)
+        child = start(words, environ, stdin=subprocess.DEVNULL, stderr=stderr)
         with time_limit([child], timeout_s) as timed_out:
             output, first_output_ns = _read(child)
             child.wait()
@@ -116,12 +130,12 @@ def run_python(
     )
 
 
-def start_python(
-    arguments: Sequence[str], environ: Mapping[str, str], *, stdin: int, stderr: int | IO[bytes]
+def start(
+    words: Sequence[str], environ: Mapping[str, str], *, stdin: int, stderr: int | IO[bytes]
 ) -> subprocess.Popen[bytes]:
-    """Start this Python in a process group of its own, with a pipe for its standard output."""
-    return subprocess.Popen(  # noqa: S603 - our own interpreter
-        [sys.executable, *arguments],
+    """Start a program, its path first, in a process group of its own, with a pipe for its standard output."""
+    return subprocess.Popen(  # noqa: S603 - our own interpreter, or a command that the user named
+        words,
         env=dict(environ),
         stdin=stdin,
         stdout=subprocess.PIPE,

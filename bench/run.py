@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +106,13 @@ def _measure(
         manifest["environments"] = {stamp.machine: environment}
         write_manifest(folder / MANIFEST_FILE, manifest)
     sampler = Sampler(
-        environ, prepared, scratch, folder, plan.protocol.sample_timeout_s, manifest["beat_iterations"], bool(earlier)
+        environ,
+        prepared,
+        scratch,
+        folder,
+        plan.protocol.sample_timeout_s,
+        manifest["beat_iterations"],
+        starts_cold=bool(earlier),
     )
     records_file = folder / RECORDS_FILE
     records_file.touch()
@@ -142,7 +149,13 @@ def new_folder(folder: Path) -> Path:
 
 
 def prepare_models(
-    cells: Sequence[Cell], environ: Mapping[str, str], scratch: Path, static_model: str | None, *, quiet: bool
+    cells: Sequence[Cell],
+    environ: Mapping[str, str],
+    scratch: Path,
+    static_model: str | None,
+    *,
+    quiet: bool,
+    python: str = sys.executable,
 ) -> dict[str, dict[str, Any]]:
     """Prepare the model of every cell and return, by model, what ``bench.prepare`` answered."""
     prepared = {}
@@ -150,9 +163,9 @@ def prepare_models(
         announce(f"preparing {model}", quiet=quiet)
         mine = [cell for cell in cells if cell.model == model]
         own = scratch / f"model-{number}"  # not by its key: models that are swept by name have one key in common
-        prepared[model] = prepare_model(model, environ, *needs(mine, own, static_model))
+        prepared[model] = prepare_model(model, environ, *needs(mine, own, static_model), python=python)
         if any(cell.scenario == "search_command" for cell in mine):
-            prepared[model]["database"] = _make_index(prepared[model], environ, own)
+            prepared[model]["database"] = _make_index(prepared[model], environ, own, python)
     return prepared
 
 
@@ -175,23 +188,23 @@ def needs(cells: Sequence[Cell], scratch: Path, static_model: str | None = None)
     return sorted(words)
 
 
-def prepare_model(model: str, environ: Mapping[str, str], *wanted: str) -> dict[str, Any]:
+def prepare_model(model: str, environ: Mapping[str, str], *wanted: str, python: str = sys.executable) -> dict[str, Any]:
     """Find a model's files and prepare what is wanted, see ``bench.prepare``.
 
     What fails here fails again, with its message, in each sample that needs it.
     """
     # The one process that may download, in the caller's own environment: the workers' forbids it.
     online = {**os.environ, **environ, "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "0")}
-    outcome = run_python(["-P", "-m", "bench.prepare", model, *wanted], online, PREPARE_TIMEOUT_S)
+    outcome = run_python(["-P", "-m", "bench.prepare", model, *wanted], online, PREPARE_TIMEOUT_S, python=python)
     return outcome.answer or {"error": f"preparation ended with exit code {outcome.exit_code}: {outcome.stderr_tail}"}
 
 
-def _make_index(prepared: Mapping[str, Any], environ: Mapping[str, str], folder: Path) -> str:
+def _make_index(prepared: Mapping[str, Any], environ: Mapping[str, str], folder: Path, python: str) -> str:
     """Return the database that the scenario ``search_command`` searches, "" if it cannot be made."""
     folder.mkdir(parents=True, exist_ok=True)
     database = str(folder / "aur.sqlite")
     arguments = ["-P", "-m", "bench.searchindex", str(prepared.get("reference_model", "")), database]
-    answer = run_python(arguments, environ, PREPARE_TIMEOUT_S).answer or {}
+    answer = run_python(arguments, environ, PREPARE_TIMEOUT_S, python=python).answer or {}
     return database if "passages" in answer else ""
 
 

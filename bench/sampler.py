@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import statistics
+import sys
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -37,6 +38,7 @@ class Sampler:
         folder: the run's folder, where watched samples leave their flame graphs.
         timeout_s: when a process is killed.
         beat_iterations: of ``bench.worker.spin`` in a beat of the main thread, see ``beat_iterations``.
+        python: the interpreter of the measured processes.
         starts_cold: whether nothing of the cells can be expected in memory, as after a reboot, and no warm-up round
             comes.
     """
@@ -47,6 +49,7 @@ class Sampler:
     folder: Path
     timeout_s: float
     beat_iterations: int
+    python: str = sys.executable
     starts_cold: bool = False
     _used: dict[Cell, tuple[Path, ...]] = field(default_factory=dict)
     _evictions: dict[str, int] = field(default_factory=dict)
@@ -93,10 +96,10 @@ class Sampler:
             return watched.allocations(slot.cell, options, environ, self.timeout_s, self.scratch, self.folder)
         if cell.scenario == "search_command":
             database = self.prepared[cell.model].get("database", "")
-            return command.search(cell, options, database, environ, self.timeout_s)
+            return command.search(cell, options, database, environ, self.timeout_s, self.python)
         if cell.scenario == "concurrent":
-            return concurrent.run_together(cell.processes, options, environ, self.timeout_s)
-        return run_worker(options, environ, self.timeout_s)
+            return concurrent.run_together(cell.processes, options, environ, self.timeout_s, self.python)
+        return run_worker(options, environ, self.timeout_s, self.python)
 
     def options(self, cell: Cell) -> dict[str, str]:
         """Return what the worker is told about a cell."""
@@ -109,7 +112,7 @@ class Sampler:
         weights = tuple(Path(name) for name in self.prepared[cell.model].get("weights", ()))
         if cell.cache_state == "cold_disk" and cell not in self._used:
             # Which files a process uses is known once one has run; this one is not a sample.
-            scout = run_worker(self.options(cell) | {"list_files": "1"}, self.environ, self.timeout_s)
+            scout = run_worker(self.options(cell) | {"list_files": "1"}, self.environ, self.timeout_s, self.python)
             self._used[cell] = tuple(Path(name) for name in (scout.answer or {}).get("files", ()))
         return Files(weights, self._used.get(cell, ()))
 
