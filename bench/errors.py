@@ -9,7 +9,10 @@
 
 EXIT_OK, EXIT_MISSING, EXIT_HARNESS, EXIT_INCOMPARABLE, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 """Exit codes of every command: measured; a cell has no valid sample; the harness cannot do what was asked; the runs
-cannot be compared; Ctrl-C."""
+cannot be compared, or nothing can be said; Ctrl-C."""
+
+EXIT_REGRESSION = 1
+"""Of commands that compare: something got worse."""
 
 
 class BenchError(Exception):
