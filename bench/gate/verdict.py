@@ -19,6 +19,16 @@ Result = Literal["ok", "regression", "inconclusive"]
 EXIT_CODES: dict[Result, int] = {"ok": EXIT_OK, "regression": EXIT_REGRESSION, "inconclusive": EXIT_INCOMPARABLE}
 
 
+def result_of(course: Course) -> Result:
+    """Return the worst of all decisions, except that nothing can be said where a control fired."""
+    if any(finding.control_fires for decision in course.decisions for finding in decision.findings):
+        return "inconclusive"
+    outcomes = {decision.outcome for decision in course.decisions}
+    if "regression" in outcomes:
+        return "regression"
+    return "inconclusive" if "inconclusive" in outcomes else "ok"
+
+
 @dataclass(frozen=True)
 class Change:
     """A dependency that is not the same on both sides; None where a side has none."""
@@ -60,13 +70,8 @@ class Verdict:
 
     @property
     def result(self) -> Result:
-        """The worst of all rules, except that nothing can be said where the control fired."""
-        if any(finding.control_fires for decision in self.course.decisions for finding in decision.findings):
-            return "inconclusive"
-        outcomes = {decision.outcome for decision in self.course.decisions}
-        if "regression" in outcomes:
-            return "regression"
-        return "inconclusive" if "inconclusive" in outcomes else "ok"
+        """See ``result_of``."""
+        return result_of(self.course)
 
     @property
     def exit_code(self) -> int:
