@@ -18,6 +18,7 @@ from bench.process import time_limit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 TIMEOUT_S = 1800.0
 """Limit of one build, installation or checkout: PyTorch on a slow line takes minutes, a hung build takes for ever."""
@@ -65,6 +66,16 @@ class Finished:
         """Whether it did not do what it was asked."""
         return self.code != 0 or self.timed_out
 
+    @property
+    def how(self) -> str:
+        """How it failed, for a message."""
+        return "took too long and was ended" if self.timed_out else f"failed (exit code {self.code})"
+
+    @property
+    def words(self) -> str:
+        """The end of what it said about that."""
+        return tail(self.errors or self.output)
+
 
 def run_program(
     command: Sequence[str], environ: Mapping[str, str], timeout_s: float = TIMEOUT_S, *, merged: bool = False
@@ -104,7 +115,7 @@ def run_program(
 
 
 def run_pip(
-    words: Sequence[str], environ: Mapping[str, str], timeout_s: float, *, python: str | None = None
+    words: Sequence[str], environ: Mapping[str, str], timeout_s: float, *, python: Path | None = None
 ) -> Finished:
     """Run this Python's pip, for another Python if one is given; the output is merged.
 
@@ -117,7 +128,7 @@ def run_pip(
             f"Install it: {sys.executable} -m ensurepip"
         )
     # -P: a folder named pip where the gate was started is not pip.
-    chosen = [] if python is None else ["--python", python]
+    chosen = [] if python is None else ["--python", str(python)]
     command = [sys.executable, "-P", "-m", "pip", *chosen, *words]
     return run_program(command, pip_environment(environ), timeout_s, merged=True)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
-from bench.gate.programs import TIMEOUT_S, git_environment, run_program, tail
+from bench.gate.programs import git_environment, run_program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,7 +68,7 @@ def find_repository(folder: Path, environ: Mapping[str, str]) -> Path:
     if done.failed or not top:
         raise BenchError(
             f"{folder} is not in the working tree of a git repository; start the gate in the one to judge.\n"
-            f"{tail(done.errors)}"
+            f"{done.words}"
         )
     return Path(top)
 
@@ -158,8 +158,7 @@ def _copy_remotes(repository: Path, target: Path, environ: Mapping[str, str]) ->
 def _git_output(folder: Path, words: Sequence[str], environ: Mapping[str, str], doing: str) -> str:
     done = _git(folder, words, environ)
     if done.failed:
-        why = f"took longer than {TIMEOUT_S:g} s" if done.timed_out else f"failed (git {words[0]}, code {done.code})"
-        raise BenchError(f"{doing} {why}:\n{tail(done.errors)}")
+        raise BenchError(f"{doing}: git {words[0]} {done.how}:\n{done.words}")
     return done.output
 
 

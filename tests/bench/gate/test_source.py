@@ -272,7 +272,7 @@ def test_submodules_are_checked_out(with_submodule, git, tmp_path, environ):
 
 def test_a_submodule_that_cannot_be_had_is_a_message(with_submodule, tmp_path, environ):
     """Git refuses this protocol for submodules unless it is told otherwise."""
-    with pytest.raises(BenchError, match=r"submodules failed(.|\n)*transport 'file' not allowed"):
+    with pytest.raises(BenchError, match=r"submodules: git submodule failed(.|\n)*transport 'file' not allowed"):
         check_out(with_submodule, resolve(with_submodule, "main", environ), tmp_path / "target", environ)
 
 
