@@ -61,9 +61,8 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _run(asked: argparse.Namespace) -> int:
     from bench.gate.outputs import show, write_outputs
-    from bench.gate.stored import compare_with_baseline, store_baseline
-
     from bench.gate.run import judge_revisions
+    from bench.gate.stored import compare_with_baseline, store_baseline
 
     if asked.store is not None:
         return store_baseline(_asked(asked, asked.store))

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from dataclasses import dataclass
+import zipfile
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from bench.gate.environments import build_wheel, install
+from packaging.utils import canonicalize_name
 
 from bench.errors import BenchError, ConfigError
+from bench.gate.dependencies import Wanted
+from bench.gate.environments import describe, install
 from bench.gate.source import check_out
 from bench.gate.verdict import Change
+from bench.gate.wheels import build_wheel
 from bench.noise import between, read_state
 from bench.plan import Cell
 from bench.process import ROOT, run_command
@@ -24,11 +28,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from bench.gate.environments import Environment, Store
-
     from bench.gate.config import GateConf
+    from bench.gate.environments import Environment, Interpreter
     from bench.gate.janitor import Guard
     from bench.gate.source import Revision
+    from bench.gate.store import Store
+    from bench.noise import Noise
     from bench.plan import Slot
     from bench.process import Outcome
     from bench.runner import Executor
@@ -51,6 +56,7 @@ class Arm:
         name: of the arm.
         revision: which one.
         environment: where it is installed.
+        interpreter: for which Python.
         environ: of its processes.
         code: a checkout of the revision, in which commands run; None where there is none.
     """
@@ -58,6 +64,7 @@ class Arm:
     name: str
     revision: Revision
     environment: Environment
+    interpreter: Interpreter
     environ: Mapping[str, str]
     code: Path | None
 
@@ -95,6 +102,7 @@ class Workshop:
         programs = {**os.environ, **self.guard.variables}
         harness = self.guard.folder / "harness"
         shutil.copytree(ROOT / "bench", harness / "bench", ignore=shutil.ignore_patterns("__pycache__"))
+        interpreter = describe(self.python, programs)
         wheels: dict[str, Path] = {}
         arms = {}
         for name, revision in revisions.items():
@@ -103,47 +111,58 @@ class Workshop:
                 self.say(f"building {revision.asked} ({revision.short} {revision.subject})")
                 check_out(self.repository, revision, source, programs)
                 target = self.guard.folder / "wheels" / revision.commit
-                wheels[revision.commit] = build_wheel(source, target, programs, pip_arguments=self.pip_arguments)
-            environment = self._install(name, wheels[revision.commit], source, programs)
+                wheels[revision.commit] = build_wheel(
+                    source, target, programs, python=self.python, pip_arguments=self.pip_arguments
+                )
+            wheel = wheels[revision.commit]
             code = None
             if self.needs_code:
                 code = self.guard.folder / "code" / name
                 check_out(self.repository, revision, code, programs)
-            elif not (environment.site_packages / LOADER).is_dir():
+            elif not _has_loader(wheel):
                 raise ConfigError(
                     f"{revision.asked} of {self.repository} has no package {LOADER}, which cells measure. Name the "
                     "command that shall be measured with --command."
                 )
-            arms[name] = Arm(name, revision, environment, self._environ(name, environment, harness), code)
+            environment = self._install(name, wheel, interpreter, source, programs)
+            environ = self._environ(name, environment, harness)
+            arms[name] = Arm(name, revision, environment, interpreter, environ, code)
         return arms
 
-    def _install(self, name: str, wheel: Path, source: Path, programs: Mapping[str, str]) -> Environment:
+    def _install(
+        self, name: str, wheel: Path, interpreter: Interpreter, source: Path, programs: Mapping[str, str]
+    ) -> Environment:
         constraints = source / self.conf.constraints if self.conf.constraints else None
-        dependencies = self.store.dependencies(
+        wanted = Wanted(
             wheel,
+            interpreter,
             extras=self.conf.extras,
             constraints=constraints if constraints is not None and constraints.is_file() else None,
-            python=self.python,
-            environ=programs,
             pip_arguments=self.pip_arguments,
-            say=self.say,
         )
+        dependencies = self.store.dependencies(wanted, programs)
         return install(wheel, self.guard.folder / "arms" / name, dependencies, programs)
 
     def _environ(self, name: str, environment: Environment, harness: Path) -> dict[str, str]:
         environ = passed_environment(self.conf.pass_variables)
         environ = {key: value for key, value in environ.items() if key not in _NOT_PASSED}
         cache = self.guard.folder / "caches" / name
-        path = os.pathsep.join(filter(None, [str(environment.bin_folder), environ.get("PATH")]))
+        path = os.pathsep.join(filter(None, [str(environment.scripts), environ.get("PATH")]))
         environ |= {**fixed_variables(cache), "PATH": path, "VIRTUAL_ENV": str(environment.folder)}
         if not self.needs_code:
             environ["PYTHONPATH"] = str(harness)
         return {**environ, **self.guard.variables}
 
 
+def _has_loader(wheel: Path) -> bool:
+    with zipfile.ZipFile(wheel) as archive:
+        return f"{LOADER}/__init__.py" in archive.namelist()
+
+
 def changes(base: Environment, head: Environment) -> tuple[Change, ...]:
     """Return the dependencies that differ."""
-    names = sorted({*base.packages, *head.packages} - {base.distribution, head.distribution})
+    own = {canonicalize_name(environment.distribution) for environment in (base, head)}
+    names = sorted({*base.packages, *head.packages} - own)
     pairs = [Change(name, base.packages.get(name), head.packages.get(name)) for name in names]
     return tuple(change for change in pairs if change.base != change.head)
 
@@ -193,10 +212,8 @@ class CommandExecutor:
         return with_answer(outcome, noise)
 
 
-def with_answer(outcome: Outcome, noise: Any) -> Outcome:
+def with_answer(outcome: Outcome, noise: Noise) -> Outcome:
     """Return the outcome of a command with the answer that a worker would have given."""
-    from dataclasses import replace
-
     answer: dict[str, Any] | None = None
     if outcome.exit_code == 0 and not outcome.timed_out:
         empty: dict[str, Any] = {"marks_ns": {}, "memory": {}, "facts": {}, "vectors": []}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.gate.environments import Store
+from packaging.utils import canonicalize_name
 
 from bench.environment import describe_environment
 from bench.errors import BenchError, ConfigError
@@ -23,6 +23,7 @@ from bench.gate.rounds import Measurer
 from bench.gate.rules import ARMS, BASE, HEAD, Place, places_of
 from bench.gate.sequence import decide
 from bench.gate.source import find_repository, has_changes, resolve
+from bench.gate.store import Store
 from bench.gate.verdict import Verdict
 from bench.lock import machine_lock
 from bench.noise import Limits
@@ -188,7 +189,7 @@ def _make_arms(
     *,
     needs_code: bool,
 ) -> dict[str, Arm]:
-    store = Store(asked.environments, rebuild=asked.rebuild)
+    store = Store(asked.environments, rebuild=asked.rebuild, say=asked.say)
     workshop = Workshop(repository, conf, guard, store, asked.python, asked.pip_arguments, needs_code, asked.say)
     return workshop.make(revisions)
 
@@ -205,6 +206,7 @@ def _set_up(arms: Iterable[Arm], command: str, timeout_s: float) -> None:
 
 def _describe(arm: Arm) -> dict[str, Any]:
     """Return the environment of an arm: this machine, with the arm's own Python and packages."""
-    installed = arm.environment
-    packages = {name: version for name, version in installed.packages.items() if name != installed.distribution}
-    return {**describe_environment(), "python": installed.python_version, "packages": packages}
+    own, markers = canonicalize_name(arm.environment.distribution), arm.interpreter.markers
+    python = f"{markers['platform_python_implementation']} {markers['python_full_version']}"
+    packages = {name: version for name, version in arm.environment.packages.items() if name != own}
+    return {**describe_environment(), "python": python, "packages": packages}

@@ -10,9 +10,8 @@ from bench.errors import EXIT_INCOMPARABLE, EXIT_OK, EXIT_REGRESSION
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bench.gate.source import Revision
-
     from bench.gate.sequence import Course, Decision, Settings
+    from bench.gate.source import Revision
 
 Result = Literal["ok", "regression", "inconclusive"]
 

@@ -102,7 +102,9 @@ class Replay:
         found = self._recording.rounds[index]
         key, factor = self._question.metric, 1.0 + self._effect
         return {
-            place: {**found[place], key: found[place][key] * factor} if place.arm == HEAD and slows(place) else found[place]
+            place: {**found[place], key: found[place][key] * factor}
+            if place.arm == HEAD and slows(place)
+            else found[place]
             for block in blocks
             for place in block
         }
@@ -139,9 +141,7 @@ def simulate(recordings: Sequence[Recording], question: Question, effect: float,
     )
 
 
-def _one(
-    recordings: Sequence[Recording], question: Question, effect: float, number: int
-) -> tuple[str, float, int]:
+def _one(recordings: Sequence[Recording], question: Question, effect: float, number: int) -> tuple[str, float, int]:
     order = random.Random(f"{question.seed} {effect} {number}")  # noqa: S311 - repeatability is the point
     replay = Replay(recordings[number % len(recordings)], question, effect, order)
     course = decide(question.rules, replay, question.settings, replay.clock)
