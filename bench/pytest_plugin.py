@@ -11,6 +11,7 @@ import os
 import shlex
 import shutil
 import statistics
+import sys
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -67,8 +68,13 @@ class _Offered:
     @pytest.fixture
     def cold_start(self, benchmark: Benchmark, _cold_start_session: _Session, pytestconfig: pytest.Config) -> ColdStart:
         """Time fresh processes: of a model, or of any program with cold_start.command; see ColdStart."""
-        reporter = pytestconfig.pluginmanager.get_plugin("terminalreporter")
-        return ColdStart(benchmark, _cold_start_session, reporter.write_line if reporter else print)
+
+        def say(text: str) -> None:
+            capture = pytestconfig.pluginmanager.get_plugin("capturemanager")
+            with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
+                sys.stderr.write(f"\n{text}\n")
+
+        return ColdStart(benchmark, _cold_start_session, say)
 
 
 class _Missing:
@@ -184,10 +190,10 @@ class ColdStart:
             from bench.runner import to_record
 
             def run(_slot: Slot) -> Outcome:
-                return _run(program, environ, timeout_s)
+                return _run([path, *words[1:]], environ, timeout_s)
 
-            words = _split(command)
-            program, environ = [_find(words[0]), *words[1:]], dict(os.environ)
+            path, words = _split(command)
+            environ = dict(os.environ)
             cell = Cell("command", shlex.join(words), "", "", "", "", "", None)
             with self._alone(None):
                 return self._rounds(cell, run, to_record, rounds, warmup_rounds)
@@ -251,14 +257,9 @@ def compose_cell(words: Sequence[str]) -> tuple[BenchConf, Cell]:
     Raises:
         ConfigError: they make none, or not one that can be timed here.
     """
-    import hydra
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    from bench.config import from_hydra
+    from bench.config import compose
     from bench.errors import ConfigError
     from bench.plan import OF_THE_RUN, WARM, make_plan
-    from bench.process import ROOT
 
     for word in words:
         name = word.lstrip("+~").partition("=")[0]
@@ -267,12 +268,7 @@ def compose_cell(words: Sequence[str]) -> tuple[BenchConf, Cell]:
                 f"{word} is for a run of python -m bench and means nothing to a single benchmark. Leave it out; how "
                 "often to measure is said by rounds= and warmup_rounds= of cold_start()"
             )
-    try:
-        with hydra.initialize_config_dir(version_base="1.3", config_dir=str(ROOT / "conf")):
-            composed = hydra.compose("config", overrides=[*words, "baseline=false", "run_name=pytest"])
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(str(error)) from error
-    conf = from_hydra(composed)
+    conf = compose([*words, "baseline=false", "run_name=pytest"])
     (cell,) = make_plan([conf]).cells
     if cell.cache_state != WARM:
         raise ConfigError(
@@ -282,7 +278,8 @@ def compose_cell(words: Sequence[str]) -> tuple[BenchConf, Cell]:
     return conf, cell
 
 
-def _split(command: str | Sequence[str]) -> list[str]:
+def _split(command: str | Sequence[str]) -> tuple[str, list[str]]:
+    """Return the program's path, and the words of the command."""
     from bench.errors import ConfigError
 
     try:
@@ -293,16 +290,10 @@ def _split(command: str | Sequence[str]) -> list[str]:
         ) from error
     if not words:
         raise ConfigError("The command is empty: give at least the name of a program")
-    return words
-
-
-def _find(program: str) -> str:
-    from bench.errors import ConfigError
-
-    path = shutil.which(program)
+    path = shutil.which(words[0])
     if path is None:
-        raise ConfigError(f"{program} is not on the PATH, or is no program. Install it, or give its whole path")
-    return path
+        raise ConfigError(f"{words[0]} is not on the PATH, or is no program. Install it, or give its whole path")
+    return path, words
 
 
 def _run(program: Sequence[str], environ: Mapping[str, str], timeout_s: float) -> Outcome:
