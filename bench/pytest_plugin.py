@@ -150,16 +150,10 @@ class ColdStart:
         """
 
         def measure() -> list[Record]:
-            from bench.fidelity import judge
-            from bench.runner import to_record
-
-            def judged(slot: Slot, outcome: Outcome) -> Record:
-                return judge(to_record(slot, outcome), None)
-
             conf, cell = compose_cell(words)
             with self._alone(conf.machine_lock):
                 sampler = self._session.sampler(conf, cell)
-                return self._rounds(cell, sampler, judged, rounds, warmup_rounds)
+                return self._rounds(cell, sampler, rounds, warmup_rounds)
 
         return _or_fail(measure)
 
@@ -187,28 +181,22 @@ class ColdStart:
 
         def measure() -> list[Record]:
             from bench.plan import Cell
-            from bench.runner import to_record
 
             def run(_slot: Slot) -> Outcome:
                 return _run([path, *words[1:]], environ, timeout_s)
 
             path, words = _split(command)
             environ = dict(os.environ)
-            cell = Cell("command", shlex.join(words), "", "", "", "", "", None)
+            cell = Cell("command", shlex.join(words), "", "", "", "", "command", None)
             with self._alone(None):
-                return self._rounds(cell, run, to_record, rounds, warmup_rounds)
+                return self._rounds(cell, run, rounds, warmup_rounds)
 
         return _or_fail(measure)
 
-    def _rounds(
-        self,
-        cell: Cell,
-        execute: Callable[[Slot], Outcome],
-        to_record: Callable[[Slot, Outcome], Record],
-        rounds: int,
-        warmup_rounds: int,
-    ) -> list[Record]:
+    def _rounds(self, cell: Cell, execute: Callable[[Slot], Outcome], rounds: int, warmup_rounds: int) -> list[Record]:
+        from bench.fidelity import judge
         from bench.plan import Slot
+        from bench.runner import to_record
 
         warmups = warmup_rounds if self._benchmark.enabled else 0
         ended: list[tuple[Slot, Outcome]] = []
@@ -220,7 +208,7 @@ class ColdStart:
 
         def check() -> None:
             for slot, outcome in ended[len(records) :]:
-                records.append(to_record(slot, outcome))
+                records.append(judge(to_record(slot, outcome), None))
                 if records[-1].status != "ok":
                     raise _NotMeasured(records[-1])
 
