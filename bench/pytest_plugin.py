@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import shutil
 import statistics
 import sys
 import tempfile
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from bench.config import BenchConf
     from bench.plan import Cell, Slot
@@ -180,16 +179,15 @@ class ColdStart:
         """
 
         def measure() -> list[Record]:
-            from bench.plan import Cell
+            from bench.usercommand import command_cell, run_program, split_command
 
             def run(_slot: Slot) -> Outcome:
-                return _run([path, *words[1:]], environ, timeout_s)
+                return run_program(path, words[1:], environ, timeout_s)
 
-            path, words = _split(command)
-            environ = dict(os.environ)
-            cell = Cell("command", shlex.join(words), "", "", "", "", "command", None)
+            words = split_command(command)
+            path, environ = _path_of(words[0]), dict(os.environ)
             with self._alone(None):
-                return self._rounds(cell, run, rounds, warmup_rounds)
+                return self._rounds(command_cell(words), run, rounds, warmup_rounds)
 
         return _or_fail(measure)
 
@@ -266,45 +264,13 @@ def compose_cell(words: Sequence[str]) -> tuple[BenchConf, Cell]:
     return conf, cell
 
 
-def _split(command: str | Sequence[str]) -> tuple[str, list[str]]:
-    """Return the program's path, and the words of the command."""
+def _path_of(program: str) -> str:
     from bench.errors import ConfigError
 
-    try:
-        words = shlex.split(command) if isinstance(command, str) else list(command)
-    except ValueError as error:
-        raise ConfigError(
-            f"The command {command!r} cannot be split into words: {error}. Give a list of words"
-        ) from error
-    if not words:
-        raise ConfigError("The command is empty: give at least the name of a program")
-    path = shutil.which(words[0])
+    path = shutil.which(program)
     if path is None:
-        raise ConfigError(f"{words[0]} is not on the PATH, or is no program. Install it, or give its whole path")
-    return path, words
-
-
-def _run(program: Sequence[str], environ: Mapping[str, str], timeout_s: float) -> Outcome:
-    """Return the outcome of a program, with the answer that a worker would have given."""
-    from bench.errors import ConfigError
-    from bench.process import run_command
-
-    try:
-        outcome = run_command(program, environ, timeout_s)
-    except OSError as error:
-        raise ConfigError(f"{program[0]} cannot be started: {error.strerror}") from error
-    if outcome.exit_code != 0:
-        return replace(outcome, answer={"status": "failed", "message": f"exit code {outcome.exit_code}"})
-    marks_ns = {} if outcome.first_output_ns is None else {"results": outcome.first_output_ns}
-    answer: dict[str, Any] = {
-        "status": "ok",
-        "marks_ns": marks_ns,
-        "memory": {},
-        "cpu_s": outcome.cpu_s,
-        "facts": {},
-        "vectors": [],
-    }
-    return replace(outcome, answer=answer)
+        raise ConfigError(f"{program} is not on the PATH, or is no program. Install it, or give its whole path")
+    return path
 
 
 def _or_fail(measure: Callable[[], list[Record]]) -> list[Record]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import zipfile
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
@@ -18,10 +17,10 @@ from bench.gate.source import check_out
 from bench.gate.verdict import Change
 from bench.gate.wheels import build_wheel
 from bench.noise import between, read_state
-from bench.plan import Cell
-from bench.process import ROOT, run_command
+from bench.process import ROOT
 from bench.run import prepare_models
 from bench.sampler import Sampler, beat_iterations
+from bench.usercommand import run_program, split_command
 from bench.variables import fixed_variables, passed_environment
 
 if TYPE_CHECKING:
@@ -33,13 +32,9 @@ if TYPE_CHECKING:
     from bench.gate.janitor import Guard
     from bench.gate.source import Revision
     from bench.gate.store import Store
-    from bench.noise import Noise
-    from bench.plan import Slot
+    from bench.plan import Cell, Slot
     from bench.process import Outcome
     from bench.runner import Executor
-
-COMMAND = "command"
-"""The subject, and the scenario, of a command that the user named."""
 
 LOADER = "loader"
 """The package that cells measure, and by whose absence a repository is known that is not the loader's."""
@@ -167,34 +162,19 @@ def changes(base: Environment, head: Environment) -> tuple[Change, ...]:
     return tuple(change for change in pairs if change.base != change.head)
 
 
-def command_cell(command: str) -> Cell:
-    """Return the cell of a command.
-
-    Raises:
-        ConfigError: it is empty, or its quotes do not match.
-    """
-    try:
-        words = shlex.split(command)
-    except ValueError as error:
-        raise ConfigError(f"--command {command!r}: {error}") from error
-    if not words:
-        raise ConfigError("--command is empty: name what shall be measured")
-    return Cell(COMMAND, shlex.join(words), "", "", "", "", COMMAND, None)
-
-
 def run_in(arm: Arm, command: str, timeout_s: float) -> Outcome:
     """Run a command in an arm, in the arm's own checkout.
 
     Raises:
         BenchError: there is no such program.
     """
-    words = shlex.split(command)
-    program = shutil.which(words[0], path=arm.environ["PATH"])
-    if program is None and arm.code is not None and "/" in words[0]:
-        program = shutil.which(arm.code / words[0])
-    if program is None:
+    words = split_command(command)
+    path = shutil.which(words[0], path=arm.environ["PATH"])
+    if path is None and arm.code is not None and os.sep in words[0]:
+        path = shutil.which(arm.code / words[0])
+    if path is None:
         raise BenchError(f"{words[0]} is not a program that {arm.revision.asked} installs, nor any other on the PATH")
-    return run_command([program, *words[1:]], arm.environ, timeout_s, folder=arm.code)
+    return run_program(path, words[1:], arm.environ, timeout_s, arm.code)
 
 
 @dataclass(frozen=True)
@@ -208,19 +188,7 @@ class CommandExecutor:
         """Run the command once."""
         before = read_state()
         outcome = run_in(self.arm, slot.cell.strategy, self.timeout_s)
-        noise = between(before, read_state(), outcome.cpu_s, os.cpu_count() or 1)
-        return with_answer(outcome, noise)
-
-
-def with_answer(outcome: Outcome, noise: Noise) -> Outcome:
-    """Return the outcome of a command with the answer that a worker would have given."""
-    answer: dict[str, Any] | None = None
-    if outcome.exit_code == 0 and not outcome.timed_out:
-        empty: dict[str, Any] = {"marks_ns": {}, "memory": {}, "facts": {}, "vectors": []}
-        answer = {"status": "ok", "cpu_s": outcome.cpu_s, **empty}
-    elif not outcome.timed_out:
-        answer = {"status": "failed", "message": f"it ended with exit code {outcome.exit_code}"}
-    return replace(outcome, answer=answer, noise=noise)
+        return replace(outcome, noise=between(before, read_state(), outcome.cpu_s, os.cpu_count() or 1))
 
 
 def make_executors(

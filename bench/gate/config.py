@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bench.config import from_hydra
+from bench.config import compose as compose_conf
 from bench.errors import ConfigError
 from bench.gate.rules import Rule, at_most, no_slower
 from bench.gate.sequence import FIRST_LOOK, Settings
@@ -121,11 +121,7 @@ def compose_cell(words: str) -> BenchConf:
     for word in overrides:
         if word.partition("=")[0].partition(".")[0] in OF_THE_RUN:
             raise ConfigError(f"{word} in the cell {words!r} belongs to a whole run. Leave it out.")
-    try:
-        with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-            return from_hydra(compose("config", overrides=overrides))
-    except HydraException as error:
-        raise ConfigError(f"The cell {words!r} cannot be composed: {error}") from error
+    return compose_conf(overrides)
 
 
 def make_rules(conf: GateConf, command: Cell | None = None) -> list[Rule]:

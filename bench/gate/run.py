@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 
 from bench.environment import describe_environment
 from bench.errors import BenchError, ConfigError
-from bench.gate.arms import Workshop, changes, command_cell, make_executors, run_in
+from bench.gate.arms import Workshop, changes, make_executors, run_in
 from bench.gate.config import load_gate, make_rules
 from bench.gate.janitor import guarded
 from bench.gate.manifest import open_folders
@@ -30,6 +30,7 @@ from bench.noise import Limits
 from bench.progress import announce
 from bench.records import append_record
 from bench.run import RECORDS_FILE, new_folder
+from bench.usercommand import command_cell, split_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -147,7 +148,7 @@ def open_session(asked: Asked, revisions: Mapping[str, str], extra: Sequence[Pla
     conf = load_gate(asked.overrides, is_command=asked.command is not None)
     if asked.cells:
         conf = replace(conf, cells=list(asked.cells), ceilings=[])
-    command = command_cell(asked.command) if asked.command is not None else None
+    command = command_cell(split_command(asked.command)) if asked.command is not None else None
     if command is not None and (conf.cells or conf.ceilings):
         raise ConfigError("a command is gated by itself: take an option of the group gate that has no cells")
     rules = make_rules(conf, command)

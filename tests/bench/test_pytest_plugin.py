@@ -21,6 +21,12 @@ PYTEST = ("-m", "pytest", "-p", "no:cacheprovider")
 ENVIRON = {"PYTHONPATH": str(ROOT)}
 
 
+@pytest.fixture(autouse=True)
+def _not_a_part_of_this_pytest(monkeypatch):
+    """pytest-benchmark times nothing beside other tests, and knows by this variable that it would."""
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+
+
 @pytest.fixture
 def model(tiny_folder):
     """Words that name a tiny model."""
