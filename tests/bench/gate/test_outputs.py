@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -317,12 +317,13 @@ class TestMarkdown:
     @given(TEXTS)
     @example("".join(HOSTILE))
     def test_text_from_outside_stays_text(self, text):
+        assume(clean(text) != "-")  # shown as what it also stands for: nothing
         expected, page = page_of(hostile_verdict("plain")), page_of(hostile_verdict(text))
         assert page.tags == expected.tags
         assert page.attributes == expected.attributes
         assert page.comments == [" embedding-bench gate "]
         shown = clean(text)
-        assert shown == "-" or page.codes.count(shown) >= expected.codes.count("plain")
+        assert page.codes.count(shown) >= expected.codes.count("plain")
         assert clean(fakes.make_cell(text, model_key=text).label()) in page.codes
 
     @settings(deadline=None)
