@@ -50,6 +50,7 @@ HOSTILE = (
     "line\n\n# two\r\n| a | b |",
     "\x1b[31m red \x00 \x07 \u202e \ud800 \ufffe",
     "</code></td>",
+    "\n```\n<b>\n````\n",
 )
 TEXTS = st.one_of(
     st.text(st.characters(codec=None, categories=None)), st.sampled_from(HOSTILE), st.text("`<>|&@#\\\n-_")
