@@ -24,7 +24,7 @@ def changes_table(verdict: Verdict) -> Table:
     """Return the rules that compare two revisions."""
     headings = ("Cell", "Metric", "Outcome", "Base", "Head", "Change (%)", "Interval (%)", "Limit (%)", "Control (%)")
     rows = tuple(_change(verdict, decision) for decision in verdict.course.decisions if decision.rule.is_regression)
-    details = ("Why", "Rounds", "Limit (%)", "Control (%)")
+    details = ("Why", "Rounds", "Limit (%)", "Control (%)", "Base", "Head")
     return Table("Head against base", (*headings, "Rounds", "Why"), rows, names=3, details=details)
 
 

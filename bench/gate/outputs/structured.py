@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 from bench.gate.outputs.wording import headline, outcome_of
 
 if TYPE_CHECKING:
-    from bench.gate.source import Revision
-
     from bench.gate.rules import Finding, Place, Rule
     from bench.gate.sequence import Decision
+    from bench.gate.source import Revision
     from bench.gate.verdict import Verdict
     from bench.shifts import Shift
 

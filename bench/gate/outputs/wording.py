@@ -88,9 +88,8 @@ def confidence(verdict: Verdict) -> str:
 
 def footnote(verdict: Verdict) -> str:
     """Return what the intervals of all tables mean."""
-    return (
-        f"The intervals decide with {confidence(verdict)} confidence, for all rules and all looks of a stage together."
-    )
+    extent = "for all rules of a table and all looks of a stage together"
+    return f"The intervals decide with {confidence(verdict)} confidence, {extent}."
 
 
 def control_fired(decision: Decision) -> bool:
