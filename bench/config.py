@@ -14,9 +14,10 @@ from omegaconf.errors import OmegaConfBaseException
 from bench.cachestate import STATES
 from bench.errors import ConfigError
 from bench.plan import INSTRUMENTS, PEERS, SCENARIOS, SPECIFICATION, THINK_KINDS
+from bench.process import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 QUALITY = "quality"
@@ -126,6 +127,30 @@ class BenchConf:
     quiet: bool = MISSING
     reports_dir: str = MISSING
     run_name: str = MISSING
+
+
+def compose(words: Sequence[str]) -> BenchConf:
+    """Return the typed configuration that ``python -m bench`` would have with these words, of one job.
+
+    Raises:
+        ConfigError: they say nothing that can be.
+    """
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+
+    # Hydra can be used once at a time in a process, and the process may be somebody else's.
+    theirs = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(version_base="1.3", config_dir=str(ROOT / "conf")):
+            composed = hydra.compose("config", overrides=list(words))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(f"{' '.join(words)} is no configuration: {error}") from error
+    finally:
+        if theirs is not None:
+            GlobalHydra.instance().initialize(theirs)
+    return from_hydra(composed)
 
 
 def from_hydra(config: DictConfig) -> BenchConf:

@@ -3,6 +3,7 @@
 ::
 
     BenchError              the harness cannot do what was asked; exit code 2
+    ├── BuildError          a revision or its dependencies cannot be built or installed
     ├── ConfigError         the configuration makes no sense
     └── RecordError         a file of records cannot be read
 """
@@ -17,6 +18,10 @@ EXIT_REGRESSION = 1
 
 class BenchError(Exception):
     """The harness cannot do what was asked."""
+
+
+class BuildError(BenchError):
+    """A revision or its dependencies cannot be built or installed."""
 
 
 class ConfigError(BenchError):

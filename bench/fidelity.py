@@ -17,7 +17,7 @@ MIN_COSINE = {"float32": 0.99999, "int8": 0.95}
 PRECISION_BY_STRATEGY = {"quantized": "int8"}
 """What a strategy promises to compute in; float32 where it is not named."""
 
-WITHOUT_VECTORS = frozenset({"import_numpy"})
+WITHOUT_VECTORS = frozenset({"import_numpy", "command"})
 """Subjects that embed nothing."""
 
 ANOTHER_MODEL = frozenset({"model2vec"})

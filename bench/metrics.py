@@ -34,6 +34,10 @@ class Metric:
     derive: Callable[[Record], float | None]
     lower_is_better: bool = True
 
+    def __reduce__(self) -> tuple[Callable[[str], Metric], tuple[str]]:
+        """Travel to another process by name: functions made here do not."""
+        return _named, (self.key,)
+
     def value(self, record: Record) -> float | None:
         """Return the value, None for a record that is not ``ok``."""
         return self.derive(record) if record.status == "ok" else None
@@ -45,6 +49,10 @@ class Metric:
         digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
         text = f"{value:,.{digits}f}"
         return f"{text} {self.unit}" if unit else text
+
+
+def _named(key: str) -> Metric:
+    return METRICS_BY_KEY[key]
 
 
 def _between_ms(start: str, end: str) -> Callable[[Record], float | None]:

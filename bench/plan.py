@@ -207,9 +207,9 @@ def make_plan(configs: Sequence[BenchConf]) -> Plan:
         for name in OF_THE_RUN:
             if getattr(conf, name) != getattr(first, name):
                 raise ConfigError(f"{name} cannot be swept: it belongs to the whole run. Start one run for each value.")
-    wanted = [_cell(conf) for conf in configs]
-    references = [_other(conf, "sentence_transformers", BASELINE) for conf in configs] if first.baseline else []
-    peers = [_other(conf, name, name) for conf in configs for name in conf.peers]
+    wanted = [cell_of(conf) for conf in configs]
+    references = [other_cell(conf, BASELINE) for conf in configs] if first.baseline else []
+    peers = [other_cell(conf, name) for conf in configs for name in conf.peers]
     return Plan(tuple(dict.fromkeys([*references, *peers, *wanted])), first.protocol, first.seed, first.precision)
 
 
@@ -218,7 +218,8 @@ def as_watched(cell: Cell) -> Cell:
     return replace(cell, scenario="idle", think_s=0.0, think_kind="", cache_state=WARM)
 
 
-def _cell(conf: BenchConf) -> Cell:
+def cell_of(conf: BenchConf) -> Cell:
+    """Return the cell of our loader that a configuration describes."""
     scenario = conf.scenario
     return Cell(
         subject="embedding_loader",
@@ -236,6 +237,7 @@ def _cell(conf: BenchConf) -> Cell:
     )
 
 
-def _other(conf: BenchConf, subject: str, name: str) -> Cell:
-    """Return the cell of a subject that has neither strategies nor engines."""
-    return replace(_cell(conf), subject=subject, strategy=name, engine="")
+def other_cell(conf: BenchConf, name: str) -> Cell:
+    """Return the same cell of the reference (``BASELINE``) or of a peer, which have neither strategies nor engines."""
+    subject = "sentence_transformers" if name == BASELINE else name
+    return replace(cell_of(conf), subject=subject, strategy=name, engine="")

@@ -97,6 +97,7 @@ def run_command(
     environ: Mapping[str, str],
     timeout_s: float,
     *,
+    folder: Path | None = None,
     stderr_characters: int = STDERR_TAIL_CHARACTERS,
 ) -> Outcome:
     """Run a program, in a process group of its own, and wait until it is gone.
@@ -108,7 +109,7 @@ def run_command(
     before_s = children_cpu_s()
     with tempfile.TemporaryFile() as stderr:
         spawn_ns = time.perf_counter_ns()
-        child = start(words, environ, stdin=subprocess.DEVNULL, stderr=stderr)
+        child = start(words, environ, stdin=subprocess.DEVNULL, stderr=stderr, folder=folder)
         with time_limit([child], timeout_s) as timed_out:
             output, first_output_ns = _read(child)
             child.wait()
@@ -131,12 +132,21 @@ def run_command(
 
 
 def start(
-    words: Sequence[str], environ: Mapping[str, str], *, stdin: int, stderr: int | IO[bytes]
+    words: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    stdin: int,
+    stderr: int | IO[bytes],
+    folder: Path | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a program, its path first, in a process group of its own, with a pipe for its standard output."""
+    """Start a program, its path first, in a process group of its own, with a pipe for its standard output.
+
+    It works in ``folder``, or where this process does.
+    """
     return subprocess.Popen(  # noqa: S603 - our own interpreter, or a command that the user named
         words,
         env=dict(environ),
+        cwd=folder,
         stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=stderr,

@@ -39,6 +39,7 @@ class Sampler:
         timeout_s: when a process is killed.
         beat_iterations: of ``bench.worker.spin`` in a beat of the main thread, see ``beat_iterations``.
         python: the interpreter of the measured processes.
+        evictions: how often files were evicted, by cache state; shared by samplers that evict the same files.
         starts_cold: whether nothing of the cells can be expected in memory, as after a reboot, and no warm-up round
             comes.
     """
@@ -50,15 +51,15 @@ class Sampler:
     timeout_s: float
     beat_iterations: int
     python: str = sys.executable
+    evictions: dict[str, int] = field(default_factory=dict)
     starts_cold: bool = False
     _used: dict[Cell, tuple[Path, ...]] = field(default_factory=dict)
-    _evictions: dict[str, int] = field(default_factory=dict)
     _evictions_seen: dict[Cell, dict[str, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Take a cold start for an eviction that no cell has seen."""
         if self.starts_cold:
-            self._evictions["cold_disk"] = 1
+            self.evictions["cold_disk"] = 1
 
     def __call__(self, slot: Slot) -> Outcome:
         """Take a sample and return what became of its processes."""
@@ -80,13 +81,13 @@ class Sampler:
         """Run the cell once, unrecorded, if other samples evicted since it last ran what it expects in memory."""
         minds = {"cold_disk": (), "cold_weights": ("cold_disk",)}.get(cell.cache_state, ("cold_disk", "cold_weights"))
         seen = self._evictions_seen.get(cell, {})
-        if any(self._evictions.get(state, 0) != seen.get(state, 0) for state in minds):
+        if any(self.evictions.get(state, 0) != seen.get(state, 0) for state in minds):
             self._run(Slot(cell, 0, is_warmup=True), {**self.environ, **thread_variables(cell.threads)})
 
     def _note_eviction(self, cell: Cell) -> None:
         if cell.cache_state in {"cold_weights", "cold_disk"}:
-            self._evictions[cell.cache_state] = self._evictions.get(cell.cache_state, 0) + 1
-        self._evictions_seen[cell] = dict(self._evictions)
+            self.evictions[cell.cache_state] = self.evictions.get(cell.cache_state, 0) + 1
+        self._evictions_seen[cell] = dict(self.evictions)
 
     def _run(self, slot: Slot, environ: Mapping[str, str]) -> Outcome:
         cell, options = slot.cell, self.options(slot.cell)

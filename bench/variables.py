@@ -69,11 +69,15 @@ def worker_environment(cache_folder: Path, passed: Iterable[str] = ()) -> dict[s
         cache_folder: of the loader, private to the run.
         passed: names of further variables of the caller to pass.
     """
-    environ = {name: os.environ[name] for name in (*PASSED, *passed) if name in os.environ}
-    environ |= fixed_variables(cache_folder)
+    environ = passed_environment(passed) | fixed_variables(cache_folder)
     if str(ROOT) not in sys.path[1:]:
         environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), environ.get("PYTHONPATH")]))
     return environ
+
+
+def passed_environment(passed: Iterable[str] = ()) -> dict[str, str]:
+    """Return the variables of the caller that measured processes get: ``PASSED`` and those that are named."""
+    return {name: os.environ[name] for name in (*PASSED, *passed) if name in os.environ}
 
 
 def fixed_variables(cache_folder: Path) -> dict[str, str]:

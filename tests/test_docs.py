@@ -64,9 +64,9 @@ def test_commands_are_right(python, page):
             # Compose and check each value by itself, without minutes of measuring; --cfg refuses -m.
             words = [word.partition(",")[0] for word in words if word != "-m"]
             words = ["python", "-m", *words[1:], "--cfg", "job"]
-        elif words[2] in {"bench.init_cost", "bench.agreement", "bench.merge"}:
+        elif words[2] in {"bench.init_cost", "bench.agreement", "bench.merge", "bench.export"}:
             words = [*words[:3], "--help"]
-        elif words[2] == "pytest":
+        elif words[2] in {"pytest", "pytest_benchmark"}:
             continue  # the example itself is run below
         done = python(None, *words[1:])
         assert done.code == 0, f"{command}\n{done.err}"
@@ -140,6 +140,17 @@ def test_the_example_of_a_test_suite(python):
     done = python(None, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(DOCS / "examples" / "test_search.py"))
     assert done.code == 0, done.out + done.err
     assert "2 passed" in done.out
+
+
+@pytest.mark.real_model
+def test_the_example_of_a_benchmark(python, tmp_path):
+    environ = {"PYTHONPATH": str(ROOT)}
+    words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", str(DOCS / "examples" / "test_startup.py"))
+    done = python(None, *words, "--benchmark-enable", f"--benchmark-json={tmp_path / 'out.json'}", env=environ)
+    assert done.code == 0, done.out + done.err
+    assert "2 passed" in done.out
+    made = json.loads((tmp_path / "out.json").read_text())
+    assert [item["stats"]["rounds"] for item in made["benchmarks"]] == [5, 5]
 
 
 def test_every_example_is_tested_and_linked():

@@ -130,9 +130,10 @@ def examine(rules: Sequence[Rule], rounds: Sequence[Round], alpha: float) -> lis
     """Return what the rounds say about each rule.
 
     Args:
-        rules: the hypotheses, between which Holm's procedure divides ``alpha``.
+        rules: the hypotheses. Holm's procedure divides ``alpha`` between those that compare revisions, and again
+            between those that have limits of their own: these are different questions.
         rounds: one at least.
-        alpha: probability that any rule is found ``over`` although it is not.
+        alpha: probability that any rule of one kind is found ``over`` although it is not.
 
     Raises:
         BenchError: a round has no positive value for a rule.
@@ -140,7 +141,11 @@ def examine(rules: Sequence[Rule], rounds: Sequence[Round], alpha: float) -> lis
     pairs = [_ratios(rule, rounds) for rule in rules]
     limits = [_limit(rule, rounds) for rule in rules]
     probabilities = [excess_probability(logs, math.log(limit)) for logs, limit in zip(pairs, limits, strict=True)]
-    levels = holm_levels(probabilities, alpha)
+    levels = [alpha] * len(rules)
+    for kind in (True, False):
+        family = [index for index, rule in enumerate(rules) if rule.is_regression == kind]
+        for index, level in zip(family, holm_levels([probabilities[i] for i in family], alpha), strict=True):
+            levels[index] = level
     return [
         _finding(rule, rounds, logs, limit, level)
         for rule, logs, limit, level in zip(rules, pairs, limits, levels, strict=True)

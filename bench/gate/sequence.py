@@ -1,14 +1,16 @@
 """From rounds to a decision: when to look, when to stop, what must be seen twice. Nothing here knows of processes.
 
 A stage takes rounds and looks at all of them again each time that their number has grown by half, until every rule is
-clear or the time is up. As many looks as there can be share the probability of an error evenly (Bonferroni), so that
-looking often does not make a false alarm more likely. What a first stage finds over its limit, a second one must find
-again, in samples of its own.
+clear or the time is up. The looks share the probability of an error, so that looking often does not make a false alarm
+more likely: until a look, as large a share is spent as it has of all rounds that there can be (a linear spending
+function, Lan and DeMets, Discrete Sequential Boundaries for Clinical Trials, 1983; its parts are simply added up, which
+is a little too careful), and the last look, whenever it comes, has all that is left. What a first stage finds over
+its limit, a second one must find again, in samples of its own.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from bench.gate.rules import examine, places_of
@@ -16,7 +18,7 @@ from bench.gate.rules import examine, places_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from bench.gate.rules import Finding, Place, Round, Rule
+    from bench.gate.rules import Finding, Place, Round, Rule, State
 
 FIRST_LOOK = 15
 """Rounds before the first look: with fewer, the exact test could not reject anything at the level of one look."""
@@ -57,8 +59,8 @@ class Settings:
 
     @property
     def alpha(self) -> float:
-        """One-sided probability of an error at one look, for all rules together."""
-        return (1.0 - self.confidence) / 2 / len(self.looks)
+        """One-sided probability of an error in a stage, for all rules of one kind together."""
+        return (1.0 - self.confidence) / 2
 
 
 class Source(Protocol):
@@ -129,43 +131,101 @@ def decide(rules: Sequence[Rule], source: Source, settings: Settings, clock: Cal
         clock: seconds; the budget begins now.
     """
     begun = clock()
-    first = _run_stage(rules, source, settings, clock, 1, begun + settings.budget_s * FIRST_STAGE)
-    suspects = [finding.rule for finding in first.findings if finding.state == "over"]
+    end = begun + settings.budget_s
+    sampling = _Sampling(rules, source, settings, clock, 1)
+    sampling.run(begun + settings.budget_s * FIRST_STAGE)
+    suspects = sampling.over
     if not suspects:
-        return Course((first,), tuple(_decision((finding,), settings) for finding in first.findings))
-    second = _run_stage(suspects, source, settings, clock, 2, begun + settings.budget_s)
-    again = {finding.rule: finding for finding in second.findings}
-    decisions = []
-    for finding in first.findings:
-        findings = (finding, again[finding.rule]) if finding.rule in again else (finding,)
-        decisions.append(_decision(findings, settings))
-    return Course((first, second), tuple(decisions))
+        # Nothing is left to be confirmed, so the rest of the time may go into an interval that is too wide for a pass.
+        sampling.narrow(end)
+    first = sampling.stage()
+    second = None
+    if suspects:
+        sampling = _Sampling(suspects, source, settings, clock, 2)
+        sampling.run(end)
+        second = sampling.stage()
+    again = {finding.rule: finding for finding in second.findings} if second else {}
+    decisions = [
+        _decision((finding, again[finding.rule]) if finding.rule in again else (finding,), settings)
+        for finding in first.findings
+    ]
+    return Course((first, second) if second else (first,), tuple(decisions))
 
 
-def _run_stage(
-    rules: Sequence[Rule],
-    source: Source,
-    settings: Settings,
-    clock: Callable[[], float],
-    number: int,
-    deadline: float,
-) -> Stage:
-    blocks, looks, begun = places_of(rules), settings.looks, clock()
-    rounds: list[Round] = []
-    clear: dict[Rule, Finding] = {}
-    while True:
-        rounds.append(source.take(blocks, number))
-        elapsed = clock() - begun
-        is_last = len(rounds) == looks[-1] or begun + elapsed + elapsed / len(rounds) > deadline
-        if not is_last and len(rounds) not in looks:
-            continue
-        findings = examine(rules, rounds, settings.alpha)
-        for finding in findings:
-            if finding.state != "unclear":
-                clear.setdefault(finding.rule, finding)
-        if is_last or len(clear) == len(rules):
-            # What was clear once stays so: more samples of an error are no correction that was paid for.
-            return Stage(len(rounds), elapsed, tuple(clear.get(finding.rule, finding) for finding in findings))
+class _Sampling:
+    """One stage while it runs."""
+
+    def __init__(
+        self, rules: Sequence[Rule], source: Source, settings: Settings, clock: Callable[[], float], number: int
+    ) -> None:
+        self._rules = rules
+        self._blocks = places_of(rules)
+        self._source = source
+        self._settings = settings
+        self._clock = clock
+        self._number = number
+        self._begun = clock()
+        self._rounds: list[Round] = []
+        self._findings: dict[Rule, Finding] = {}
+        self._spent = 0.0
+
+    @property
+    def over(self) -> list[Rule]:
+        """The rules that are over their limits."""
+        return [rule for rule in self._rules if self._findings[rule].state == "over"]
+
+    def stage(self) -> Stage:
+        """Return what was done."""
+        findings = tuple(self._findings[rule] for rule in self._rules)
+        return Stage(len(self._rounds), self._clock() - self._begun, findings)
+
+    def run(self, deadline: float) -> None:
+        """Take rounds until every rule is clear or the time is up."""
+        looks, is_last = self._settings.looks, False
+        while not is_last:
+            is_last = self._take_round(deadline)
+            if is_last or len(self._rounds) in looks:
+                self._look(is_last=is_last)
+                is_last = is_last or not self._unclear()
+
+    def narrow(self, deadline: float) -> None:
+        """Take more rounds while an interval is too wide for a pass; nothing can be found ``over`` any more."""
+        looks, is_last = self._settings.looks, False
+        while self._too_wide() and len(self._rounds) < looks[-1] and not is_last:
+            is_last = self._take_round(deadline)
+            if is_last or len(self._rounds) in looks:
+                for finding in examine(self._rules, self._rounds, self._settings.alpha):
+                    if self._findings[finding.rule].state == "unclear":
+                        state: State = "within" if finding.state == "within" else "unclear"
+                        self._findings[finding.rule] = replace(finding, state=state)
+
+    def _take_round(self, deadline: float) -> bool:
+        """Take one and return whether it was the last for which there is time."""
+        self._rounds.append(self._source.take(self._blocks, self._number))
+        elapsed = self._clock() - self._begun
+        is_last = len(self._rounds) == self._settings.max_rounds
+        return is_last or self._begun + elapsed + elapsed / len(self._rounds) > deadline
+
+    def _look(self, *, is_last: bool) -> None:
+        share = 1.0 if is_last else len(self._rounds) / self._settings.max_rounds
+        alpha = self._settings.alpha * share - self._spent
+        self._spent += alpha
+        for finding in examine(self._rules, self._rounds, alpha):
+            earlier = self._findings.get(finding.rule)
+            # What was clear once stays so: its share of the error is spent.
+            if earlier is None or earlier.state == "unclear":
+                self._findings[finding.rule] = finding
+
+    def _unclear(self) -> list[Finding]:
+        return [finding for finding in self._findings.values() if finding.state == "unclear"]
+
+    def _too_wide(self) -> bool:
+        return any(is_too_wide(finding, self._settings) for finding in self._unclear())
+
+
+def is_too_wide(finding: Finding, settings: Settings) -> bool:
+    """Whether the interval of an unclear rule reaches so far above the limit that it cannot pass."""
+    return finding.shift.high > finding.limit * (1.0 + settings.resolution)
 
 
 def _decision(findings: tuple[Finding, ...], settings: Settings) -> Decision:
@@ -175,7 +235,7 @@ def _decision(findings: tuple[Finding, ...], settings: Settings) -> Decision:
         outcome, why = "inconclusive", "the control, the base revision against itself, differs as well"
     elif last.state == "over":
         outcome, why = "regression", "over its limit in both stages"
-    elif last.state == "unclear" and last.shift.high > last.limit * (1.0 + settings.resolution):
+    elif last.state == "unclear" and is_too_wide(last, settings):
         outcome, why = "inconclusive", "too few samples, or too noisy ones, to tell"
     elif len(findings) > 1:
         outcome, why = "not reproduced", "over its limit in the first stage, not in new samples"

@@ -10,13 +10,22 @@ from bench.errors import EXIT_INCOMPARABLE, EXIT_OK, EXIT_REGRESSION
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bench.gate.source import Revision
-
     from bench.gate.sequence import Course, Decision, Settings
+    from bench.gate.source import Revision
 
 Result = Literal["ok", "regression", "inconclusive"]
 
 EXIT_CODES: dict[Result, int] = {"ok": EXIT_OK, "regression": EXIT_REGRESSION, "inconclusive": EXIT_INCOMPARABLE}
+
+
+def result_of(course: Course) -> Result:
+    """Return the worst of all decisions, except that nothing can be said where a control fired."""
+    if any(finding.control_fires for decision in course.decisions for finding in decision.findings):
+        return "inconclusive"
+    outcomes = {decision.outcome for decision in course.decisions}
+    if "regression" in outcomes:
+        return "regression"
+    return "inconclusive" if "inconclusive" in outcomes else "ok"
 
 
 @dataclass(frozen=True)
@@ -60,13 +69,8 @@ class Verdict:
 
     @property
     def result(self) -> Result:
-        """The worst of all rules, except that nothing can be said where the control fired."""
-        if any(finding.control_fires for decision in self.course.decisions for finding in decision.findings):
-            return "inconclusive"
-        outcomes = {decision.outcome for decision in self.course.decisions}
-        if "regression" in outcomes:
-            return "regression"
-        return "inconclusive" if "inconclusive" in outcomes else "ok"
+        """See ``result_of``."""
+        return result_of(self.course)
 
     @property
     def exit_code(self) -> int:

@@ -1,0 +1,213 @@
+"""One gate, from two revisions to a verdict: install, prepare, measure, decide."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from packaging.utils import canonicalize_name
+
+from bench.environment import describe_environment
+from bench.errors import BenchError, ConfigError
+from bench.gate.arms import Workshop, changes, make_executors, run_in
+from bench.gate.config import load_gate, make_rules
+from bench.gate.janitor import guarded
+from bench.gate.manifest import open_folders
+from bench.gate.progress import open_progress
+from bench.gate.rounds import Measurer
+from bench.gate.rules import ARMS, BASE, HEAD, Place, places_of
+from bench.gate.sequence import decide
+from bench.gate.source import find_repository, has_changes, resolve
+from bench.gate.store import Store
+from bench.gate.verdict import Verdict
+from bench.lock import machine_lock
+from bench.noise import Limits
+from bench.progress import announce
+from bench.records import append_record
+from bench.run import RECORDS_FILE, new_folder
+from bench.usercommand import command_cell, split_command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from bench.gate.arms import Arm
+    from bench.gate.config import GateConf
+    from bench.gate.janitor import Guard
+    from bench.gate.rules import Rule
+    from bench.gate.source import Revision
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line says.
+
+    Attributes:
+        base: the revision that is compared with, as the user named it.
+        head: the revision that is judged.
+        repository: a folder in it.
+        output: the gate's folder.
+        overrides: of ``conf/gate.yaml``.
+        cells: replace the configured ones, and their ceilings.
+        command: what is measured in the place of cells.
+        setup: a command that runs once in each arm before the first sample.
+        python: the interpreter to install for.
+        pip_arguments: of every installation.
+        environments: where installed dependencies are kept; None for the user's cache.
+        rebuild: whether to install them anew.
+        quiet: whether to print errors and the result only.
+        words: of the command line, for the manifest.
+    """
+
+    head: str
+    output: Path
+    base: str = ""
+    repository: Path = Path()
+    overrides: Sequence[str] = ()
+    cells: Sequence[str] = ()
+    command: str | None = None
+    setup: str | None = None
+    python: Path = Path(sys.executable)
+    pip_arguments: Sequence[str] = ()
+    environments: Path | None = None
+    rebuild: bool = False
+    quiet: bool = False
+    words: str = ""
+
+    def say(self, text: str) -> None:
+        """Tell the user what takes a while."""
+        announce(text, quiet=self.quiet)
+
+
+@dataclass
+class Session:
+    """A gate that is ready to measure.
+
+    Attributes:
+        asked: the command line.
+        conf: the configuration.
+        rules: what is to be decided.
+        arms: by name.
+        measurer: takes the samples.
+        environments: of the arms, as manifests describe them.
+        begun: when the gate began, ``time.monotonic()``.
+    """
+
+    asked: Asked
+    conf: GateConf
+    rules: Sequence[Rule]
+    arms: Mapping[str, Arm]
+    measurer: Measurer
+    environments: Mapping[str, Mapping[str, Any]]
+    begun: float = field(default_factory=time.monotonic)
+
+
+def judge_revisions(asked: Asked) -> Verdict:
+    """Compare two revisions and return the verdict; records and manifests are in the gate's folder afterwards.
+
+    Raises:
+        BenchError: a revision cannot be installed, a cell has no valid sample, or the configuration makes no sense.
+    """
+    with open_session(asked, dict.fromkeys(ARMS, asked.base) | {HEAD: asked.head}) as session:
+        measurer, begun = session.measurer, time.monotonic()
+        measurer.warm_up(places_of(session.rules), session.conf.warmup_rounds)
+        measuring = time.monotonic()
+        course = decide(session.rules, measurer, session.conf.settings, time.monotonic)
+        return Verdict(
+            base=session.arms[BASE].revision,
+            head=session.arms[HEAD].revision,
+            course=course,
+            settings=session.conf.settings,
+            changes=changes(session.arms[BASE].environment, session.arms[HEAD].environment),
+            machine=session.environments[BASE],
+            samples=measurer.samples,
+            disturbed=measurer.disturbed,
+            measured_s=time.monotonic() - measuring,
+            prepared_s=begun - session.begun,
+            command=asked.words,
+        )
+
+
+@contextmanager
+def open_session(asked: Asked, revisions: Mapping[str, str], extra: Sequence[Place] = ()) -> Iterator[Session]:
+    """Install the revisions and prepare what measures them; nothing of it is left afterwards but the gate's folder.
+
+    Args:
+        asked: the command line.
+        revisions: to install, by arm, as the user named them.
+        extra: places that are measured although no rule is about them.
+
+    Raises:
+        BenchError: see ``judge_revisions``.
+    """
+    begun = time.monotonic()
+    conf = load_gate(asked.overrides, is_command=asked.command is not None)
+    if asked.cells:
+        conf = replace(conf, cells=list(asked.cells), ceilings=[])
+    command = command_cell(split_command(asked.command)) if asked.command is not None else None
+    if command is not None and (conf.cells or conf.ceilings):
+        raise ConfigError("a command is gated by itself: take an option of the group gate that has no cells")
+    rules = make_rules(conf, command)
+    environ = dict(os.environ)
+    repository = find_repository(asked.repository.absolute(), environ)
+    found = {name: resolve(repository, revision, environ) for name, revision in revisions.items()}
+    if has_changes(repository, environ):
+        asked.say(f"{repository} has uncommitted changes: they are not measured")
+    folder = new_folder(asked.output)
+    with machine_lock(conf.machine_lock, asked.say), guarded() as guard:
+        arms = _make_arms(asked, conf, repository, guard, found, needs_code=command is not None)
+        if asked.setup is not None:
+            _set_up(arms.values(), asked.setup, conf.sample_timeout_s)
+        places = [place for block in places_of(rules) for place in block if place.arm in arms]
+        places = list(dict.fromkeys([*places, *extra]))
+        cells = {name: [place.cell for place in places if place.arm == name] for name in arms}
+        executors = make_executors(arms, cells, conf, guard.folder, quiet=asked.quiet)
+        environments = {name: _describe(arm) for name, arm in arms.items()}
+        stamps = open_folders(folder, asked.words, conf, arms, cells, environments)
+        with open_progress(conf.budget_s, conf.max_rounds, quiet=asked.quiet) as progress:
+            measurer = Measurer(
+                executors,
+                stamps,
+                lambda name, record: append_record(folder / name / RECORDS_FILE, record),
+                Limits(conf.max_steal, conf.max_foreign_cpu),
+                os.cpu_count() or 1,
+                conf.seed,
+                progress,
+            )
+            yield Session(asked, conf, rules, arms, measurer, environments, begun)
+
+
+def _make_arms(
+    asked: Asked,
+    conf: GateConf,
+    repository: Path,
+    guard: Guard,
+    revisions: Mapping[str, Revision],
+    *,
+    needs_code: bool,
+) -> dict[str, Arm]:
+    store = Store(asked.environments, rebuild=asked.rebuild, say=asked.say)
+    workshop = Workshop(repository, conf, guard, store, asked.python, asked.pip_arguments, needs_code, asked.say)
+    return workshop.make(revisions)
+
+
+def _set_up(arms: Iterable[Arm], command: str, timeout_s: float) -> None:
+    for arm in arms:
+        outcome = run_in(arm, command, timeout_s)
+        if outcome.exit_code != 0:
+            raise BenchError(
+                f"--setup {command!r} ended with exit code {outcome.exit_code} in the arm {arm.name}:\n"
+                f"{outcome.stderr_tail.strip()}"
+            )
+
+
+def _describe(arm: Arm) -> dict[str, Any]:
+    """Return the environment of an arm: this machine, with the arm's own Python and packages."""
+    own, markers = canonicalize_name(arm.environment.distribution), arm.interpreter.markers
+    python = f"{markers['platform_python_implementation']} {markers['python_full_version']}"
+    packages = {name: version for name, version in arm.environment.packages.items() if name != own}
+    return {**describe_environment(), "python": python, "packages": packages}

@@ -1,0 +1,18 @@
+"""A test suite that times cold starts: fresh processes, from their start to their end, with pytest-benchmark.
+
+python -m pytest test_startup.py
+"""
+
+import sys
+
+# In a real suite this line stands in conftest.py.
+pytest_plugins = ["bench.pytest_plugin"]
+
+
+def test_first_vector(cold_start):
+    records = cold_start("strategy=progressive", "model=minilm", rounds=5)
+    assert {record.facts["engine"] for record in records} == {"numpy"}
+
+
+def test_import(cold_start):
+    cold_start.command([sys.executable, "-c", "import loader"], rounds=5)
