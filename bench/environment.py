@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 MANIFEST_SCHEMA = 2
 """2: ``run``, ``machine`` and ``environments`` (by fingerprint) in the place of ``environment``."""
 
+PROJECT = "optimized-embedding-loader"
+"""The distribution of this project, whose versions are compared with each other."""
+
 PACKAGES = (
-    "optimized-embedding-loader",
+    PROJECT,
     "sentence-transformers",
     "transformers",
     "torch",
@@ -66,6 +69,12 @@ def fingerprint(environment: Mapping[str, Any]) -> str:
     """Return what tells machines and versions apart: figures of different fingerprints are not compared."""
     fixed = {key: value for key, value in environment.items() if key != "load_average_1min"}
     return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def comparable(environment: Mapping[str, Any]) -> str:
+    """Return the fingerprint without this project's version: of two runs that are alike in it, that is what differs."""
+    packages = {name: version for name, version in environment.get("packages", {}).items() if name != PROJECT}
+    return fingerprint({**environment, "packages": packages})
 
 
 def command_line() -> str:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+ENOUGH = 10
+"""Samples on each side from which the large-sample interval of independent sets is used."""
+
 
 @dataclass(frozen=True)
 class Shift:
@@ -86,11 +89,22 @@ def independent_shift(base: Sequence[float], candidate: Sequence[float], alpha: 
     """
     differences = np.sort(np.subtract.outer(np.asarray(candidate, float), np.asarray(base, float)), axis=None)
     n, m = len(base), len(candidate)
-    spread = math.sqrt(n * m * (n + m + 1) / 12)
-    rank = math.floor(n * m / 2 - float(norm.isf(alpha)) * spread)
-    enough = min(n, m) >= 10 and rank >= 1
+    rank = math.floor(n * m / 2 - float(norm.isf(alpha)) * _spread(n, m))
+    enough = min(n, m) >= ENOUGH and rank >= 1
     low, high = (differences[rank - 1], differences[-rank]) if enough else (-math.inf, math.inf)
     return _to_shift(float(np.median(differences)), float(low), float(high), min(n, m), alpha)
+
+
+def independent_excess_probability(base: Sequence[float], candidate: Sequence[float], bound: float) -> float:
+    """Return the probability of sets as far apart as these if the shift were ``bound`` (one-sided Mann-Whitney).
+
+    It is at most alpha exactly where the interval of ``independent_shift`` lies above the bound.
+    """
+    n, m = len(base), len(candidate)
+    if min(n, m) < ENOUGH:
+        return 1.0
+    above = np.count_nonzero(np.subtract.outer(np.asarray(candidate, float), np.asarray(base, float)) > bound)
+    return float(norm.sf((float(above) - 1 - n * m / 2) / _spread(n, m)))
 
 
 def holm_levels(probabilities: Sequence[float], alpha: float) -> list[float]:
@@ -130,6 +144,11 @@ def _upper_tail(n: int) -> Floats:
         chances[rank:] += chances[:-rank].copy()
     tail: Floats = np.append(np.cumsum(chances[::-1])[::-1], 0.0).clip(max=1.0)
     return tail
+
+
+def _spread(n: int, m: int) -> float:
+    """Return the standard deviation of the Mann-Whitney statistic, as if there were no ties: with them it is less."""
+    return math.sqrt(n * m * (n + m + 1) / 12)
 
 
 def _to_shift(middle: float, low: float, high: float, n: int, alpha: float) -> Shift:

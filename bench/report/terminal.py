@@ -41,8 +41,8 @@ def show(context: Context, report: Path, *, quiet: bool) -> None:
     show_tables([make(context) for make in makers], report, quiet=quiet)
 
 
-def show_tables(tables: Sequence[Table], report: Path, *, quiet: bool) -> None:
-    """Print those of the tables that have rows (none if ``quiet``) and the path of the report on stdout."""
+def show_tables(tables: Sequence[Table], report: Path | None, *, quiet: bool) -> None:
+    """Print those of the tables that have rows (none if ``quiet``) and the path of the report, if any, on stdout."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=PLAIN_WIDTH)
@@ -50,7 +50,8 @@ def show_tables(tables: Sequence[Table], report: Path, *, quiet: bool) -> None:
         for table in tables:
             if table.rows:
                 console.print(_fitting(table, console.width))
-    console.print(f"Report: {report}", markup=False, highlight=False, soft_wrap=True)
+    if report is not None:
+        console.print(f"Report: {report}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _fitting(table: Table, width: int) -> RichTable:
