@@ -297,19 +297,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     criteria = Criteria(tuple(asked.metric or ()), asked.tolerance, dict(asked.floor), asked.confidence)
     try:
         comparison = compare(read_run(asked.base), read_run(asked.head), criteria)
-        if asked.json is not None:
-            text = json.dumps(to_json(comparison, asked.base, asked.head), indent=2, allow_nan=False)
-            asked.json.write_text(text + "\n", encoding="utf-8")
-        if asked.markdown is not None:
-            asked.markdown.write_text(to_report(comparison, asked.base, asked.head), encoding="utf-8")
-        _show(comparison, asked.markdown, quiet=asked.quiet)
+        write_comparison(comparison, asked.base, asked.head, markdown_file=asked.markdown, json_file=asked.json)
+        show_comparison(comparison, asked.markdown, quiet=asked.quiet)
     except (BenchError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return EXIT_INCOMPARABLE if isinstance(error, IncomparableError) else EXIT_HARNESS
     return comparison.exit_code
 
 
-def _show(comparison: Comparison, report: Path | None, *, quiet: bool) -> None:
+def write_comparison(
+    comparison: Comparison, base: Path, head: Path, *, markdown_file: Path | None, json_file: Path | None
+) -> None:
+    """Write the files that are asked for."""
+    if json_file is not None:
+        text = json.dumps(to_json(comparison, base, head), indent=2, allow_nan=False)
+        json_file.write_text(text + "\n", encoding="utf-8")
+    if markdown_file is not None:
+        markdown_file.write_text(to_report(comparison, base, head), encoding="utf-8")
+
+
+def show_comparison(comparison: Comparison, report: Path | None, *, quiet: bool) -> None:
+    """Print the result, and unless ``quiet`` the notes and tables; ``report`` is where they are kept."""
     from bench.report.terminal import show_tables
 
     sys.stdout.write(f"{headline(comparison)}\n")

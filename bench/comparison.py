@@ -40,6 +40,7 @@ class Criteria:
     Attributes:
         metrics: keys; if empty, the leading metric of each cell, its init time and its peak memory.
         tolerance: by how much a figure may grow; 0.03 is 3 %.
+        tolerances: the same, by metric key, where it is another one.
         floors: by how much it must grow to matter, by metric key, in its unit; otherwise as in ``FLOORS``.
         confidence: two-sided, of everything that is judged together.
         resolution: how far above its limit (as a ratio less one) an interval may reach that tells enough.
@@ -47,6 +48,7 @@ class Criteria:
 
     metrics: tuple[str, ...] = ()
     tolerance: float = 0.03
+    tolerances: Mapping[str, float] = field(default_factory=dict)
     floors: Mapping[str, float] = field(default_factory=dict)
     confidence: float = 0.95
     resolution: float = 0.10
@@ -63,7 +65,8 @@ class Criteria:
 
     def limit(self, metric: Metric, base_median: float) -> float:
         """Return the limit of the ratio; the floor raises it where the figure is so small that a ratio means little."""
-        return max(1.0 + self.tolerance, 1.0 + self.floors.get(metric.key, FLOORS[metric.unit]) / base_median)
+        tolerance = self.tolerances.get(metric.key, self.tolerance)
+        return max(1.0 + tolerance, 1.0 + self.floors.get(metric.key, FLOORS[metric.unit]) / base_median)
 
 
 @dataclass(frozen=True)

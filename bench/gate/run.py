@@ -20,7 +20,7 @@ from bench.gate.janitor import guarded
 from bench.gate.manifest import open_folders
 from bench.gate.progress import open_progress
 from bench.gate.rounds import Measurer
-from bench.gate.rules import ARMS, BASE, HEAD, Place, places_of
+from bench.gate.rules import ARMS, BASE, HEAD, places_of
 from bench.gate.sequence import decide
 from bench.gate.source import find_repository, has_changes, resolve
 from bench.gate.store import Store
@@ -33,12 +33,12 @@ from bench.run import RECORDS_FILE, new_folder
 from bench.usercommand import command_cell, split_command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from bench.gate.arms import Arm
     from bench.gate.config import GateConf
     from bench.gate.janitor import Guard
-    from bench.gate.rules import Rule
+    from bench.gate.rules import Place, Rule
     from bench.gate.source import Revision
 
 
@@ -91,6 +91,7 @@ class Session:
         asked: the command line.
         conf: the configuration.
         rules: what is to be decided.
+        blocks: what is measured in a round, see ``bench.gate.rules.places_of``.
         arms: by name.
         measurer: takes the samples.
         environments: of the arms, as manifests describe them.
@@ -100,6 +101,7 @@ class Session:
     asked: Asked
     conf: GateConf
     rules: Sequence[Rule]
+    blocks: Sequence[tuple[Place, ...]]
     arms: Mapping[str, Arm]
     measurer: Measurer
     environments: Mapping[str, Mapping[str, Any]]
@@ -114,7 +116,7 @@ def judge_revisions(asked: Asked) -> Verdict:
     """
     with open_session(asked, dict.fromkeys(ARMS, asked.base) | {HEAD: asked.head}) as session:
         measurer, begun = session.measurer, time.monotonic()
-        measurer.warm_up(places_of(session.rules), session.conf.warmup_rounds)
+        measurer.warm_up(session.blocks, session.conf.warmup_rounds)
         measuring = time.monotonic()
         course = decide(session.rules, measurer, session.conf.settings, time.monotonic)
         return Verdict(
@@ -133,13 +135,17 @@ def judge_revisions(asked: Asked) -> Verdict:
 
 
 @contextmanager
-def open_session(asked: Asked, revisions: Mapping[str, str], extra: Sequence[Place] = ()) -> Iterator[Session]:
+def open_session(
+    asked: Asked,
+    revisions: Mapping[str, str],
+    to_blocks: Callable[[Sequence[Rule]], Sequence[tuple[Place, ...]]] = places_of,
+) -> Iterator[Session]:
     """Install the revisions and prepare what measures them; nothing of it is left afterwards but the gate's folder.
 
     Args:
         asked: the command line.
         revisions: to install, by arm, as the user named them.
-        extra: places that are measured although no rule is about them.
+        to_blocks: which places the rules need.
 
     Raises:
         BenchError: see ``judge_revisions``.
@@ -152,6 +158,7 @@ def open_session(asked: Asked, revisions: Mapping[str, str], extra: Sequence[Pla
     if command is not None and (conf.cells or conf.ceilings):
         raise ConfigError("a command is gated by itself: take an option of the group gate that has no cells")
     rules = make_rules(conf, command)
+    blocks = to_blocks(rules)
     environ = dict(os.environ)
     repository = find_repository(asked.repository.absolute(), environ)
     found = {name: resolve(repository, revision, environ) for name, revision in revisions.items()}
@@ -162,9 +169,7 @@ def open_session(asked: Asked, revisions: Mapping[str, str], extra: Sequence[Pla
         arms = _make_arms(asked, conf, repository, guard, found, needs_code=command is not None)
         if asked.setup is not None:
             _set_up(arms.values(), asked.setup, conf.sample_timeout_s)
-        places = [place for block in places_of(rules) for place in block if place.arm in arms]
-        places = list(dict.fromkeys([*places, *extra]))
-        cells = {name: [place.cell for place in places if place.arm == name] for name in arms}
+        cells = {name: [place.cell for block in blocks for place in block if place.arm == name] for name in arms}
         executors = make_executors(arms, cells, conf, guard.folder, quiet=asked.quiet)
         environments = {name: _describe(arm) for name, arm in arms.items()}
         stamps = open_folders(folder, asked.words, conf, arms, cells, environments)
@@ -178,7 +183,7 @@ def open_session(asked: Asked, revisions: Mapping[str, str], extra: Sequence[Pla
                 conf.seed,
                 progress,
             )
-            yield Session(asked, conf, rules, arms, measurer, environments, begun)
+            yield Session(asked, conf, rules, blocks, arms, measurer, environments, begun)
 
 
 def _make_arms(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from bench.gate.rules import ARMS, places_of
+from bench.gate.rules import ARMS
 from bench.gate.run import open_session
 from bench.process import wall_clock
 from bench.study.pool import Recording
@@ -21,12 +21,11 @@ def record(asked: Asked, seconds: float) -> Recording:
         BenchError: see ``bench.gate.run.open_session``.
     """
     with open_session(asked, dict.fromkeys(ARMS, asked.head)) as session:
-        blocks = places_of(session.rules)
-        session.measurer.warm_up(blocks, session.conf.warmup_rounds)
+        session.measurer.warm_up(session.blocks, session.conf.warmup_rounds)
         recorded_at, begun = wall_clock(), time.monotonic()
         rounds, took = [], []
         while time.monotonic() - begun < seconds:
             before = time.monotonic()
-            rounds.append(session.measurer.take(blocks, 1))
+            rounds.append(session.measurer.take(session.blocks, 1))
             took.append(time.monotonic() - before)
         return Recording(asked.words, asked.overrides, session.environments["base"], recorded_at, rounds, took)
