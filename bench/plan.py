@@ -121,7 +121,7 @@ class Cell:
         if self.cache_state != WARM:
             parts.append(self.cache_state)
         if self.threads is not None:
-            parts.append(f"{self.threads} threads")
+            parts.append(f"{self.threads} thread{'s' if self.threads > 1 else ''}")
         return "/".join(part for part in parts if part)
 
     def to_json(self) -> dict[str, object]:

@@ -64,7 +64,15 @@ def test_commands_are_right(python, page):
             # Compose and check each value by itself, without minutes of measuring; --cfg refuses -m.
             words = [word.partition(",")[0] for word in words if word != "-m"]
             words = ["python", "-m", *words[1:], "--cfg", "job"]
-        elif words[2] in {"bench.init_cost", "bench.agreement", "bench.merge", "bench.export"}:
+        elif words[2] in {
+            "bench.init_cost",
+            "bench.agreement",
+            "bench.merge",
+            "bench.gate",
+            "bench.compare",
+            "bench.study",
+            "bench.export",
+        }:
             words = [*words[:3], "--help"]
         elif words[2] in {"pytest", "pytest_benchmark"}:
             continue  # the example itself is run below

@@ -60,22 +60,23 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _run(asked: argparse.Namespace) -> int:
-    from bench.gate.outputs import show, write_outputs
-    from bench.gate.run import judge_revisions
-    from bench.gate.stored import compare_with_baseline, store_baseline
-
     if asked.store is not None:
+        from bench.gate.stored import store_baseline
+
         return store_baseline(_asked(asked, asked.store))
     if asked.baseline is not None:
-        return compare_with_baseline(_asked(asked, _output(asked)), asked.baseline)
-    verdict = judge_revisions(_asked(asked, _output(asked)))
-    write_outputs(verdict, _output(asked))
-    show(verdict, _output(asked), quiet=asked.quiet)
+        from bench.gate.stored import compare_with_baseline
+
+        return compare_with_baseline(_asked(asked, asked.output), asked.baseline)
+    from bench.gate.run import judge_revisions
+
+    verdict = judge_revisions(_asked(asked, asked.output))
+    # Pictures and tables come after the measurement: until then, matplotlib stays out of this process.
+    from bench.gate.outputs import show, write_outputs
+
+    write_outputs(verdict, asked.output)
+    show(verdict, asked.output, quiet=asked.quiet)
     return verdict.exit_code
-
-
-def _output(asked: argparse.Namespace) -> Path:
-    return Path(asked.output)
 
 
 def _asked(asked: argparse.Namespace, output: Path) -> Asked:
@@ -138,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output",
         metavar="DIR",
+        type=Path,
         default=f"reports/gate_{time.strftime('%Y-%m-%d_%H-%M-%S')}",
         help="for the verdict and the records (default: reports/gate_<time>)",
     )
