@@ -180,31 +180,34 @@ class _Sampling:
         return Stage(len(self._rounds), self._clock() - self._begun, findings)
 
     def run(self, deadline: float) -> None:
-        """Take rounds until every rule is clear or the time is up."""
-        looks, is_last = self._settings.looks, False
-        while not is_last:
-            is_last = self._take_round(deadline)
-            if is_last or len(self._rounds) in looks:
-                self._look(is_last=is_last)
-                is_last = is_last or not self._unclear()
+        """Take rounds until every rule is clear or the time is up; one at least."""
+        goes_on = True
+        while goes_on:
+            self._take_round()
+            goes_on = self._has_time(deadline)
+            if not goes_on or len(self._rounds) in self._settings.looks:
+                self._look(is_last=not goes_on)
+                goes_on = goes_on and bool(self._unclear())
 
     def narrow(self, deadline: float) -> None:
         """Take more rounds while an interval is too wide for a pass; nothing can be found ``over`` any more."""
-        looks, is_last = self._settings.looks, False
-        while self._too_wide() and len(self._rounds) < looks[-1] and not is_last:
-            is_last = self._take_round(deadline)
-            if is_last or len(self._rounds) in looks:
+        goes_on = self._has_time(deadline)
+        while goes_on and self._too_wide():
+            self._take_round()
+            goes_on = self._has_time(deadline)
+            if not goes_on or len(self._rounds) in self._settings.looks:
                 for finding in examine(self._rules, self._rounds, self._settings.alpha):
                     if self._findings[finding.rule].state == "unclear":
                         state: State = "within" if finding.state == "within" else "unclear"
                         self._findings[finding.rule] = replace(finding, state=state)
 
-    def _take_round(self, deadline: float) -> bool:
-        """Take one and return whether it was the last for which there is time."""
+    def _take_round(self) -> None:
         self._rounds.append(self._source.take(self._blocks, self._number))
-        elapsed = self._clock() - self._begun
-        is_last = len(self._rounds) == self._settings.max_rounds
-        return is_last or self._begun + elapsed + elapsed / len(self._rounds) > deadline
+
+    def _has_time(self, deadline: float) -> bool:
+        """Whether another round may be taken, and will end in time if it is like those before."""
+        count, now = len(self._rounds), self._clock()
+        return count < self._settings.max_rounds and now + (now - self._begun) / count <= deadline
 
     def _look(self, *, is_last: bool) -> None:
         share = 1.0 if is_last else len(self._rounds) / self._settings.max_rounds
@@ -237,6 +240,8 @@ def _decision(findings: tuple[Finding, ...], settings: Settings) -> Decision:
         outcome, why = "regression", "over its limit in both stages"
     elif last.state == "unclear" and is_too_wide(last, settings):
         outcome, why = "inconclusive", "too few samples, or too noisy ones, to tell"
+    elif last.state == "unclear" and last.shift.low > last.limit:
+        outcome, why = "inconclusive", "over its limit in the end, with no time left to see it in new samples"
     elif len(findings) > 1:
         outcome, why = "not reproduced", "over its limit in the first stage, not in new samples"
     elif last.state == "unclear":

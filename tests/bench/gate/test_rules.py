@@ -122,11 +122,22 @@ class TestSeveralRules:
 
     def test_a_weak_finding_does_not_survive_many_others(self):
         """Six pairs of six exclude no shift at a third of the level at which they just do it alone."""
+        cells = [fakes.make_cell(name) for name in ("lazy", "background", "progressive")]
+        rounds = make_rounds(6, cells=cells)
+        for measured in rounds:
+            measured[Place(HEAD, LAZY)][TOTAL.key] *= 1.5
+        rules = [no_slower(cell, TOTAL, 0.03, 0.0) for cell in cells]
+        assert examine(rules[:1], rounds, ALPHA)[0].state == "over"
+        assert examine(rules, rounds, ALPHA)[0].state == "unclear"
+
+    def test_limits_of_their_own_are_another_question(self):
         rounds = make_rounds(6, head=1.5)
         rule = no_slower(LAZY, TOTAL, 0.03, 0.0)
         limits = [at_most(LAZY, TOTAL, limit, None) for limit in (1000.0, 2000.0)]
-        assert examine([rule], rounds, ALPHA)[0].state == "over"
-        assert examine([rule, *limits], rounds, ALPHA)[0].state == "unclear"
+        findings = examine([limits[0], rule, limits[1]], rounds, ALPHA)
+        assert findings[1] == examine_one(rule, rounds)
+        assert [findings[0], findings[2]] == examine(limits, rounds, ALPHA)
+        assert findings[0].shift.confidence == pytest.approx(1 - 2 * ALPHA / 2)
 
     @given(st.integers(0, 2**32), st.integers(1, 25), st.permutations(range(4)))
     def test_the_order_of_the_rules_does_not_matter(self, seed, count, order):

@@ -78,11 +78,11 @@ def only(course):
 
 @pytest.fixture
 def looks(monkeypatch):
-    """How many rounds each look saw; looking itself is left as it is."""
+    """How many rounds each look saw, and at which level; looking itself is left as it is."""
     seen = []
 
     def watched(rules, rounds, alpha):
-        seen.append(len(rounds))
+        seen.append((len(rounds), alpha))
         return examine(rules, rounds, alpha)
 
     examine = sequence.examine
@@ -102,23 +102,34 @@ class TestSettings:
         assert looks == sorted(set(looks))
         assert looks[-1] == max_rounds
 
-    def test_all_looks_share_the_probability_of_an_error(self):
-        chosen = make_settings(confidence=0.9, max_rounds=100)
-        assert chosen.alpha * len(chosen.looks) * 2 == pytest.approx(0.1)
+    def test_the_confidence_is_two_sided(self):
+        assert make_settings(confidence=0.9).alpha == pytest.approx(0.05)
 
     def test_the_first_look_can_reject(self):
-        assert make_settings(max_rounds=1000).alpha > 2.0**-FIRST_LOOK
+        chosen = make_settings(max_rounds=1000)
+        assert chosen.alpha * FIRST_LOOK / chosen.max_rounds > 2.0**-FIRST_LOOK
 
 
 class TestLooks:
     def test_they_are_at_the_planned_rounds(self, looks):
         course = run(Made(slower(1.03)))
-        assert looks == make_settings().looks
+        assert [rounds for rounds, _ in looks] == make_settings().looks
         assert [stage.rounds for stage in course.stages] == [60]
+
+    def test_they_share_the_probability_of_an_error(self, looks):
+        run(Made(slower(1.03)))
+        chosen = make_settings()
+        for number, (rounds, _) in enumerate(looks, start=1):
+            assert sum(alpha for _, alpha in looks[:number]) == pytest.approx(chosen.alpha * rounds / 60)
+
+    def test_the_last_one_has_what_is_left_whenever_it_comes(self, looks):
+        run(Made(slower(1.03)), budget_s=50.0)
+        assert [rounds for rounds, _ in looks] == [15, 22, 30]
+        assert sum(alpha for _, alpha in looks) == pytest.approx(make_settings().alpha)
 
     def test_what_is_clear_ends_the_stage(self, looks):
         course = run(Made())
-        assert looks == [FIRST_LOOK]
+        assert [rounds for rounds, _ in looks] == [FIRST_LOOK]
         assert (course.stages[0].rounds, course.stages[0].seconds) == (FIRST_LOOK, float(FIRST_LOOK))
 
     def test_a_rule_that_was_clear_once_stays_so(self):
@@ -132,15 +143,37 @@ class TestLooks:
         run(source, max_rounds=20)
         assert source.counts == [20, 0]
 
-    @pytest.mark.parametrize("seconds", [0.7, 3.0, 11.0])
-    def test_never_beyond_the_budget(self, looks, seconds):
+    @pytest.mark.parametrize("seconds", [0.7, 3.0])
+    def test_never_beyond_the_first_stages_share_of_the_budget(self, looks, seconds):
         source = Made(slower(1.03), seconds=seconds)
         course = run(source, budget_s=100.0, max_rounds=1000)
         (stage,) = course.stages
         assert stage.seconds == pytest.approx(stage.rounds * seconds)
         assert 100.0 * FIRST_STAGE - seconds < stage.seconds <= 100.0 * FIRST_STAGE
-        assert looks[-1] == stage.rounds
-        assert len(looks) <= len(make_settings(max_rounds=1000).looks)
+        assert looks[-1][0] == stage.rounds
+
+    @pytest.mark.parametrize("seconds", [3.0, 11.0, 70.0])
+    def test_what_is_too_wide_gets_the_rest_of_the_budget(self, looks, seconds):
+        course = run(Made(slower(1.03), steady(2.0), seconds=seconds), budget_s=100.0, max_rounds=1000)
+        (stage,) = course.stages
+        assert 100.0 - seconds < stage.seconds <= 100.0
+        assert looks[-1][0] == stage.rounds
+        assert only(course).outcome == "inconclusive"
+
+    def test_that_rest_can_make_a_pass(self):
+        source = Made(slower(1.03), steady(0.12), seed=2)
+        decision = only(run(source, budget_s=60.0))
+        assert (decision.outcome, source.counts) == ("ok", [51, 0])  # the first stage's share is 36
+
+    def test_what_that_rest_finds_over_its_limit_is_no_pass(self):
+        """It was not seen twice, so it is no regression either."""
+        source = Made(slower(1.07))
+        source.noise = lambda rng: math.exp(rng.normal(0, 0.1 if source.counts[0] <= 15 else 0.005))
+        decision = only(run(source, budget_s=25.0, max_rounds=100))
+        assert source.counts == [25, 0]
+        assert decision.last.state == "unclear"
+        assert decision.last.limit < decision.last.shift.low < decision.last.shift.high < 1.03 * 1.1
+        assert (decision.outcome, len(decision.findings)) == ("inconclusive", 1)
 
     @pytest.mark.parametrize("seconds", [0.7, 2.0])
     def test_never_beyond_the_budget_with_two_stages(self, seconds):
@@ -250,12 +283,12 @@ class TestSeveralRules:
         outcomes = [decision.outcome for decision in run(Made(factor), RULES).decisions]
         assert outcomes == ["regression", "not reproduced", "ok"]
 
-    def test_holm_is_over_the_rules_of_a_stage(self):
+    def test_holm_is_over_the_rules_of_a_stage(self, looks):
         course = run(Made(slower(1.3, (BACKGROUND,))), RULES)
-        alpha = make_settings().alpha
+        (_, alpha), (_, again) = looks
         levels = [(1 - decision.findings[0].shift.confidence) / 2 for decision in course.decisions]
         assert levels == pytest.approx([alpha / 2, alpha / 3, alpha / 2])
-        assert (1 - course.decisions[1].last.shift.confidence) / 2 == pytest.approx(alpha)
+        assert (1 - course.decisions[1].last.shift.confidence) / 2 == pytest.approx(again)
 
     def test_what_two_rules_need_is_measured_once(self):
         source = Made()
