@@ -110,6 +110,13 @@ def check_out(repository: Path, revision: Revision, target: Path, environ: Mappi
         _git_output(repository, words, environ, doing)
     _copy_remotes(repository, target, environ)
     _git_output(target, ["checkout", "--quiet", "--detach", revision.commit, "--"], environ, doing)
+    # Where an object cannot be had, checkout leaves its file out, says so, and ends with code 0.
+    missing = _git_output(target, ["ls-files", "--deleted"], environ, doing).splitlines()
+    if missing:
+        raise BenchError(
+            f"{doing}: {repository} lacks the contents of {len(missing)} files ({missing[0]}, ...), and what it was cloned "
+            "from cannot be reached. Is it a partial clone? Fetch all of it: git fetch --refetch"
+        )
     if (target / ".gitmodules").is_file():
         words = ["submodule", "--quiet", "update", "--init", "--recursive"]
         _git_output(target, words, environ, f"{doing}: its submodules")
