@@ -161,7 +161,7 @@ def _check_complete(target: Path, doing: str, environ: Mapping[str, str]) -> Non
     missing = _git_output(target, ["ls-files", "--deleted"], environ, doing).splitlines()
     if missing:
         raise BenchError(
-            f"{doing}: the contents of {len(missing)} files ({missing[0]}, ...) are not there, and git cannot fetch them. "
+            f"{doing}: the contents of {len(missing)} files ({missing[0]}, ...) are not there and cannot be fetched. "
             "Is it a partial clone? Fetch all of it: git fetch --refetch"
         )
 
