@@ -1,7 +1,7 @@
 """Running the programs that a gate needs (git, pip, Python): a process group of its own, a time limit, no leaks.
 
-Ctrl-C, or any exception, ends the program and what it started. A signal that ends the gate at once cannot be answered
-here; ``bench.gate.janitor`` does that.
+Ctrl-C, or any exception, ends the program and what it started. What cannot be answered here, a signal that ends the
+gate at once or that comes while the program is just being started, ``bench.gate.janitor`` answers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
-from bench.process import time_limit
+from bench.process import kill_group
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -105,13 +105,19 @@ def run_program(
             )
         except (OSError, ValueError) as error:
             raise BenchError(f"{command[0]!r} cannot be started: {error}. Is that the right program?") from error
-        with time_limit([child], timeout_s) as timed_out:
+        timed_out = False
+        try:
+            child.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            timed_out = True
+        finally:
+            kill_group(child)
             child.wait()
         texts = []
         for file in (output, errors):
             file.seek(0)
             texts.append(file.read().decode("utf-8", "replace"))
-    return Finished(child.returncode, texts[0], texts[1], timed_out.is_set())
+    return Finished(child.returncode, texts[0], texts[1], timed_out)
 
 
 def run_pip(

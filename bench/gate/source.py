@@ -110,6 +110,7 @@ def check_out(repository: Path, revision: Revision, target: Path, environ: Mappi
         _git_output(repository, words, environ, doing)
     _copy_remotes(repository, target, environ)
     _git_output(target, ["checkout", "--quiet", "--detach", revision.commit, "--"], environ, doing)
+    _check_complete(target, doing, environ)
     if (target / ".gitmodules").is_file():
         words = ["submodule", "--quiet", "update", "--init", "--recursive"]
         _git_output(target, words, environ, f"{doing}: its submodules")
@@ -153,6 +154,16 @@ def _copy_remotes(repository: Path, target: Path, environ: Mapping[str, str]) ->
     for entry in filter(None, listed.output.split("\0")):  # exit code 1: there is none
         key, _, value = entry.partition("\n")
         _git_output(target, ["config", "--replace-all", "--", key, value], environ, f"Preparing {target}")
+
+
+def _check_complete(target: Path, doing: str, environ: Mapping[str, str]) -> None:
+    # Where git cannot get an object, checkout leaves its file out, says so, and ends with code 0.
+    missing = _git_output(target, ["ls-files", "--deleted"], environ, doing).splitlines()
+    if missing:
+        raise BenchError(
+            f"{doing}: the contents of {len(missing)} files ({missing[0]}, ...) are not there and cannot be fetched. "
+            "Is it a partial clone? Fetch all of it: git fetch --refetch"
+        )
 
 
 def _git_output(folder: Path, words: Sequence[str], environ: Mapping[str, str], doing: str) -> str:

@@ -247,6 +247,19 @@ def test_a_partial_clone_gets_what_it_lacks(repository, git, tmp_path, environ):
     assert (tmp_path / "target" / "number").read_text() == "1"
 
 
+def test_a_checkout_that_lacks_files_is_a_message(repository, git, tmp_path, environ):
+    """Git leaves them out and calls that a success."""
+    git(repository, "config", "uploadpack.allowFilter", "true")
+    git(tmp_path, "clone", "-q", "--filter=blob:none", f"file://{repository}", "partial")
+    repository.rename(tmp_path / "the server is gone")
+    partial = tmp_path / "partial"
+    with pytest.raises(BenchError, match=r"Checking out v1\.0"):
+        check_out(partial, resolve(partial, "v1.0", environ), tmp_path / "target1", environ)
+    git(partial, "remote", "remove", "origin")
+    with pytest.raises(BenchError, match=r"contents of 1 files \(number, \.\.\.\) are not there"):
+        check_out(partial, resolve(partial, "v1.0", environ), tmp_path / "target2", environ)
+
+
 @pytest.fixture
 def with_submodule(repository, git, tmp_path, environ):
     """The repository with another one in it, at an address relative to the server's."""
@@ -286,7 +299,7 @@ def test_a_checkout_that_fails_says_what_git_said(repository, tmp_path, environ)
         check_out(repository, resolve(repository, "main", environ), tmp_path / "full", environ)
 
 
-def test_an_interruption_ends_git_and_what_it_started(repository, git, tmp_path, environ):
+def test_an_interruption_leaves_neither_git_nor_what_it_started(repository, git, tmp_path, environ):
     """Ctrl-C, or SIGTERM where the command makes the same of it, while a filter of the checkout hangs."""
     (repository / ".gitattributes").write_text("number filter=slow\n")
     git(repository, "add", ".gitattributes")
@@ -296,12 +309,15 @@ def test_an_interruption_ends_git_and_what_it_started(repository, git, tmp_path,
     code = """
 import os, signal, sys
 from pathlib import Path
+from bench.gate.janitor import guarded
 from bench.gate.source import check_out, resolve
 signal.signal(signal.SIGTERM, signal.default_int_handler)
 repository = Path(sys.argv[1])
-check_out(repository, resolve(repository, "main", os.environ), Path(sys.argv[2]), os.environ)
+with guarded(Path(sys.argv[2])) as guard:
+    environ = os.environ | guard.variables
+    check_out(repository, resolve(repository, "main", environ), guard.folder / "target", environ)
 """
-    words = [sys.executable, "-c", code, str(repository), str(tmp_path / "target")]
+    words = [sys.executable, "-c", code, str(repository), str(tmp_path)]
     with subprocess.Popen(words, env=environ, cwd=ROOT, stderr=subprocess.PIPE, text=True) as gate:
         while not (pid_file.exists() and pid_file.read_text().strip()):
             assert gate.poll() is None
@@ -309,5 +325,5 @@ check_out(repository, resolve(repository, "main", os.environ), Path(sys.argv[2])
         gate.terminate()
         assert "KeyboardInterrupt" in gate.communicate(timeout=60)[1]
     pid = int(pid_file.read_text())
-    gone = psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=60)[1] == []
-    assert gone or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    assert list(tmp_path.glob("bench-gate-*")) == []
