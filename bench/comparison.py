@@ -115,8 +115,8 @@ class Gap:
 
     @property
     def is_loss(self) -> bool:
-        """Whether a cell that was measured once has no samples any more."""
-        return self.side == "head" and self.metric is None
+        """Whether a cell of ours that was measured once has no samples any more."""
+        return self.side == "head" and self.metric is None and not (self.cell.is_peer or self.cell.is_baseline)
 
 
 @dataclass(frozen=True)

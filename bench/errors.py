@@ -5,7 +5,9 @@
     BenchError              the harness cannot do what was asked; exit code 2
     ├── BuildError          a revision or its dependencies cannot be built or installed
     ├── ConfigError         the configuration makes no sense
-    └── RecordError         a file of records cannot be read
+    ├── IncomparableError   runs were not measured alike (``bench.conditions``); exit code 3
+    ├── RecordError         a file of records cannot be read
+    └── SampleError         a gate has a sample without a valid result (``bench.gate.rounds``)
 """
 
 EXIT_OK, EXIT_MISSING, EXIT_HARNESS, EXIT_INCOMPARABLE, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
