@@ -294,7 +294,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compare the runs that the command line names, show and write what changed, return the exit code."""
     asked = _parse(arguments)
-    criteria = Criteria(tuple(asked.metric or ()), asked.tolerance, dict(asked.floor), asked.confidence)
+    criteria = Criteria(
+        metrics=tuple(asked.metric or ()),
+        tolerance=asked.tolerance,
+        floors=dict(asked.floor),
+        confidence=asked.confidence,
+    )
     try:
         comparison = compare(read_run(asked.base), read_run(asked.head), criteria)
         write_comparison(comparison, asked.base, asked.head, markdown_file=asked.markdown, json_file=asked.json)

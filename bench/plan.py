@@ -23,6 +23,9 @@ SCENARIOS = ("idle", "at_once", "think_time", "search_command", "concurrent")
 """What a measured process does: the first three in ``bench.worker``, the others have modules that ``bench.sampler``
 calls."""
 
+COMMAND = "command"
+"""Subject and scenario of a cell that is a command of the user's, which stands in the place of a strategy."""
+
 THINK_KINDS = ("sleep", "compute")
 
 SPECIFICATION = "specification"
@@ -116,7 +119,9 @@ class Cell:
         return " ".join([self.scenario, *details])
 
     def label(self) -> str:
-        """Return a short, unique name, such as ``progressive/auto/minilm/cpu/idle``."""
+        """Return a short, unique name, such as ``progressive/auto/minilm/cpu/idle``; of a command, its words."""
+        if self.subject == self.scenario == COMMAND:
+            return self.strategy
         parts = [self.strategy, self.engine, self.model_key, self.device, self.scenario_label]
         if self.cache_state != WARM:
             parts.append(self.cache_state)

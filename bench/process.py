@@ -168,8 +168,9 @@ def time_limit(children: Sequence[subprocess.Popen[bytes]], timeout_s: float) ->
             kill_group(child)
 
     timer = threading.Timer(timeout_s, end)
-    timer.start()
+    timer.daemon = True  # an interruption right here must not make this process wait for it
     try:
+        timer.start()
         yield timed_out
     finally:
         timer.cancel()

@@ -134,15 +134,20 @@ def _measure(
     return RunResult(folder, interrupted, _missing(plan, read_records(records_file)))
 
 
-def new_folder(folder: Path) -> Path:
+def new_folder(folder: Path, records: str = "*.jsonl") -> Path:
     """Make the folder of a run and return it.
+
+    Args:
+        folder: of the run.
+        records: a pattern of the files that it must not have yet.
 
     Raises:
         ConfigError: it has records already, of whatever kind.
     """
-    if any(folder.glob("*.jsonl")):
+    if any(folder.glob(records)):
         raise ConfigError(
-            f"{folder} already holds a run. Give another run_name=, delete it, or continue it with resume={folder}"
+            f"{folder} already holds a run. Name another folder (run_name=), delete it, or continue it with "
+            f"resume={folder}"
         )
     folder.mkdir(parents=True, exist_ok=True)
     return folder

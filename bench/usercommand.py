@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import ConfigError
-from bench.plan import Cell
+from bench.plan import COMMAND, Cell
 from bench.process import run_command
 
 if TYPE_CHECKING:
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.process import Outcome
-
-COMMAND = "command"
-"""The subject, and the scenario, of such a cell."""
 
 
 def split_command(command: str | Sequence[str]) -> list[str]:

@@ -115,6 +115,6 @@ class Measurer:
 
 def _complaint(place: Place, record: Record) -> str:
     tail = record.stderr_tail.strip()
-    return f"a sample of {place.cell.label()} in the arm {place.arm} is {record.status}: {record.message}" + (
+    return f"{place.cell.label()} of the arm {place.arm}: {record.status}: {record.message}" + (
         f"\n{tail}" if tail else ""
     )

@@ -164,7 +164,7 @@ def open_session(
     found = {name: resolve(repository, revision, environ) for name, revision in revisions.items()}
     if has_changes(repository, environ):
         asked.say(f"{repository} has uncommitted changes: they are not measured")
-    folder = new_folder(asked.output)
+    folder = new_folder(asked.output, "*/*.jsonl")
     with machine_lock(conf.machine_lock, asked.say), guarded() as guard:
         arms = _make_arms(asked, conf, repository, guard, found, needs_code=command is not None)
         if asked.setup is not None:

@@ -19,8 +19,8 @@ from bench.errors import EXIT_INCOMPARABLE, EXIT_OK
 from bench.gate.rules import HEAD, Place
 from bench.gate.run import open_session
 from bench.gate.sequence import FIRST_LOOK
+from bench.plan import COMMAND
 from bench.run import MANIFEST_FILE
-from bench.usercommand import COMMAND
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

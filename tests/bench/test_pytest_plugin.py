@@ -294,7 +294,7 @@ def test_importing_it_is_cheap(python):
 class TestTheWords:
     def test_they_make_one_cell(self):
         conf, cell = compose_cell(["strategy=quantized", "engine=numpy", "threads=1", "protocol.sample_timeout_s=7"])
-        assert cell.label() == "quantized/numpy/minilm/cpu/idle/1 threads"
+        assert cell.label() == "quantized/numpy/minilm/cpu/idle/1 thread"
         assert conf.protocol.sample_timeout_s == 7
 
     @pytest.mark.parametrize(
