@@ -8,12 +8,9 @@ def main() -> None:
     try:
         from bench import cli
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] in {"bench", "loader"}:
-            raise
-        sys.stderr.write(
-            f"error: the harness needs {error.name}, not installed here. "
-            "Install it with: python -m pip install 'optimized-embedding-loader[bench]'\n"
-        )
+        from bench.errors import missing_extra
+
+        sys.stderr.write(f"error: {missing_extra(error)}\n")
         raise SystemExit(2) from None
     cli.main()
 

@@ -32,3 +32,17 @@ class ConfigError(BenchError):
 
 class RecordError(BenchError):
     """A file of records or a manifest cannot be read."""
+
+
+def missing_extra(error: ModuleNotFoundError) -> str:
+    """Return what to install, for a package that is not there.
+
+    Raises:
+        ModuleNotFoundError: the error, if the package is one of ours.
+    """
+    if error.name is None or error.name.partition(".")[0] in {"bench", "loader"}:
+        raise error
+    return (
+        f"the harness needs {error.name}, not installed here. "
+        "Install it with: python -m pip install 'optimized-embedding-loader[bench]'"
+    )

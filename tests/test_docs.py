@@ -14,6 +14,7 @@ import pytest
 
 import loader
 from bench.config import BenchConf, ProtocolConf, QualityConf, ScenarioConf
+from bench.gate.config import GateConf
 from loader import errors
 from loader.__main__ import COMMANDS, build_parser
 from loader.engines import ENGINES
@@ -214,6 +215,13 @@ class TestNothingUndocumentedExists:
             assert f"`quality.{name}`" in text, name
         for name in ScenarioConf.__dataclass_fields__:
             assert f"`scenario.{name}" in text or name == "name", name
+        for name in GateConf.__dataclass_fields__:
+            assert f"`{name}`" in text or name == "name", name
+        help_text = subprocess.run(
+            [sys.executable, "-m", "bench.gate", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
+        for flag in set(re.findall(r"^ +(--[a-z-]+)", help_text, re.MULTILINE)):
+            assert f"`{flag}`" in text, flag
         for path in (ROOT / "conf" / "hydra" / "launcher").glob("*.yaml"):
             assert f"`{path.stem}`" in text, path
 

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.errors import EXIT_HARNESS, EXIT_INTERRUPTED, BenchError
+from bench.errors import EXIT_HARNESS, EXIT_INTERRUPTED, BenchError, missing_extra
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 EPILOG = """\
 examples:
   python -m bench.gate --base main --head HEAD
-  python -m bench.gate --base main --head HEAD --cell 'strategy=cached model=mpnet' extras=[models,compile]
+  python -m bench.gate --base main --head HEAD --cell 'strategy=cached model=mpnet' 'extras=[models,compile]'
   python -m bench.gate --base v1.2 --head HEAD --command 'mycli --help' tolerance=0.05 budget_s=120
   python -m bench.gate --head HEAD --store reports/baseline
   python -m bench.gate --head HEAD --baseline reports/baseline
@@ -51,6 +51,9 @@ def main(words: Sequence[str] | None = None) -> int:
         parser.error("--setup belongs to --command")
     try:
         return _run(asked)
+    except ModuleNotFoundError as error:
+        sys.stderr.write(f"error: {missing_extra(error)}\n")
+        return EXIT_HARNESS
     except (BenchError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         return EXIT_HARNESS

@@ -218,8 +218,10 @@ def make_executors(
         python = str(arm.environment.python)
         prepared = prepare_models(cells[name], arm.environ, folder, None, quiet=quiet, python=python)
         for model, answer in prepared.items():
-            if "error" in answer:
-                raise BenchError(f"{model} cannot be prepared in the arm {name}: {answer['error']}")
+            # A form of the model that only one arm has would be compared with something else.
+            failed = [made["error"] for made in (answer, *answer.get("preparations", ())) if "error" in made]
+            if failed:
+                raise BenchError(f"{model} cannot be prepared in the arm {name}: {'; '.join(failed)}")
         executors[name] = Sampler(
             arm.environ, prepared, folder, folder, conf.sample_timeout_s, beats, python=python, evictions=evictions
         )

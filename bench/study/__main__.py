@@ -111,7 +111,20 @@ def _real(asked: argparse.Namespace) -> None:
         gates = run_gates(
             asked.repository, asked.revision, Path(folder) / "gates", effects=effects, options=asked.options, say=say
         )
-    _write(asked.json, {"environment": describe_environment(), "gates": [asdict(gate) for gate in gates]})
+    _write(asked.json, {"environment": describe_environment(), "gates": [gate.to_json() for gate in gates]})
+
+
+def _report(asked: argparse.Namespace) -> None:
+    from bench.report.tables import to_markdown
+    from bench.study.report import draw_power, read_study, real_table, simulation_table
+
+    studies = {file.stem: read_study(file) for file in asked.studies}
+    simulations = [(name, study) for name, study in studies.items() if "tallies" in study]
+    for name, study in studies.items():
+        table = simulation_table(study) if "tallies" in study else real_table(study)
+        sys.stdout.write(f"{name}: {table.title}\n\n{to_markdown(table)}\n\n")
+    if simulations:
+        draw_power(simulations, asked.output)
 
 
 def _write(file: Path | None, result: dict[str, Any]) -> None:
@@ -153,6 +166,11 @@ def _parser() -> argparse.ArgumentParser:
     runner.add_argument("--json", type=Path, metavar="FILE", help="write all verdicts to this file")
     runner.add_argument("options", nargs="*", metavar="KEY=VALUE", help="overrides of conf/gate.yaml")
     runner.set_defaults(run=_real)
+
+    reporter = commands.add_parser("report", help="print the tables of studies in Markdown, and draw their power")
+    reporter.add_argument("studies", nargs="+", type=Path, metavar="FILE", help="written by simulate or real")
+    reporter.add_argument("--output", type=Path, default=Path(), metavar="DIR", help="for the pictures (default: here)")
+    reporter.set_defaults(run=_report)
 
     for command in (recorder, runner):
         command.add_argument("--revision", default="HEAD", help="what is measured (default: %(default)s)")

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _AUTHOR = ("-c", "user.name=study", "-c", "user.email=study@localhost", "-c", "commit.gpgsign=false")
 
+_KEPT = ("result", "headline", "stages", "samples", "disturbed_samples", "prepared_s", "measured_s", "decisions")
+"""What is kept of a verdict: the rest names temporary commits and folders, or is the same for all."""
+
 
 @dataclass(frozen=True)
 class RealGate:
@@ -41,6 +44,10 @@ class RealGate:
     exit_code: int
     result: str
     verdict: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what a reader of the study needs of it."""
+        return {"effect": self.effect, "exit_code": self.exit_code} | {key: self.verdict[key] for key in _KEPT}
 
 
 def run_gates(

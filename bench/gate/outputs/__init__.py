@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench.gate.outputs import junit, markdown, plot, structured
 from bench.gate.outputs.terminal import show
+from bench.report.plots.saving import save
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,4 +32,4 @@ def write_outputs(verdict: Verdict, folder: Path) -> None:
     for name, render in DOCUMENTS:
         # Half a pair of surrogates, as from a command that is not UTF-8, has no encoding.
         (folder / name).write_bytes(render(verdict).encode(errors="replace"))
-    plot.save(verdict, folder)
+    save(plot.draw(verdict), folder, "shifts")

@@ -6,7 +6,6 @@ import math
 import statistics
 from typing import TYPE_CHECKING
 
-import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -15,7 +14,6 @@ from bench.report.plots.phases import MAGNIFIED_FROM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from matplotlib.axes import Axes
 
@@ -34,17 +32,6 @@ _CONTROL_BELOW = 0.3
 """By how much of a row the control stands below its rule."""
 
 _LONGEST_LABEL = 44
-
-# Without a date and with fixed identifiers, the same verdict gives the same bytes.
-_DETERMINISTIC = {"svg.hashsalt": "bench", "svg.fonttype": "none"}
-
-
-def save(verdict: Verdict, folder: Path) -> None:
-    """Write ``shifts.png`` and ``shifts.svg`` into the folder."""
-    with mpl.rc_context(_DETERMINISTIC):
-        figure = draw(verdict)
-        figure.savefig(folder / "shifts.png", dpi=150, metadata={"Software": None})
-        figure.savefig(folder / "shifts.svg", metadata={"Date": None})
 
 
 def draw(verdict: Verdict) -> Figure:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import matplotlib as mpl
-
 from bench.report.plots import imports, phases
+from bench.report.plots.saving import save
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,9 +36,6 @@ PLOTS: tuple[Plot, ...] = (
     Plot("imports", "Which packages the import time goes to", imports.draw, imports.applies),
 )
 
-# Without a date and with fixed identifiers, the same records give the same bytes.
-_DETERMINISTIC = {"svg.hashsalt": "bench", "svg.fonttype": "none"}
-
 
 def plots_of(context: Context) -> list[Plot]:
     """Return the pictures that the run has the data for; none if nothing was measured."""
@@ -52,8 +48,5 @@ def draw_all(context: Context, folder: Path) -> None:
     if not plots:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context(_DETERMINISTIC):
-        for plot in plots:
-            figure = plot.draw(context)
-            figure.savefig(folder / f"{plot.name}.png", dpi=150, metadata={"Software": None})
-            figure.savefig(folder / f"{plot.name}.svg", metadata={"Date": None})
+    for plot in plots:
+        save(plot.draw(context), folder, plot.name)

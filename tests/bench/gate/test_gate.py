@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import site
 import statistics
 import subprocess
 import sys
@@ -18,38 +17,14 @@ from filelock import FileLock
 from bench.environment import read_manifest
 from bench.gate.rules import ARMS, BASE, HEAD
 from bench.records import read_records
-from tests.bench.gate.tiny_projects import make_project, write_wheel
-from tests.conftest import ROOT
+from tests.bench.gate.repositories import ENVIRON, Repository, make_index
+from tests.bench.gate.tiny_projects import write_wheel
 from tests.tiny_models import Tiny
 
 QUICK = ("budget_s=20", "max_rounds=20", "warmup_rounds=1")
 COMMAND = ("--command", "house", *QUICK)
 SLOW = {"house.py": "import time\ntime.sleep(0.2)\ndef main():\n    print('slow')\n"}
 FAST = {"house.py": "def main():\n    print('fast')\n"}
-
-
-class Repository:
-    """A project under git whose commits are tiny projects."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        folder.mkdir()
-        self.git("init", "--quiet", "--initial-branch=main")
-
-    def git(self, *words):
-        command = ["git", "-C", str(self.folder), "-c", "user.name=a", "-c", "user.email=a@example.org", *words]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-    def commit(self, message, name="house", **options):
-        for path in self.folder.glob("[!.]*"):
-            path.unlink()
-        made = make_project(self.folder / "made", name, **options)
-        for path in made.iterdir():
-            path.rename(self.folder / path.name)
-        made.rmdir()
-        self.git("add", "--all")
-        self.git("commit", "--quiet", "--allow-empty", f"--message={message}")
-        return self.git("rev-parse", "HEAD")
 
 
 @pytest.fixture
@@ -69,13 +44,11 @@ def gate(python, repository, store, tmp_path):
 
     def run(*words):
         given = ["--repository", repository.folder, "--environments", store, "--output", run.output]
-        return python(None, "-m", "bench.gate", *map(str, given), *words, env=ENVIRON, timeout=280)
+        return python(None, "-m", "bench.gate", *map(str, given), *words, env=ENVIRON | run.environ, timeout=280)
 
     run.output = tmp_path / "gate"
+    run.environ = {}
     return run
-
-
-ENVIRON = {"PYTHONPATH": str(ROOT), "PIP_CONFIG_FILE": os.devnull}
 
 
 def verdict(gate):
@@ -154,29 +127,16 @@ class TestACommand:
 
 class TestTheLoader:
     @pytest.fixture
-    def loaders(self, repository, tmp_path):
+    def words(self, gate, repository, tiny_folder, tmp_path):
         """Commit the loader as it is, one that imports pandas, and one that does not any more."""
-        index = tmp_path / "index"
-        index.mkdir()
-        # What it requires comes from here, and not from an index.
-        here = "".join(f"{folder}\n" for folder in site.getsitepackages())
-        write_wheel(index, "here", files={"here.pth": here})
-        sources = {str(path.relative_to(ROOT)): path.read_text() for path in (ROOT / "loader").rglob("*.py")}
-        sources |= {
-            str(path.relative_to(ROOT)): path.read_text()
-            for path in (ROOT / "loader").rglob("*")
-            if path.suffix == ".json"
-        }
-        slow = sources | {
-            "loader/__init__.py": sources["loader/__init__.py"].replace("import sys", "import sys, pandas")
-        }
-        for message, files in (("Good", sources), ("Import pandas", slow), ("Revert", sources)):
-            repository.commit(message, "optimized_embedding_loader", files=files, requires=["here"])
-        return f"--pip-args=--no-index --find-links {index}"
-
-    def test_a_regression_is_caught_and_its_revert_is_none(self, gate, loaders, tiny_folder, tmp_path):
+        gate.environ = make_index(tmp_path / "index")
+        repository.commit_loader("Good")
+        repository.commit_loader("Import pandas", lambda text: text.replace("import sys", "import sys, pandas", 1))
+        repository.commit_loader("Revert")
         cell = f"strategy=progressive model=minilm model.name={tiny_folder(Tiny())} threads=1"
-        words = ("--cell", cell, "extras=[]", "constraints=null", *QUICK, loaders)
+        return ("--cell", cell, "extras=[]", "constraints=null", *QUICK)
+
+    def test_a_regression_is_caught_and_its_revert_is_none(self, gate, words, tmp_path):
         done = gate("--base", "HEAD~2", "--head", "HEAD~1", *words)
         assert done.code == 1, done.err
         first = done.out.splitlines()[0]
@@ -193,9 +153,7 @@ class TestTheLoader:
                 "Revert" if arm == HEAD else "Import pandas"
             )
 
-    def test_a_baseline_is_kept_and_compared_with(self, gate, loaders, tiny_folder, tmp_path):
-        cell = f"strategy=progressive model=minilm model.name={tiny_folder(Tiny())} threads=1"
-        words = ("--cell", cell, "extras=[]", "constraints=null", *QUICK, loaders)
+    def test_a_baseline_is_kept_and_compared_with(self, gate, words, tmp_path):
         baseline = tmp_path / "baseline"
         done = gate("--head", "HEAD~2", "--store", str(baseline), *words)
         assert done.code == 0, done.err

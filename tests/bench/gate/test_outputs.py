@@ -20,6 +20,7 @@ from bench.gate.rules import Finding, Place, at_most, no_slower
 from bench.gate.sequence import Course, Decision, Settings, Stage, decide
 from bench.gate.verdict import Change, Verdict
 from bench.metrics import METRICS_BY_KEY
+from bench.report.plots.saving import save
 from bench.shifts import Shift
 from tests.bench import fakes
 
@@ -447,7 +448,7 @@ class TestThePlot:
 
     @pytest.mark.parametrize("text", HOSTILE)
     def test_any_name_is_drawn(self, text, tmp_path):
-        plot.save(hostile_verdict(text * 20), tmp_path)
+        save(plot.draw(hostile_verdict(text * 20)), tmp_path, "shifts")
         root = ElementTree.parse(tmp_path / "shifts.svg").getroot()
         assert root.tag.endswith("svg")
 
