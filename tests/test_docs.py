@@ -247,6 +247,17 @@ def test_the_readme_shows_the_reference_run():
             assert to_markdown(table(context)) in readme, f"copy the tables of reports/{run}/report.md into the README"
 
 
+def test_the_page_about_the_gates_power_shows_its_study():
+    from bench.report.tables import to_markdown
+    from bench.study.report import read_study, real_table, simulation_table
+
+    page = (DOCS / "explanation" / "gate-power.md").read_text()
+    for name in ("default", "busy", "all-threads"):
+        study = read_study(ROOT / "reports" / "study" / f"{name}.json")
+        assert to_markdown(simulation_table(study)) in page, f"copy the table of {name} into the page"
+    assert to_markdown(real_table(read_study(ROOT / "reports" / "study" / "real.json"))) in page
+
+
 def test_no_path_of_one_machine_is_committed():
     try:
         listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout

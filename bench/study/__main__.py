@@ -76,7 +76,7 @@ def _simulate(asked: argparse.Namespace) -> None:
         tallies.append(simulate(recordings, question, effect, asked.gates))
         tally = tallies[-1]
         announce(
-            f"+{effect:.0%} of {asked.metric}: {tally.regressions} of {tally.gates} gates find a regression "
+            f"+{100 * effect:g} % of {asked.metric}: {tally.regressions} of {tally.gates} gates find a regression "
             f"({tally.rate[0]:.1%}, 95 % interval {tally.rate[1]:.1%} to {tally.rate[2]:.1%}), "
             f"{tally.inconclusive} say nothing; median {tally.median_s:.0f} s, {tally.median_rounds:.0f} rounds",
             quiet=False,

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+# Okabe and Ito's colours, safe for colour-blind readers, with shapes and lines for black and white.
+_STYLES = (("o", "-", "#0072B2"), ("s", "--", "#D55E00"), ("D", ":", "#009E73"), ("^", "-.", "#CC79A7"))
+
 
 def read_study(file: Path) -> dict[str, Any]:
     """Return what ``python -m bench.study simulate`` or ``real`` wrote.
@@ -93,7 +96,7 @@ def draw_power(simulations: Sequence[tuple[str, dict[str, Any]]], folder: Path) 
     """
     figure = Figure(figsize=(7.0, 3.6), layout="constrained")
     axes = figure.subplots()
-    for (name, simulation), marker in zip(simulations, cycle("osD^v")):
+    for (name, simulation), (marker, line, colour) in zip(simulations, cycle(_STYLES)):
         tallies = sorted(simulation["tallies"], key=lambda tally: tally["effect"])
         sizes = [100 * tally["effect"] for tally in tallies]
         shares = [100 * tally["rate"][0] for tally in tallies]
@@ -101,7 +104,8 @@ def draw_power(simulations: Sequence[tuple[str, dict[str, Any]]], folder: Path) 
             [100 * (tally["rate"][0] - tally["rate"][1]) for tally in tallies],
             [100 * (tally["rate"][2] - tally["rate"][0]) for tally in tallies],
         ]
-        axes.errorbar(sizes, shares, yerr=errors, marker=marker, capsize=2, linewidth=1.2, markersize=5, label=name)
+        style = {"marker": marker, "linestyle": line, "color": colour, "markerfacecolor": "white"}
+        axes.errorbar(sizes, shares, yerr=errors, capsize=2, linewidth=1.4, markersize=6, label=name, **style)
     tolerance = 100 * (min(rule["limit"] for rule in simulations[0][1]["rules"] if rule["limit"] > 1) - 1)
     axes.axvline(tolerance, color="0.4", linestyle="--", linewidth=1, label=f"tolerance, {tolerance:.0f} %")
     axes.set_xlabel("Total of the head is larger by (%)")

@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 ENVIRON = {"PYTHONPATH": str(ROOT), "PIP_CONFIG_FILE": os.devnull}
 
 WITH_LOADER = """
-tiny["files"].update({str(path): path.read_text() for path in Path("loader").rglob("*") if path.suffix != ".pyc"})
+tiny["files"].update({str(path): path.read_text() for path in Path("loader").rglob("*.*") if path.suffix != ".pyc"})
 """
 """What a build runs first, for projects that hold the loader's own files."""
 
