@@ -80,7 +80,8 @@ class Difference:
         samples: what was compared.
         shift: from base to head.
         limit: of that ratio.
-        verdict: ``over``: the whole interval is above the limit; ``improved``: it is below 1; ``inconclusive``: it
+        verdict: ``over``: the whole interval is above the limit; ``improved``: it is as far below 1;
+            ``inconclusive``: it
             reaches too far above the limit, or the reference moved too much; otherwise ``same``.
         rounds_needed: where the interval is too wide: about how many rounds of each run would make it narrow enough.
     """
@@ -195,7 +196,7 @@ def _judge(
         verdict = "inconclusive"
     elif shift.low > limit:
         verdict = "over"
-    elif shift.high < 1.0:
+    elif shift.high < 1.0 / limit:
         verdict = "improved"
     elif shift.high > highest:
         verdict = "inconclusive"

@@ -105,7 +105,7 @@ def only(comparison):
 class TestVerdicts:
     @pytest.mark.parametrize(
         ("after", "verdict", "code"),
-        [(100, "same", 0), (101, "same", 0), (108, "over", 1), (200, "over", 1), (90, "improved", 0)],
+        [(100, "same", 0), (101, "same", 0), (98, "same", 0), (108, "over", 1), (200, "over", 1), (90, "improved", 0)],
     )
     def test_by_reference(self, two, after, verdict, code):
         comparison = two({PLAIN: 3000, LAZY: 100}, {PLAIN: 3000, LAZY: after})
