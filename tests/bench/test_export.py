@@ -17,10 +17,11 @@ from pytest_benchmark.storage.file import FileStorage
 
 from bench.environment import write_manifest
 from bench.errors import RecordError
-from bench.export import FORMATS, SECONDS, cell_names, collect, parse, read_run, to_text
+from bench.export import FORMATS, parse, to_text
 from bench.metrics import METRICS, METRICS_BY_KEY
 from bench.plan import BASELINE
 from bench.records import STATUSES, append_record
+from bench.series import SECONDS, cell_names, collect, read_run
 from tests.bench import fakes
 from tests.conftest import ROOT
 
