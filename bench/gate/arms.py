@@ -12,8 +12,9 @@ from packaging.utils import canonicalize_name
 
 from bench.errors import BenchError, ConfigError
 from bench.gate.dependencies import Wanted
-from bench.gate.environments import describe, install
+from bench.gate.environments import install
 from bench.gate.source import check_out
+from bench.gate.venvs import describe
 from bench.gate.verdict import Change
 from bench.gate.wheels import build_wheel
 from bench.noise import between, read_state
@@ -28,10 +29,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.gate.config import GateConf
-    from bench.gate.environments import Environment, Interpreter
+    from bench.gate.environments import Environment
     from bench.gate.janitor import Guard
     from bench.gate.source import Revision
     from bench.gate.store import Store
+    from bench.gate.venvs import Interpreter
     from bench.plan import Cell, Slot
     from bench.process import Outcome
     from bench.runner import Executor

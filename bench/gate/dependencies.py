@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError, BuildError
-from bench.gate.environments import Contents, Interpreter, look_into, make_venv, python_of
 from bench.gate.programs import run_pip
+from bench.gate.venvs import Contents, Interpreter, look_into, make_venv, python_of
 from bench.gate.wheels import read_metadata, requirements_for
 
 if TYPE_CHECKING:

@@ -20,15 +20,15 @@ from filelock import FileLock, Timeout
 
 from bench.errors import BenchError, BuildError
 from bench.gate.dependencies import make_dependencies, needs_of
-from bench.gate.environments import Contents
 from bench.gate.janitor import remove
 from bench.gate.programs import TIMEOUT_S
+from bench.gate.venvs import Contents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from bench.gate.dependencies import Needs, Wanted
-    from bench.gate.environments import Interpreter
+    from bench.gate.venvs import Interpreter
 
 KEPT = 4
 """Environments that stay: a project under work has few sets of dependencies, and one with PyTorch takes gigabytes."""

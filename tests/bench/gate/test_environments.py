@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 
 from bench.errors import BenchError, BuildError
 from bench.gate.dependencies import Wanted, needs_of
-from bench.gate.environments import describe, install, make_venv, python_of
+from bench.gate.environments import install
 from bench.gate.programs import pip_environment, run_program, tail
 from bench.gate.store import KEPT, Store
+from bench.gate.venvs import describe, make_venv, python_of
 from bench.gate.wheels import Metadata, build_wheel, read_metadata, requirements_for
 from tests.bench.gate.tiny_projects import make_project, write_sdist, write_wheel
 from tests.conftest import ROOT
@@ -422,7 +423,7 @@ MAKE = """
 import os, sys
 from pathlib import Path
 from bench.gate.dependencies import Wanted
-from bench.gate.environments import describe
+from bench.gate.venvs import describe
 from bench.gate.janitor import guarded
 from bench.gate.store import Store
 
