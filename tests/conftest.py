@@ -79,7 +79,9 @@ def python(tmp_path, tmp_path_factory):
     temporary = tmp_path_factory.mktemp("temporary")
 
     def run(code: str | None = None, *argv: str, env=None, timeout: float = 120, stdin: str = "") -> Finished:
-        environ = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+        # A pytest in there is none of the processes of this one: pytest-benchmark would time nothing.
+        left_out = {"PYTHONDONTWRITEBYTECODE", "PYTEST_XDIST_WORKER"}
+        environ = {key: value for key, value in os.environ.items() if key not in left_out}
         environ |= {"TMPDIR": str(temporary)} | (env or {})
         environ = {key: value for key, value in environ.items() if value is not None}
         words = ["-c", code, *argv] if code is not None else list(argv)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.figure import Figure
 
 from bench.errors import RecordError
-from bench.report.plots.saving import save
+from bench.report.saving import save
 from bench.report.tables import Table
 
 if TYPE_CHECKING:

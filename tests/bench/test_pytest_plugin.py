@@ -21,12 +21,6 @@ PYTEST = ("-m", "pytest", "-p", "no:cacheprovider")
 ENVIRON = {"PYTHONPATH": str(ROOT)}
 
 
-@pytest.fixture(autouse=True)
-def _not_a_part_of_this_pytest(monkeypatch):
-    """pytest-benchmark times nothing beside other tests, and knows by this variable that it would."""
-    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
-
-
 @pytest.fixture
 def model(tiny_folder):
     """Words that name a tiny model."""
@@ -234,6 +228,7 @@ def started(tmp_path, tmp_path_factory):
         (tmp_path / "conftest.py").write_text(CONFTEST)
         (tmp_path / "test_it.py").write_text(f"import sys\n\n{source}\n")
         environ = os.environ | ENVIRON | {"TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+        environ.pop("PYTEST_XDIST_WORKER", None)  # as the fixture python does
         children.append(
             subprocess.Popen(
                 [sys.executable, *PYTEST],

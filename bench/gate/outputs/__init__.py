@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench.gate.outputs import junit, markdown, plot, structured
 from bench.gate.outputs.terminal import show
-from bench.report.plots.saving import save
+from bench.report.saving import save
 
 if TYPE_CHECKING:
     from collections.abc import Callable

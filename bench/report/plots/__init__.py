@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.report.plots import imports, phases
-from bench.report.plots.saving import save
+from bench.report.saving import save
 
 if TYPE_CHECKING:
     from collections.abc import Callable

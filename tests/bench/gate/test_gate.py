@@ -21,9 +21,9 @@ from tests.bench.gate.repositories import ENVIRON, Repository, make_index
 from tests.bench.gate.tiny_projects import write_wheel
 from tests.tiny_models import Tiny
 
-QUICK = ("budget_s=20", "max_rounds=20", "warmup_rounds=1")
+QUICK = ("budget_s=20", "max_rounds=15", "warmup_rounds=1")
 COMMAND = ("--command", "house", *QUICK)
-SLOW = {"house.py": "import time\ntime.sleep(0.2)\ndef main():\n    print('slow')\n"}
+SLOW = {"house.py": "import time\ntime.sleep(0.1)\ndef main():\n    print('slow')\n"}
 FAST = {"house.py": "def main():\n    print('fast')\n"}
 
 
@@ -85,7 +85,7 @@ class TestACommand:
             assert {record.status for record in records[arm]} == {"ok"}
             assert read_manifest(gate.output / arm / "manifest.json")["arm"] == arm
         base, same, head = (statistics.median(record.marks_ns["exit"] for record in records[arm]) for arm in ARMS)
-        assert head < min(base, same), "each arm ran its own revision, of which one sleeps 0.2 s"
+        assert head < min(base, same), "each arm ran its own revision, of which one sleeps 0.1 s"
 
     def test_the_checkout_is_the_folder_and_setup_runs_once_in_each_arm(self, gate, repository, tmp_path):
         log = tmp_path / "log"

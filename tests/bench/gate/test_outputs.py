@@ -20,7 +20,7 @@ from bench.gate.rules import Finding, Place, at_most, no_slower
 from bench.gate.sequence import Course, Decision, Settings, Stage, decide
 from bench.gate.verdict import Change, Verdict
 from bench.metrics import METRICS_BY_KEY
-from bench.report.plots.saving import save
+from bench.report.saving import save
 from bench.shifts import Shift
 from tests.bench import fakes
 
