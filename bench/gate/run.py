@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +105,7 @@ class Session:
     arms: Mapping[str, Arm]
     measurer: Measurer
     environments: Mapping[str, Mapping[str, Any]]
-    begun: float = field(default_factory=time.monotonic)
+    begun: float
 
 
 def judge_revisions(asked: Asked) -> Verdict:

@@ -24,6 +24,7 @@ def show(verdict: Verdict, folder: Path, quiet: bool) -> None:
     console = Console()
     console.print(Text(headline(verdict), style=STYLES[verdict.result]), soft_wrap=True)
     tables = [make(verdict) for make in (changes_table, limits_table, dependencies_table)]
-    show_tables(tables, folder / "verdict.md", quiet=quiet)
+    show_tables(tables, None, quiet=quiet)
     if not quiet:
         console.print(footnote(verdict), highlight=False, soft_wrap=True)
+    console.print(f"Report: {folder / 'verdict.md'}", markup=False, highlight=False, soft_wrap=True)
