@@ -122,9 +122,12 @@ def test_half_of_a_mapped_file_of_300_mb(more_than):
 
 
 @pytest.mark.parametrize("kind", ["sleep", "compute"])
-def test_the_main_thread_is_blocked_for_150_ms(more_than, kind):
+def test_the_main_thread_is_blocked_for_150_ms(records, more_than, kind):
     assert 140 <= more_than(BLOCKS[kind], "longest_stall_ms") <= 300
-    assert more_than(BLOCKS[kind], "total_stall_ms") >= 130
+    # On a busy machine, all stalls of the control together may be as long: each sample is looked at by itself.
+    beats = [record.heartbeat for record in records if record.cell == BLOCKS[kind] and record.counts]
+    assert beats
+    assert all(beat["total_stall_s"] >= beat["longest_stall_s"] >= 0.14 for beat in beats)
 
 
 def test_a_thread_that_computes_for_a_second(more_than):
