@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -165,8 +165,12 @@ def open_session(
     if has_changes(repository, environ):
         asked.say(f"{repository} has uncommitted changes: they are not measured")
     folder = new_folder(asked.output, "*/*.jsonl")
-    with machine_lock(conf.machine_lock, asked.say), guarded() as guard:
-        arms = _make_arms(asked, conf, repository, guard, found, needs_code=command is not None)
+    with (
+        machine_lock(conf.machine_lock, asked.say),
+        guarded() as guard,
+        closing(Store(asked.environments, rebuild=asked.rebuild, say=asked.say)) as store,
+    ):
+        arms = _make_arms(asked, conf, repository, guard, store, found, needs_code=command is not None)
         if asked.setup is not None:
             _set_up(arms.values(), asked.setup, conf.sample_timeout_s)
         cells = {name: [place.cell for block in blocks for place in block if place.arm == name] for name in arms}
@@ -191,11 +195,11 @@ def _make_arms(
     conf: GateConf,
     repository: Path,
     guard: Guard,
+    store: Store,
     revisions: Mapping[str, Revision],
     *,
     needs_code: bool,
 ) -> dict[str, Arm]:
-    store = Store(asked.environments, rebuild=asked.rebuild, say=asked.say)
     workshop = Workshop(repository, conf, guard, store, asked.python, asked.pip_arguments, needs_code, asked.say)
     return workshop.make(revisions)
 

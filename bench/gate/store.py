@@ -82,7 +82,7 @@ class Store:
         self._timeout_s = timeout_s
         self._say = say
         self._made: set[str] = set()
-        self._uses: list[FileLock] = []
+        self._uses: dict[str, FileLock] = {}
 
     def dependencies(self, wanted: Wanted, environ: Mapping[str, str]) -> Dependencies:
         """Return an environment with what a wheel requires, made now if there is none.
@@ -112,7 +112,9 @@ class Store:
     def close(self) -> None:
         """Say that what this store has given is no longer in use."""
         while self._uses:
-            self._uses.pop().release()
+            _, lock = self._uses.popitem()
+            lock.release()
+            Path(lock.lock_file).unlink(missing_ok=True)
 
     def _ready(self, key: str) -> Contents | None:
         """Return what is in the environment; None if it must be made."""
@@ -161,19 +163,21 @@ class Store:
 
     def _use(self, key: str) -> None:
         # A lock file of its own: many gates may use one environment, and the system releases the lock of a dead one.
-        lock = FileLock(self.folder / f"{key}.{uuid.uuid4().hex}.use")
-        lock.acquire()
-        self._uses.append(lock)
+        if key not in self._uses:
+            self._in_use(key)  # removes what killed gates left
+            self._uses[key] = FileLock(self.folder / f"{key}.{uuid.uuid4().hex}.use")
+            self._uses[key].acquire()
 
     def _in_use(self, key: str) -> bool:
+        """Whether a gate that runs uses the environment; marks of gates that are gone are removed."""
+        in_use = False
         for path in self.folder.glob(f"{key}.*.use"):
             try:
                 with FileLock(path).acquire(timeout=0):
-                    pass
+                    path.unlink(missing_ok=True)
             except Timeout:
-                return True
-            path.unlink(missing_ok=True)
-        return False
+                in_use = True
+        return in_use
 
     def _prune(self) -> None:
         """Remove all but the most recently used environments, except those in use or in the making."""

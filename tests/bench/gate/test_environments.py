@@ -377,6 +377,22 @@ def test_rebuild_makes_each_environment_again_once(store, wanted, wheels, tmp_pa
     assert (first.folder, made[0].packages["wood"]) == (made[0].folder, "3.0")
 
 
+def test_marks_of_use_do_not_pile_up(store, wanted, wheels):
+    def marks():
+        return list(store.folder.glob("*.use"))
+
+    wheel = wheels()
+    (made, _) = (store.dependencies(wanted(wheel), ENVIRON) for _ in range(2))
+    assert len(marks()) == 1
+    (store.folder / f"{made.folder.name}.killed.use").touch()  # nobody holds it
+    another = Store(store.folder)
+    another.dependencies(wanted(wheel), ENVIRON)
+    assert len(marks()) == 2, "one each"
+    another.close()
+    store.close()
+    assert marks() == []
+
+
 def stand_in(store, number, used_ns):
     """Lay out an environment as the store would, without the time to make it."""
     folder = store.folder / f"{number:032x}"
