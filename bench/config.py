@@ -135,6 +135,15 @@ def compose(words: Sequence[str]) -> BenchConf:
     Raises:
         ConfigError: they say nothing that can be.
     """
+    return from_hydra(compose_plain("config", words))
+
+
+def compose_plain(name: str, words: Sequence[str]) -> DictConfig:
+    """Return what Hydra makes of a main configuration of ``conf`` and these words.
+
+    Raises:
+        ConfigError: they say nothing that can be.
+    """
     import hydra
     from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
@@ -144,13 +153,12 @@ def compose(words: Sequence[str]) -> BenchConf:
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(version_base="1.3", config_dir=str(ROOT / "conf")):
-            composed = hydra.compose("config", overrides=list(words))
+            return hydra.compose(name, overrides=list(words))
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"{' '.join(words)} is no configuration: {error}") from error
     finally:
         if theirs is not None:
             GlobalHydra.instance().initialize(theirs)
-    return from_hydra(composed)
 
 
 def from_hydra(config: DictConfig) -> BenchConf:

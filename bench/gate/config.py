@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bench.config import compose as compose_conf
+from bench.config import compose, compose_plain
 from bench.errors import ConfigError
 from bench.gate.rules import Rule, at_most, no_slower
 from bench.gate.sequence import FIRST_LOOK, Settings
@@ -25,7 +22,6 @@ if TYPE_CHECKING:
     from bench.config import BenchConf
     from bench.plan import Cell
 
-CONF = Path(__file__).resolve().parent.parent.parent / "conf"
 COMMAND_OPTION = "gate=command"
 """The option of the group ``gate`` that is taken for a command."""
 
@@ -101,11 +97,10 @@ def load_gate(overrides: Sequence[str], *, is_command: bool = False) -> GateConf
     """
     chosen = any(word.startswith("gate=") for word in overrides)
     words = [COMMAND_OPTION, *overrides] if is_command and not chosen else list(overrides)
+    composed = compose_plain("gate", words)
     try:
-        with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-            composed = compose("gate", overrides=words)
         conf = cast("GateConf", OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(GateConf), composed)))
-    except (HydraException, OmegaConfBaseException) as error:
+    except OmegaConfBaseException as error:
         raise ConfigError(f"{' '.join(words)}: {error}") from error
     _check(conf)
     return conf
@@ -117,11 +112,14 @@ def compose_cell(words: str) -> BenchConf:
     Raises:
         ConfigError: an option is unknown, or belongs to a whole run.
     """
-    overrides = shlex.split(words)
+    try:
+        overrides = shlex.split(words)
+    except ValueError as error:
+        raise ConfigError(f"The cell {words!r} cannot be split into words: {error}") from error
     for word in overrides:
         if word.partition("=")[0].partition(".")[0] in OF_THE_RUN:
             raise ConfigError(f"{word} in the cell {words!r} belongs to a whole run. Leave it out.")
-    return compose_conf(overrides)
+    return compose(overrides)
 
 
 def make_rules(conf: GateConf, command: Cell | None = None) -> list[Rule]:

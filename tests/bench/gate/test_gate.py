@@ -191,6 +191,7 @@ class TestWhatCannotBe:
             (["--base", "HEAD"], "has no package loader"),
             (["--base", "HEAD", "--cell", "strategy=nothing"], "strategy"),
             (["--base", "HEAD", "--cell", "suite=models"], "belongs to a whole run"),
+            (["--base", "HEAD", "--cell", "strategy='lazy"], "cannot be split"),
             (["--base", "HEAD", "tolerance=-1"], "tolerance=-1"),
             (["--base", "HEAD", "nothing=1"], "nothing"),
             (["--base", "HEAD", "ceilings=[]", "cells=[]"], "nothing to judge"),

@@ -1,6 +1,5 @@
 """Simulated gates, from made-up recordings whose truth is known."""
 
-import json
 import random
 from dataclasses import replace
 
@@ -196,4 +195,3 @@ def test_the_table_of_real_gates():
     )
     with pytest.raises(RecordError):
         real_table({"gates": [gate | {"decisions": []}]})
-    json.dumps(gate)
