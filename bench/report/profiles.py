@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +24,26 @@ class CellImports:
 
     name: str
     times_ms: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class MemoryPoint:
+    """Resident memory at one moment: nanoseconds since the spawn, and bytes by kind."""
+
+    time_ns: float
+    anonymous_bytes: float
+    file_mapped_bytes: float
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import, in microseconds since the interpreter's start; times of threads that import at once may be odd."""
+
+    name: str
+    depth: int
+    start_us: float
+    self_us: float
+    cumulative_us: float
 
 
 def profiled(context: Context, instrument: str) -> list[Record]:
@@ -65,3 +86,43 @@ def fold(times_ms: Mapping[str, float], kept: Sequence[str]) -> dict[str, float]
     """Return the times of the packages to keep, those of all the rest summed as ``OTHERS``."""
     rest = sum(time_ms for package, time_ms in times_ms.items() if package not in kept)
     return {package: times_ms.get(package, 0.0) for package in kept} | {OTHERS: rest}
+
+
+def of_first_model(context: Context, instrument: str) -> list[Record]:
+    """Return what ``profiled`` does, of the run's first model and first machine with such a record."""
+    records = profiled(context, instrument)
+    return [
+        record
+        for record in records
+        if (record.cell.model, record.machine) == (records[0].cell.model, records[0].machine)
+    ]
+
+
+def memory_timeline_of(record: Record) -> list[MemoryPoint]:
+    """Return the memory of a process over time, ascending; entries that are none are left out."""
+    found = record.facts.get("memory_timeline") or ()
+    points = [
+        MemoryPoint(entry[0], max(entry[1], 0), max(entry[2], 0))
+        for entry in found
+        if len(entry) == 3 and all(map(_is_figure, entry))
+    ]
+    return sorted(points, key=lambda point: point.time_ns)
+
+
+def import_tree_of(record: Record) -> list[Import]:
+    """Return the imports of a process in order of their start; entries that are none are left out."""
+    return [
+        Import(
+            str(entry.get("name", "")),
+            max(int(entry["depth"]), 0),
+            entry["start_us"],
+            entry["self_us"],
+            entry["cumulative_us"],
+        )
+        for entry in record.facts.get("import_tree") or ()
+        if all(_is_figure(entry.get(key)) for key in ("depth", "start_us", "self_us", "cumulative_us"))
+    ]
+
+
+def _is_figure(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and math.isfinite(value)

@@ -1,11 +1,16 @@
-"""The pictures of a report, in order: each is drawn from the context and saved as PNG and SVG."""
+"""The pictures of a report, in order: each is drawn from the context and saved as PNG and SVG.
+
+A picture is a module with ``applies`` and ``draw``, and a line here; what several of them need is in ``parts``.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.report.plots import imports, phases
+from bench.report.document import Picture
+from bench.report.plots import imports, memory_timeline, model_size, pareto, phases, strips, waiting, waterfall
+from bench.report.plots.parts.texts import any_script
 from bench.report.saving import save
 
 if TYPE_CHECKING:
@@ -17,10 +22,6 @@ if TYPE_CHECKING:
     from bench.report.context import Context
 
 
-def _always(context: Context) -> bool:  # noqa: ARG001 - the plots' protocol
-    return True
-
-
 @dataclass(frozen=True)
 class Plot:
     """A picture: its file name, its caption, the function that draws it, and whether a run has what it shows."""
@@ -28,12 +29,18 @@ class Plot:
     name: str
     caption: str
     draw: Callable[[Context], Figure]
-    applies: Callable[[Context], bool] = _always
+    applies: Callable[[Context], bool]
 
 
 PLOTS: tuple[Plot, ...] = (
     Plot("phases", "Where the time goes until the first vector", phases.draw, phases.applies),
+    Plot("strips", "Every sample: how long a start takes", strips.draw, strips.applies),
+    Plot("pareto", "Start-up time against peak memory", pareto.draw, pareto.applies),
+    Plot("waiting", "How long the first request waits after other work", waiting.draw, waiting.applies),
+    Plot("model_size", "Start-up time against the size of the model", model_size.draw, model_size.applies),
+    Plot("memory_timeline", "Resident memory during a start", memory_timeline.draw, memory_timeline.applies),
     Plot("imports", "Which packages the import time goes to", imports.draw, imports.applies),
+    Plot("waterfall", "Which imports take the time, one after the other", waterfall.draw, waterfall.applies),
 )
 
 
@@ -42,11 +49,23 @@ def plots_of(context: Context) -> list[Plot]:
     return [plot for plot in PLOTS if context.measured and plot.applies(context)]
 
 
+def pictures(context: Context, *names: str) -> list[Picture]:
+    """Return those of the named pictures that the run has the data for, in the order of their names.
+
+    Raises:
+        KeyError: there is no picture of that name.
+    """
+    listed = {plot.name: plot for plot in PLOTS}
+    named, drawn = [listed[name] for name in names], plots_of(context)
+    return [Picture(plot.name, plot.caption) for plot in named if plot in drawn]
+
+
 def draw_all(context: Context, folder: Path) -> None:
     """Write every picture of the run into the folder; see ``plots_of``."""
     plots = plots_of(context)
     if not plots:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    for plot in plots:
-        save(plot.draw(context), folder, plot.name)
+    with any_script():
+        for plot in plots:
+            save(plot.draw(context), folder, plot.name)

@@ -1,27 +1,32 @@
-"""Stacked bars: interpreter, init, load, first embedding; every sample's total as a dot."""
+"""Stacked bars by model: interpreter, init, load, first embedding; every sample's total as a dot."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
-
-from bench.metrics import METRICS_BY_KEY
+from bench.report.plots.parts.cells import by_model, in_order, names_of, samples_of, series_of
+from bench.report.plots.parts.frames import name_panel, name_rows, rows_figure, strip_frame
+from bench.report.plots.parts.looks import BLACK, GREY, SKY, VERMILION, YELLOW
+from bench.report.plots.parts.texts import add_legend
 from bench.report.tables import started
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from bench.report.context import Context
+    from bench.report.plots.parts.cells import Samples
     from bench.stats import CellSummary
 
-# Okabe and Ito's colours, safe for colour-blind readers, with hatches for black and white.
 _PHASES = (
-    ("Python start", "python", "#999999", ""),
-    ("Init: the main thread is busy", "init_ms", "#D55E00", "//"),
-    ("Load: the main thread is free", "ready_ms", "#56B4E9", ""),
-    ("First request: the caller waits", "first_embedding_ms", "#F0E442", ".."),
+    ("Python start", "python", GREY, ""),
+    ("Init: the main thread is busy", "init_ms", VERMILION, "//"),
+    ("Load: the main thread is free", "ready_ms", SKY, ""),
+    ("First request: the caller waits", "first_embedding_ms", YELLOW, ".."),
 )
+_EVERY_SAMPLE = "Total of each sample"
 
 
 MAGNIFIED_FROM = 8.0
@@ -34,29 +39,28 @@ def applies(context: Context) -> bool:
 
 
 def draw(context: Context) -> Figure:
-    """Return the figure."""
-    summaries = started(context)
-    totals = [(summary.median("total_ms") or 0.0) / 1000 for summary in summaries]
-    fast = [total for total in totals if total <= max(totals) / MAGNIFIED_FROM]
-    panels = 2 if fast else 1
-    figure = Figure(figsize=(9 + 4 * (panels - 1), 1.6 + 0.55 * len(summaries)), layout="constrained")
-    panes = figure.subplots(1, panels, sharey=True, squeeze=False)[0]
-    for axes in panes:
-        _draw_bars(context, axes)
-    positions = range(len(summaries))
-    panes[0].set_yticks(positions, [context.name(summary, summaries) for summary in summaries], parse_math=False)
-    panes[0].invert_yaxis()
-    panes[0].set_xlabel("Seconds since process start (medians of the phases)")
+    """Return the figure: a panel for each model, and a second one beside it where the fast ones need magnifying."""
+    groups, samples = by_model(context, started(context)), samples_of(context)
+    series = names_of(context, [series_of(item) for group in groups for item in group.items])
+    totals = [(item.median("total_ms") or 0.0) / 1000 for group in groups for item in group.items]
+    fast = [total for total in totals if 0.0 < total <= max(totals) / MAGNIFIED_FROM]
+    rows = rows_figure([len(group.items) for group in groups], 2 if fast else 1)
+    for group, panes in zip(groups, rows.panes, strict=False):
+        for axes in panes:
+            _draw_bars(axes, group.items, samples)
+        name_rows(panes[0], [series[series_of(item)] for item in group.items], rows.font_points)
+        if len(groups) > 1:
+            name_panel(panes[0], group.title)
+    rows.panes[-1][0].set_xlabel("Seconds since process start (medians of the phases)")
     if fast:
-        panes[1].set_xlim(0, 1.5 * max(fast))
-        panes[1].set_xlabel("The same, magnified")
-    handles, labels = panes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize="small")
-    return figure
+        rows.panes[-1][1].set_xlim(0, 1.5 * max(fast))
+        rows.panes[-1][1].set_xlabel("The same, magnified")
+    handles, labels = rows.panes[0][0].get_legend_handles_labels()
+    add_legend(rows.figure, handles, labels)
+    return rows.figure
 
 
-def _draw_bars(context: Context, axes: Axes) -> None:
-    summaries = started(context)
+def _draw_bars(axes: Axes, summaries: Sequence[CellSummary], samples: Samples) -> None:
     positions = range(len(summaries))
     left = [0.0] * len(summaries)
     for label, key, colour, hatch in _PHASES:
@@ -69,18 +73,17 @@ def _draw_bars(context: Context, axes: Axes) -> None:
             label=label,
             color=colour,
             hatch=hatch,
-            edgecolor="black",
+            edgecolor=BLACK,
             linewidth=0.6,
         )
         left = [start + width for start, width in zip(left, widths, strict=True)]
-    total = METRICS_BY_KEY["total_ms"]
+    dots = {"linestyle": "", "marker": "o", "markersize": 3.5, "color": BLACK, "alpha": 0.6}
     for position, summary in zip(positions, summaries, strict=True):
-        values = [total.value(r) for r in context.chosen if (r.cell, r.machine) == (summary.cell, summary.machine)]
-        seconds = [value / 1000 for value in values if value is not None]
-        axes.plot(seconds, [position] * len(seconds), linestyle="", marker="o", markersize=4, color="black", alpha=0.6)
-    axes.plot([], [], linestyle="", marker="o", markersize=4, color="black", alpha=0.6, label="Total of each sample")
+        seconds = [value / 1000 for value in samples.values(summary, "total_ms")]
+        axes.plot(seconds, [position + place for place in in_order(len(seconds), 0.2)], **dots)
+    axes.plot([], [], **dots, label=_EVERY_SAMPLE)
     axes.set_xlim(left=0)
-    axes.spines[["top", "right"]].set_visible(False)
+    strip_frame(axes)
 
 
 def _seconds(summary: CellSummary, key: str) -> float:
@@ -88,4 +91,4 @@ def _seconds(summary: CellSummary, key: str) -> float:
     if key == "python":
         total = summary.median("total_ms") or 0.0
         return max(total - sum(summary.median(other) or 0.0 for _, other, _, _ in _PHASES[1:]), 0.0) / 1000
-    return (summary.median(key) or 0.0) / 1000
+    return max(summary.median(key) or 0.0, 0.0) / 1000

@@ -1,0 +1,1 @@
+"""What the pictures share: texts, looks, groups of cells, scales and frames."""

@@ -1,0 +1,127 @@
+"""Which cells and samples a picture shows, grouped by model."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from bench.metrics import METRICS_BY_KEY
+from bench.plan import Cell
+from bench.report.context import OfCell
+from bench.report.plots.parts.texts import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from bench.records import Record
+    from bench.report.context import Context
+
+Item = TypeVar("Item", bound=OfCell)
+
+
+@dataclass(frozen=True)
+class Group(Generic[Item]):
+    """The cells of one model.
+
+    Attributes:
+        model: what the cells name it.
+        title: a short name, fit to be drawn.
+        items: their summaries or records, in the order of the plan.
+    """
+
+    model: str
+    title: str
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True)
+class Series:
+    """What a cell has in common with the same strategy on other models; see ``series_of``."""
+
+    cell: Cell
+    machine: str
+
+
+def series_of(item: OfCell, *, across_scenarios: bool = False) -> Series:
+    """Return the series of a cell: the cell without its model, and, if asked for, without its scenario."""
+    cell = replace(item.cell, model="", model_key="")
+    if across_scenarios:
+        cell = replace(cell, scenario="", think_s=0.0, think_kind="")
+    return Series(cell, item.machine)
+
+
+def names_of(context: Context, series: Iterable[Series]) -> dict[Series, str]:
+    """Return a name for each series that tells it from the others, fit to be drawn."""
+    found = list(dict.fromkeys(series))
+    return {one: clean(context.name(one, found)) for one in found}
+
+
+def by_model(context: Context, items: Iterable[Item]) -> list[Group[Item]]:
+    """Return the items by model, from the fastest baseline to the slowest; models without one come last."""
+    groups: dict[str, list[Item]] = {}
+    for item in items:
+        groups.setdefault(item.cell.model, []).append(item)
+    totals = _baseline_totals_ms(context)
+    keys = {model: mine[0].cell.model_key or model for model, mine in groups.items()}
+    uses = Counter(keys.values())
+    return [
+        Group(model, clean(keys[model] if uses[keys[model]] == 1 else model), tuple(groups[model]))
+        for model in sorted(groups, key=lambda model: totals.get(model, math.inf))
+    ]
+
+
+def _baseline_totals_ms(context: Context) -> dict[str, float]:
+    totals: dict[str, float] = {}
+    for summary in context.measured:
+        total = summary.median("total_ms")
+        if summary.cell.is_baseline and total is not None:
+            totals[summary.cell.model] = min(total, totals.get(summary.cell.model, math.inf))
+    return totals
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The samples of the run, by cell: looked up often, chosen once."""
+
+    by_cell: Mapping[tuple[Cell, str], Sequence[Record]]
+
+    def values(self, item: OfCell, key: str) -> list[float]:
+        """Return a metric of the counted samples of a cell that have it, in the order of the records."""
+        return [value for record in self.of(item) if (value := figure(record, key)) is not None]
+
+    def of(self, item: OfCell) -> Sequence[Record]:
+        """Return the counted samples of a cell."""
+        return self.by_cell.get((item.cell, item.machine), ())
+
+
+def samples_of(context: Context) -> Samples:
+    """Return the counted samples of a run by cell."""
+    return _samples(context.chosen)
+
+
+def replaced_of(context: Context) -> Samples:
+    """Return the samples that were disturbed and do not count because they were taken again, by cell."""
+    chosen = {id(record) for record in context.chosen}
+    return _samples(record for record in context.records if record.counts and id(record) not in chosen)
+
+
+def _samples(records: Iterable[Record]) -> Samples:
+    by_cell: dict[tuple[Cell, str], list[Record]] = {}
+    for record in records:
+        by_cell.setdefault((record.cell, record.machine), []).append(record)
+    return Samples(by_cell)
+
+
+def figure(record: Record, key: str) -> float | None:
+    """Return a metric of a sample; None where it has none that could be drawn."""
+    value = METRICS_BY_KEY[key].value(record)
+    return value if value is not None and math.isfinite(value) else None
+
+
+def in_order(count: int, half: float) -> list[float]:
+    """Return places for samples beside each other, in their order: from ``-half`` to ``half``, one alone at 0."""
+    if count < 2:
+        return [0.0] * count
+    return [half * (2 * number / (count - 1) - 1) for number in range(count)]

@@ -1,0 +1,121 @@
+"""How long the first request waits, against how long the program did other work before it: a line for each strategy."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.report.plots.parts.cells import by_model, in_order, names_of, samples_of, series_of
+from bench.report.plots.parts.frames import grid_figure, name_panel, strip_frame
+from bench.report.plots.parts.looks import keys_of, looks_of
+from bench.report.plots.parts.scales import scale_of
+from bench.report.plots.parts.texts import add_legend
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from bench.report.context import Context
+    from bench.report.plots.parts.cells import Samples, Series
+    from bench.report.plots.parts.looks import Look
+    from bench.stats import CellSummary
+
+_KEY = "first_embedding_ms"
+
+_WORK = {"sleep": "sleep", "compute": "computing in Python"}
+
+_DODGE = 0.6
+"""The share of the smallest distance of two think times over which strategies stand beside each other."""
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """One model and one kind of other work; requests at once are in the panels of every kind."""
+
+    title: str
+    kind: str
+    items: tuple[CellSummary, ...]
+
+
+def applies(context: Context) -> bool:
+    """Return whether a run has requests after think time."""
+    return any(_KEY in summary.spreads for summary in context.in_scenarios("think_time"))
+
+
+def draw(context: Context) -> Figure:
+    """Return the figure: a panel for each model and kind of other work.
+
+    What asked at once has a think time of 0; ``idle`` is left out, since it waits until the model is ready.
+    """
+    panels, samples = _panels(context), samples_of(context)
+    shown = [item for panel in panels for item in panel.items]
+    series = list(dict.fromkeys(_series(item) for item in shown))
+    names, looks = names_of(context, series), looks_of(context, series)
+    scale = scale_of([value for item in shown for value in samples.values(item, _KEY)])
+    times = sorted({item.cell.think_s for item in shown})
+    figure, panes = grid_figure(len(panels), panel_inches=(7.5, 4.6) if len(panels) < 2 else (5.0, 4.0))
+    for axes, panel in zip(panes, panels, strict=False):
+        _draw_panel(axes, panel, samples, _shifts(times, series), looks)
+        if len(panels) > 1:
+            name_panel(axes, panel.title)
+        axes.set_xlabel(f"Other work before the first request (s, {_WORK.get(panel.kind, panel.kind)})")
+    for axes in panes:
+        scale.apply(axes, "y")
+        axes.set_xticks(times, [f"{time:g}" for time in times])
+        axes.set_xlim(min(times, default=0.0) - 0.5 * _gap(times), max(times, default=0.0) + 0.5 * _gap(times))
+        axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
+        axes.set_axisbelow(True)
+        strip_frame(axes)
+        axes.set_ylabel("The first request waits (ms)")
+    add_legend(figure, keys_of(looks, series), [names[one] for one in series])
+    return figure
+
+
+def _series(item: CellSummary) -> Series:
+    return series_of(item, across_scenarios=True)
+
+
+def _panels(context: Context) -> list[_Panel]:
+    found = [item for item in context.in_scenarios("at_once", "think_time") if _KEY in item.spreads]
+    kinds = list(dict.fromkeys(item.cell.think_kind for item in found if item.cell.scenario == "think_time"))
+    panels = []
+    for group in by_model(context, found):
+        for kind in kinds:
+            items = tuple(item for item in group.items if item.cell.think_kind in {"", kind})
+            if any(item.cell.think_kind == kind for item in items):
+                panels.append(_Panel(f"{group.title}, {_WORK.get(kind, kind)}", kind, items))
+    return panels
+
+
+def _shifts(times: Sequence[float], series: Sequence[Series]) -> dict[Series, tuple[float, float]]:
+    """Return by how many seconds each series stands aside, so that none hides another, and half its width."""
+    step = _DODGE * _gap(times) / max(len(series), 1)
+    return {one: ((number - (len(series) - 1) / 2) * step, 0.3 * step) for number, one in enumerate(series)}
+
+
+def _gap(times: Sequence[float]) -> float:
+    return min((later - earlier for earlier, later in itertools.pairwise(times)), default=1.0)
+
+
+def _draw_panel(
+    axes: Axes,
+    panel: _Panel,
+    samples: Samples,
+    shifts: Mapping[Series, tuple[float, float]],
+    looks: Mapping[Series, Look],
+) -> None:
+    by_series: dict[Series, dict[float, list[float]]] = {}
+    for item in panel.items:
+        by_series.setdefault(_series(item), {})[item.cell.think_s] = samples.values(item, _KEY)
+    for series, by_time in by_series.items():
+        look, (middle, half) = looks[series], shifts[series]
+        for think_s, values in by_time.items():
+            places = in_order(len(values), half)
+            axes.plot([think_s + middle + place for place in places], values, **look.sample())
+        times = sorted(think_s for think_s, values in by_time.items() if values)
+        medians = [statistics.median(by_time[think_s]) for think_s in times]
+        axes.plot([think_s + middle for think_s in times], medians, **look.median())

@@ -1,0 +1,104 @@
+"""Which import took how long, in their order: the baseline and one of ours, below each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from matplotlib.patches import Patch
+
+from bench.report.plots.parts.cells import names_of, series_of
+from bench.report.plots.parts.frames import name_panel, rows_figure, strip_frame
+from bench.report.plots.parts.looks import BLACK, BLUE, SKY
+from bench.report.plots.parts.texts import add_legend, clean
+from bench.report.profiles import MIN_SHARE, Import, import_tree_of, of_first_model
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from bench.records import Record
+    from bench.report.context import Context
+
+_MOST_ROWS = 25
+_DEEPEST = 12
+"""Levels that a name is indented by; deeper ones stand below the twelfth."""
+
+_PREFERRED = "progressive"
+
+
+def applies(context: Context) -> bool:
+    """Return whether the run has what the picture shows."""
+    return bool(_shown(context))
+
+
+def draw(context: Context) -> Figure:
+    """Return the figure; each panel has its own time axis."""
+    records = _shown(context)
+    names = names_of(context, map(series_of, records))
+    trees = [leading_imports(import_tree_of(record)) for record in records]
+    rows = rows_figure([len(tree) for tree in trees], shared=False, most_inches=0.26, overhead_inches=2.2)
+    for (axes,), tree, record in zip(rows.panes, trees, records, strict=False):
+        _draw_panel(axes, tree, rows.font_points)
+        name_panel(axes, names[series_of(record)])
+    rows.panes[-1][0].set_xlabel("Milliseconds since the first import (one sample under -X importtime)")
+    keys = [
+        Patch(facecolor=colour, edgecolor=BLACK, linewidth=0.5, hatch=hatch)
+        for colour, hatch in ((SKY, ""), (BLUE, "///"))
+    ]
+    add_legend(rows.figure, keys, ["Import with all that it imports", "Its own share of it, drawn at its end"])
+    return rows.figure
+
+
+def leading_imports(tree: Sequence[Import]) -> list[Import]:
+    """Return the imports from ``MIN_SHARE`` of the whole import time on, at most 25 of them, in their order.
+
+    What imports another takes at least as long, so the longest ones hang together as a tree.
+    """
+    whole_us = sum(max(one.self_us, 0) for one in tree)
+    long = [one for one in tree if one.cumulative_us > 0 and one.cumulative_us >= MIN_SHARE * whole_us]
+    kept = {id(one) for one in sorted(long, key=lambda one: -one.cumulative_us)[:_MOST_ROWS]}
+    return [one for one in long if id(one) in kept]
+
+
+def _shown(context: Context) -> list[Record]:
+    """Return the records of the baseline and of one of ours, or of the first there is."""
+    records = [record for record in of_first_model(context, "importtime") if leading_imports(import_tree_of(record))]
+    baselines = [record for record in records if record.cell.is_baseline]
+    ours = [record for record in records if not (record.cell.is_baseline or record.cell.is_peer)]
+    ours.sort(key=lambda record: record.cell.strategy != _PREFERRED)
+    return [*baselines[:1], *ours[:1]] or records[:1]
+
+
+def _draw_panel(axes: Axes, tree: Sequence[Import], font_points: float) -> None:
+    first_us = min((one.start_us for one in tree), default=0)
+    ends_ms = []
+    for position, one in enumerate(tree):
+        start_ms, length_ms = (one.start_us - first_us) / 1000, one.cumulative_us / 1000
+        own_ms = min(max(one.self_us / 1000, 0.0), length_ms)
+        ends_ms.append(start_ms + length_ms)
+        axes.barh(position, length_ms, left=start_ms, height=0.72, color=SKY, edgecolor=BLACK, linewidth=0.4)
+        axes.barh(
+            position,
+            own_ms,
+            left=start_ms + length_ms - own_ms,
+            height=0.72,
+            color=BLUE,
+            hatch="///",
+            edgecolor=BLACK,
+            linewidth=0.4,
+        )
+    axes.set_xlim(0.0, 1.02 * max(ends_ms, default=0.0) or 1.0)
+    shallowest = min((one.depth for one in tree), default=0)
+    labels = ["\N{NO-BREAK SPACE}" * 2 * min(one.depth - shallowest, _DEEPEST) + clean(one.name, 40) for one in tree]
+    _name_imports(axes, labels, font_points)
+    strip_frame(axes)
+
+
+def _name_imports(axes: Axes, labels: Sequence[str], font_points: float) -> None:
+    """Write the names to the left, all from the same edge on, so that indenting them shows what imported what."""
+    longest = max(map(len, labels), default=0)
+    filled = [label.ljust(longest, "\N{NO-BREAK SPACE}") for label in labels]
+    axes.set_yticks(range(len(labels)), filled, parse_math=False, fontsize=font_points, fontfamily="monospace")
+    axes.set_ylim(max(len(labels), 1) - 0.4, -0.6)
