@@ -36,9 +36,19 @@ PLOTS: tuple[Plot, ...] = (
     Plot("phases", "Where the time goes until the first vector", phases.draw, phases.applies),
     Plot("strips", "Every sample: how long a start takes", strips.draw, strips.applies),
     Plot("pareto", "Start-up time against peak memory", pareto.draw, pareto.applies),
-    Plot("waiting", "How long the first request waits after other work", waiting.draw, waiting.applies),
+    Plot(
+        "waiting",
+        "How long the first request waits after other work, before which baseline and peers have loaded",
+        waiting.draw,
+        waiting.applies,
+    ),
     Plot("model_size", "Start-up time against the size of the model", model_size.draw, model_size.applies),
-    Plot("memory_timeline", "Resident memory during a start", memory_timeline.draw, memory_timeline.applies),
+    Plot(
+        "memory_timeline",
+        "Resident memory during a start, on scales of its own for each",
+        memory_timeline.draw,
+        memory_timeline.applies,
+    ),
     Plot("imports", "Which packages the import time goes to", imports.draw, imports.applies),
     Plot("waterfall", "Which imports take the time, one after the other", waterfall.draw, waterfall.applies),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.report.plots.parts.frames import name_rows, rows_figure, strip_frame
-from bench.report.plots.parts.looks import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, YELLOW
+from bench.report.plots.parts.looks import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, WHITE, YELLOW
 from bench.report.plots.parts.texts import add_legend, clean
 from bench.report.plots.phases import MAGNIFIED_FROM
 from bench.report.profiles import OTHERS, fold, imports_of, leading_packages
@@ -25,7 +25,7 @@ _STYLES = (
     (ORANGE, "xx"),
     (GREEN, "--"),
     (PURPLE, "oo"),
-    ("#FFFFFF", "++"),
+    (WHITE, "++"),
 )
 _OTHERS_STYLE = (GREY, "")
 
@@ -47,6 +47,7 @@ def draw(context: Context) -> Figure:
     for axes in panes:
         _draw_bars(axes, bars, packages)
     name_rows(panes[0], [clean(cell.name) for cell in cells], rows.font_points)
+    panes[0].set_xlim(0, 1.05 * max(totals, default=0.0) or 1.0)
     panes[0].set_xlabel("Seconds of import, by package (one sample under -X importtime)")
     if fast:
         panes[1].set_xlim(0, 1.5 * max(fast))
@@ -62,5 +63,4 @@ def _draw_bars(axes: Axes, bars: list[dict[str, float]], packages: list[str]) ->
         widths = [max(bar[package], 0.0) / 1000 for bar in bars]  # see bench.profiles.importtime on negative times
         axes.barh(positions, widths, left=left, height=0.6, color=colour, hatch=hatch, edgecolor=BLACK, linewidth=0.6)
         left = [start + width for start, width in zip(left, widths, strict=True)]
-    axes.set_xlim(left=0)
     strip_frame(axes)

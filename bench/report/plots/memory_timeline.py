@@ -10,8 +10,8 @@ from matplotlib.patches import Patch
 from bench.metrics import MIB
 from bench.report.plots.parts.cells import names_of, series_of
 from bench.report.plots.parts.frames import grid_figure, name_panel, strip_frame
-from bench.report.plots.parts.looks import BLACK, BLUE, DASHED, DOTTED, SOLID, VERMILION, YELLOW
-from bench.report.plots.parts.scales import scale_of
+from bench.report.plots.parts.looks import BLACK, DASHDOT, DASHED, DOTTED, SOLID, VERMILION, YELLOW
+from bench.report.plots.parts.scales import plain_ticks, scale_of
 from bench.report.plots.parts.texts import add_legend
 from bench.report.profiles import MemoryPoint, memory_timeline_of, of_first_model
 
@@ -29,12 +29,12 @@ _MOST_PANELS = 9
 _MARKS = {
     "imported": ("Imported", DOTTED, 1.4),
     "started": ("Load started", DASHED, 1.2),
-    "ready": ("Model ready", (0, (6, 2, 1, 2)), 1.4),
+    "ready": ("Model ready", DASHDOT, 1.4),
     "first_embedding": ("First vector", SOLID, 1.2),
 }
 """What is marked: its name, and the style and width of its line."""
 
-_KINDS = {"Anonymous, of this process alone": (VERMILION, "//"), "File-mapped, shared with others": (YELLOW, "")}
+_KINDS = {"Anonymous, of this process alone": (VERMILION, ""), "File-mapped, shared with others": (YELLOW, "..")}
 
 
 def applies(context: Context) -> bool:
@@ -57,6 +57,7 @@ def draw(context: Context) -> Figure:
         axes.set_xlabel("Milliseconds since process start")
         axes.set_ylabel("Resident (MiB)")
         strip_frame(axes)
+        plain_ticks(axes)
     if records:
         _add_legend(figure, records)
     return figure
@@ -77,7 +78,7 @@ def _draw_panel(axes: Axes, points: Sequence[MemoryPoint], record: Record) -> No
         axes.fill_between(times_ms, low, high, facecolor=colour, hatch=hatch, edgecolor=BLACK, linewidth=0.5)
     marks = [(record.marks_ns[mark] / 1e6, style) for mark, style in _MARKS.items() if mark in record.marks_ns]
     for time_ms, (_, line, width) in marks:
-        axes.axvline(time_ms, color=BLUE, linestyle=line, linewidth=width, zorder=3)
+        axes.axvline(time_ms, color=BLACK, linestyle=line, linewidth=width, zorder=3)
     across = scale_of([*times_ms, *(time_ms for time_ms, _ in marks)])
     axes.set_xlim(min(across.low, 0.0), across.high)
     axes.set_ylim(0.0, 1.08 * max(both, default=0.0) or 1.0)
@@ -90,5 +91,5 @@ def _add_legend(figure: Figure, records: Sequence[Record]) -> None:
     }
     for mark, (name, line, width) in _MARKS.items():
         if any(mark in record.marks_ns for record in records):
-            entries[name] = Line2D([], [], color=BLUE, linestyle=line, linewidth=width)
+            entries[name] = Line2D([], [], color=BLACK, linestyle=line, linewidth=width)
     add_legend(figure, list(entries.values()), list(entries))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bench.metrics import MIB
 from bench.report.plots.parts.cells import by_model, names_of, samples_of, series_of
 from bench.report.plots.parts.frames import grid_figure, strip_frame
-from bench.report.plots.parts.looks import keys_of, looks_of
+from bench.report.plots.parts.looks import PALE, keys_of, looks_of
 from bench.report.plots.parts.scales import scale_of
 from bench.report.plots.parts.texts import add_legend
 from bench.report.tables import started
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _WIDE = 3.0
 """Sizes are on a logarithmic scale from so many times the smallest on: a few models differ less than strategies do."""
 
-_DODGE = 0.011
+_DODGE = 0.013
 """By how much of the axis strategies stand aside from each other."""
 
 
@@ -50,14 +50,14 @@ def draw(context: Context) -> Figure:
                 by_series.setdefault(series_of(item), {}).setdefault(size, []).extend(values)
     names, looks = names_of(context, by_series), looks_of(context, by_series)
     figure, (axes,) = grid_figure(1, panel_inches=(8.0, 5.0))
-    across = scale_of([size_mib(context, group.model) for group in groups], wide=_WIDE)
+    across = scale_of([size_mib(context, group.model) for group in groups], wide=_WIDE, margin=0.1)
     for number, (series, by_size) in enumerate(by_series.items()):
         _draw_series(axes, by_size, looks[series], _DODGE * (number - (len(by_series) - 1) / 2), across)
     values = [value for by_size in by_series.values() for found in by_size.values() for value in found]
     scale_of(values).apply(axes, "y")
     across.apply(axes, "x")
     strip_frame(axes)
-    axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
+    axes.grid(axis="y", color=PALE, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.set_xlabel("Size of the weights in float32 (MiB); strategies stand beside each other")
     axes.set_ylabel("Total (ms)")

@@ -13,7 +13,7 @@ from bench.fidelity import ANOTHER_MODEL, WITHOUT_VECTORS
 from bench.report.plots.parts.cells import by_model, figure, names_of, samples_of, series_of
 from bench.report.plots.parts.frames import fixed_grid, name_panel, strip_frame
 from bench.report.plots.parts.labels import Box, place
-from bench.report.plots.parts.looks import BLACK, GREY, looks_of
+from bench.report.plots.parts.looks import BLACK, GREY, WHITE, looks_of
 from bench.report.plots.parts.scales import scale_of
 from bench.report.plots.parts.texts import add_legend
 from bench.report.tables import started
@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
 _FONT_POINTS = 8.5
 _FRONT = {"color": BLACK, "linewidth": 1.1, "linestyle": (0, (5, 2)), "zorder": 2}
-_HALO = [withStroke(linewidth=2.5, foreground="white")]
+_HALO = [withStroke(linewidth=2.5, foreground=WHITE)]
+
+_MARGIN = 0.08
+"""The share of an axis that is left free at an end, for labels."""
 
 _NEAR = 2.0
 """Cells that take up to so many times as long as the fastest are drawn again, magnified, where others take far longer.
@@ -137,8 +140,8 @@ def _pairs(samples: Samples, item: CellSummary) -> list[tuple[float, float]]:
 def _scales(points: Sequence[_Point], *, from_zero: bool) -> tuple[Scale, Scale]:
     pairs = [pair for point in points for pair in (*point.samples, point.median)]
     return (
-        scale_of([total for total, _ in pairs], from_zero=from_zero),
-        scale_of([peak for _, peak in pairs], from_zero=from_zero),
+        scale_of([total for total, _ in pairs], from_zero=from_zero, margin=_MARGIN),
+        scale_of([peak for _, peak in pairs], from_zero=from_zero, margin=_MARGIN),
     )
 
 

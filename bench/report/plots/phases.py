@@ -40,9 +40,11 @@ def applies(context: Context) -> bool:
 
 def draw(context: Context) -> Figure:
     """Return the figure: a panel for each model, and a second one beside it where the fast ones need magnifying."""
-    groups, samples = by_model(context, started(context)), samples_of(context)
-    series = names_of(context, [series_of(item) for group in groups for item in group.items])
-    totals = [(item.median("total_ms") or 0.0) / 1000 for group in groups for item in group.items]
+    summaries, samples = started(context), samples_of(context)
+    groups = by_model(context, summaries)
+    series = names_of(context, map(series_of, summaries))
+    totals = [(item.median("total_ms") or 0.0) / 1000 for item in summaries]
+    ends = [value / 1000 for item in summaries for value in samples.values(item, "total_ms")]
     fast = [total for total in totals if 0.0 < total <= max(totals) / MAGNIFIED_FROM]
     rows = rows_figure([len(group.items) for group in groups], 2 if fast else 1)
     for group, panes in zip(groups, rows.panes, strict=False):
@@ -51,6 +53,7 @@ def draw(context: Context) -> Figure:
         name_rows(panes[0], [series[series_of(item)] for item in group.items], rows.font_points)
         if len(groups) > 1:
             name_panel(panes[0], group.title)
+    rows.panes[-1][0].set_xlim(0, 1.03 * max([*ends, *map(_length, summaries)], default=0.0) or 1.0)
     rows.panes[-1][0].set_xlabel("Seconds since process start (medians of the phases)")
     if fast:
         rows.panes[-1][1].set_xlim(0, 1.5 * max(fast))
@@ -82,8 +85,12 @@ def _draw_bars(axes: Axes, summaries: Sequence[CellSummary], samples: Samples) -
         seconds = [value / 1000 for value in samples.values(summary, "total_ms")]
         axes.plot(seconds, [position + place for place in in_order(len(seconds), 0.2)], **dots)
     axes.plot([], [], **dots, label=_EVERY_SAMPLE)
-    axes.set_xlim(left=0)
     strip_frame(axes)
+
+
+def _length(summary: CellSummary) -> float:
+    """Return the length of a bar."""
+    return sum(_seconds(summary, key) for _, key, _, _ in _PHASES)
 
 
 def _seconds(summary: CellSummary, key: str) -> float:

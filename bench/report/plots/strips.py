@@ -11,7 +11,7 @@ from bench.metrics import METRICS_BY_KEY, Metric
 from bench.plan import COMMAND
 from bench.report.plots.parts.cells import by_model, figure, in_order, names_of, replaced_of, samples_of, series_of
 from bench.report.plots.parts.frames import name_panel, name_rows, rows_figure, strip_frame
-from bench.report.plots.parts.looks import BLACK, GREY, looks_by_strategy
+from bench.report.plots.parts.looks import BLACK, GREY, PALE, looks_by_strategy
 from bench.report.plots.parts.scales import scale_of
 from bench.report.plots.parts.texts import add_legend
 
@@ -53,15 +53,16 @@ def draw(context: Context) -> Figure:
     metric, summaries = _shown(context)
     groups, counted, replaced = by_model(context, summaries), samples_of(context), replaced_of(context)
     names, looks = names_of(context, map(series_of, summaries)), looks_by_strategy(context)
-    drawn = [record for item in summaries for record in (*counted.of(item), *replaced.of(item))]
-    scale = scale_of([value for record in drawn if (value := figure(record, metric.key)) is not None])
+    kept = [record for item in summaries for record in counted.of(item)]
+    dropped = [record for item in summaries for record in replaced.of(item)]
+    scale = scale_of([value for record in (*kept, *dropped) if (value := figure(record, metric.key)) is not None])
     rows = rows_figure([len(group.items) for group in groups])
     for group, (axes,) in zip(groups, rows.panes, strict=False):
         for position, item in enumerate(group.items):
             _draw_row(axes, position, metric, counted.of(item), looks[item.cell.strategy])
             _dots(axes, position, [figure(record, metric.key) for record in replaced.of(item)], _REPLACED)
         name_rows(axes, [names[series_of(item)] for item in group.items], rows.font_points)
-        axes.grid(axis="x", color="#DDDDDD", linewidth=0.6)
+        axes.grid(axis="x", color=PALE, linewidth=0.6)
         axes.set_axisbelow(True)
         strip_frame(axes)
         if len(groups) > 1:
@@ -70,7 +71,7 @@ def draw(context: Context) -> Figure:
         scale.apply(axes, "x")
     kind = ", on a logarithmic scale" if scale.is_log else ""
     rows.panes[-1][0].set_xlabel(f"{metric.title} ({metric.unit}){kind}; warm-up rounds are left out")
-    _add_legend(rows.figure, drawn, has_replaced=any(replaced.of(item) for item in summaries))
+    _add_legend(rows.figure, kept, dropped)
     return rows.figure
 
 
@@ -101,14 +102,14 @@ def _dots(axes: Axes, position: int, values: Sequence[float | None], style: dict
     axes.plot([value for value, _ in shown], [place for _, place in shown], **style)
 
 
-def _add_legend(figure: Figure, drawn: Sequence[Record], *, has_replaced: bool) -> None:
+def _add_legend(figure: Figure, kept: Sequence[Record], dropped: Sequence[Record]) -> None:
     sample = Line2D([], [], linestyle="", marker="o", color=GREY, markeredgecolor=BLACK, markersize=5)
     entries = {
         "A sample, with its strategy's marker": sample,
         "The median": Line2D([], [], marker="|", markersize=10, markeredgewidth=1.6, linestyle="", color=BLACK),
     }
-    if any(record.contamination for record in drawn):
+    if any(record.contamination for record in kept):
         entries["Disturbed, counts nevertheless"] = Line2D([], [], **_DISTURBED)
-    if has_replaced:
+    if dropped:
         entries["Disturbed, taken again, does not count"] = Line2D([], [], **_REPLACED)
     add_legend(figure, list(entries.values()), list(entries))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench.report.plots.parts.cells import by_model, in_order, names_of, samples_of, series_of
 from bench.report.plots.parts.frames import grid_figure, name_panel, strip_frame
-from bench.report.plots.parts.looks import keys_of, looks_of
+from bench.report.plots.parts.looks import PALE, keys_of, looks_of
 from bench.report.plots.parts.scales import scale_of
 from bench.report.plots.parts.texts import add_legend
 
@@ -28,7 +28,7 @@ _KEY = "first_embedding_ms"
 
 _WORK = {"sleep": "sleep", "compute": "computing in Python"}
 
-_DODGE = 0.6
+_DODGE = 0.45
 """The share of the smallest distance of two think times over which strategies stand beside each other."""
 
 
@@ -67,7 +67,7 @@ def draw(context: Context) -> Figure:
         scale.apply(axes, "y")
         axes.set_xticks(times, [f"{time:g}" for time in times])
         axes.set_xlim(min(times, default=0.0) - 0.5 * _gap(times), max(times, default=0.0) + 0.5 * _gap(times))
-        axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
+        axes.grid(axis="y", color=PALE, linewidth=0.6)
         axes.set_axisbelow(True)
         strip_frame(axes)
         axes.set_ylabel("The first request waits (ms)")
@@ -87,7 +87,8 @@ def _panels(context: Context) -> list[_Panel]:
         for kind in kinds:
             items = tuple(item for item in group.items if item.cell.think_kind in {"", kind})
             if any(item.cell.think_kind == kind for item in items):
-                panels.append(_Panel(f"{group.title}, {_WORK.get(kind, kind)}", kind, items))
+                title = f"{group.title}, {_WORK.get(kind, kind)}" if len(kinds) > 1 else group.title
+                panels.append(_Panel(title, kind, items))
     return panels
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter
 
 from bench.report.plots.parts.cells import names_of, series_of
-from bench.report.plots.parts.frames import name_panel, rows_figure, strip_frame
+from bench.report.plots.parts.frames import name_panel, name_rows, rows_figure, strip_frame
 from bench.report.plots.parts.looks import BLACK, BLUE, SKY
+from bench.report.plots.parts.scales import tick
 from bench.report.plots.parts.texts import add_legend, clean
 from bench.report.profiles import MIN_SHARE, Import, import_tree_of, of_first_model
 
@@ -25,6 +27,7 @@ _MOST_ROWS = 25
 _DEEPEST = 12
 """Levels that a name is indented by; deeper ones stand below the twelfth."""
 
+_SPACE = "\N{NO-BREAK SPACE}"
 _PREFERRED = "progressive"
 
 
@@ -38,9 +41,14 @@ def draw(context: Context) -> Figure:
     records = _shown(context)
     names = names_of(context, map(series_of, records))
     trees = [leading_imports(import_tree_of(record)) for record in records]
+    labels = [_labels(tree) for tree in trees]
+    longest = max((len(label) for each in labels for label in each), default=0)
     rows = rows_figure([len(tree) for tree in trees], shared=False, most_inches=0.26, overhead_inches=2.2)
-    for (axes,), tree, record in zip(rows.panes, trees, records, strict=False):
-        _draw_panel(axes, tree, rows.font_points)
+    for (axes,), tree, each, record in zip(rows.panes, trees, labels, records, strict=False):
+        _draw_bars(axes, tree)
+        name_rows(axes, [label.ljust(longest, _SPACE) for label in each], rows.font_points, font="monospace")
+        axes.xaxis.set_major_formatter(FuncFormatter(tick))
+        strip_frame(axes)
         name_panel(axes, names[series_of(record)])
     rows.panes[-1][0].set_xlabel("Milliseconds since the first import (one sample under -X importtime)")
     keys = [
@@ -71,7 +79,7 @@ def _shown(context: Context) -> list[Record]:
     return [*baselines[:1], *ours[:1]] or records[:1]
 
 
-def _draw_panel(axes: Axes, tree: Sequence[Import], font_points: float) -> None:
+def _draw_bars(axes: Axes, tree: Sequence[Import]) -> None:
     first_us = min((one.start_us for one in tree), default=0)
     ends_ms = []
     for position, one in enumerate(tree):
@@ -90,15 +98,9 @@ def _draw_panel(axes: Axes, tree: Sequence[Import], font_points: float) -> None:
             linewidth=0.4,
         )
     axes.set_xlim(0.0, 1.02 * max(ends_ms, default=0.0) or 1.0)
+
+
+def _labels(tree: Sequence[Import]) -> list[str]:
+    """Return the names, indented by what imported what."""
     shallowest = min((one.depth for one in tree), default=0)
-    labels = ["\N{NO-BREAK SPACE}" * 2 * min(one.depth - shallowest, _DEEPEST) + clean(one.name, 40) for one in tree]
-    _name_imports(axes, labels, font_points)
-    strip_frame(axes)
-
-
-def _name_imports(axes: Axes, labels: Sequence[str], font_points: float) -> None:
-    """Write the names to the left, all from the same edge on, so that indenting them shows what imported what."""
-    longest = max(map(len, labels), default=0)
-    filled = [label.ljust(longest, "\N{NO-BREAK SPACE}") for label in labels]
-    axes.set_yticks(range(len(labels)), filled, parse_math=False, fontsize=font_points, fontfamily="monospace")
-    axes.set_ylim(max(len(labels), 1) - 0.4, -0.6)
+    return [_SPACE * 2 * min(one.depth - shallowest, _DEEPEST) + clean(one.name, 40) for one in tree]

@@ -64,9 +64,9 @@ def rows_figure(
     return Rows(figure, panes, min(10.0, height * _POINTS_PER_INCH * 0.9))
 
 
-def name_rows(axes: Axes, names: Sequence[str], font_points: float) -> None:
+def name_rows(axes: Axes, names: Sequence[str], font_points: float, *, font: str = "sans-serif") -> None:
     """Write the names of the rows beside them, the first at the top."""
-    axes.set_yticks(range(len(names)), names, parse_math=False, fontsize=font_points)
+    axes.set_yticks(range(len(names)), names, parse_math=False, fontsize=font_points, fontfamily=font)
     axes.set_ylim(max(len(names), 1) - 0.4, -0.6)
 
 

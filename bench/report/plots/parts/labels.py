@@ -15,6 +15,7 @@ _POINT_RADIUS = 6.0
 _DOT_RADIUS = 2.0
 _DISTANCES = (10.0, 15.0, 24.0, 36.0, 50.0, 66.0, 84.0, 104.0, 126.0, 150.0)
 _DIRECTIONS = 16
+_SPACE = 4.0
 _CHARACTER_WIDTH = 0.6
 _LINE_HEIGHT = 1.3
 """A character and a line in multiples of the font's size; most characters are narrower."""
@@ -76,7 +77,7 @@ def place(
     inside = Box(0.0, 0.0, *panel)
     placed: dict[int, Box] = {}
     for index in sorted(range(len(points)), key=lambda number: (points[number], number)):
-        size = (len(texts[index]) * _CHARACTER_WIDTH * font_points, _LINE_HEIGHT * font_points)
+        size = (_SPACE + len(texts[index]) * _CHARACTER_WIDTH * font_points, _LINE_HEIGHT * font_points)
         best, least = None, math.inf
         for box in _candidates(points[index], size):
             hidden = sum(box.overlap(other) for other in taken) + 2 * (box.area - box.overlap(inside))

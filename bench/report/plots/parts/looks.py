@@ -17,33 +17,37 @@ if TYPE_CHECKING:
     from bench.report.context import Context
     from bench.report.plots.parts.cells import Series
 
-BLACK, GREY = "#000000", "#999999"
+BLACK, GREY, PALE, WHITE = "#000000", "#999999", "#DDDDDD", "#FFFFFF"
 ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
 BLUE, VERMILION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 """Okabe and Ito's colours, safe for colour-blind readers."""
 
-SOLID, DASHED, DOTTED = "-", (0, (4, 2)), (0, (1, 1.5))
+SOLID, DASHED, DOTTED, DASHDOT = "-", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2))
 LineStyle = str | tuple[float, tuple[float, ...]]
 
 
 @dataclass(frozen=True)
 class Look:
-    """Colour, marker and line of a strategy; the markers of peers are hollow and their lines dashed."""
+    """Colour, marker and line of a strategy.
+
+    ``inside`` is the colour within a marker, "" for the strategy's own: the markers of peers are white there, and their
+    lines dashed.
+    """
 
     colour: str
     marker: str
     line: LineStyle = SOLID
-    is_hollow: bool = False
+    inside: str = ""
 
     @property
     def face(self) -> str:
-        """Return the colour inside of a marker."""
-        return "white" if self.is_hollow else self.colour
+        """Return the colour inside of a sample's marker."""
+        return self.inside or self.colour
 
     @property
     def edge(self) -> str:
-        """Return the colour around a marker: black sets pale colours off from white."""
-        return self.colour if self.is_hollow else BLACK
+        """Return the colour around a sample's marker: black sets pale colours off from white."""
+        return self.colour if self.inside else BLACK
 
     def sample(self) -> dict[str, Any]:
         """Return how a sample is drawn: small, and above the median's marker, which must hide none."""
@@ -65,8 +69,8 @@ class Look:
             "linestyle": self.line,
             "linewidth": 1.2,
             "marker": self.marker,
-            "markersize": 11,
-            "markerfacecolor": "white" if self.is_hollow else to_rgba(self.colour, 0.35),
+            "markersize": 9,
+            "markerfacecolor": self.inside or to_rgba(self.colour, 0.35),
             "markeredgecolor": self.colour,
             "markeredgewidth": 1.5,
             "zorder": 3,
@@ -84,10 +88,10 @@ _KNOWN = {
     "progressive": Look(VERMILION, "o"),
     "cached": Look(BLUE, "D"),
     "quantized": Look(GREEN, "P"),
-    "fastembed": Look(BLUE, "X", DASHED, is_hollow=True),
-    "openvino": Look(GREEN, "p", DASHED, is_hollow=True),
-    "model2vec": Look(VERMILION, "h", DASHED, is_hollow=True),
-    "import_numpy": Look(BLACK, "d", DASHED, is_hollow=True),
+    "fastembed": Look(BLUE, "X", DASHED, inside=WHITE),
+    "openvino": Look(GREEN, "p", DASHED, inside=WHITE),
+    "model2vec": Look(VERMILION, "h", DASHED, inside=WHITE),
+    "import_numpy": Look(BLACK, "d", DASHED, inside=WHITE),
 }
 _OTHER_COLOURS = (SKY, PURPLE, BLUE, ORANGE, GREEN, VERMILION, GREY)
 _OTHER_MARKERS = ("<", ">", "8", "*", "d", "h")
@@ -121,7 +125,8 @@ def looks_of(context: Context, series: Iterable[Series]) -> dict[Series, Look]:
 
 
 def _variant(look: Look, number: int) -> Look:
-    changed = (look, replace(look, line=DOTTED, is_hollow=not look.is_hollow), replace(look, line=DASHED, colour=GREY))
+    other = "" if look.inside else WHITE
+    changed = (look, replace(look, line=DOTTED, inside=other), replace(look, line=DASHDOT, inside=PALE))
     return changed[number % len(changed)]
 
 

@@ -57,7 +57,13 @@ class Scale:
             axis.set_major_locator(FixedLocator(self.ticks()))
             axis.set_minor_locator(NullLocator())
         (axes.set_xlim if direction == "x" else axes.set_ylim)(self.low, self.high)
-        axis.set_major_formatter(FuncFormatter(_tick))
+        axis.set_major_formatter(FuncFormatter(tick))
+
+
+def plain_ticks(axes: Axes) -> None:
+    """Write the numbers beside both axes out, with separators of thousands."""
+    axes.xaxis.set_major_formatter(FuncFormatter(tick))
+    axes.yaxis.set_major_formatter(FuncFormatter(tick))
 
 
 def scale_of(values: Iterable[float], *, wide: float = WIDE, from_zero: bool = True, margin: float = 0.06) -> Scale:
@@ -80,5 +86,6 @@ def scale_of(values: Iterable[float], *, wide: float = WIDE, from_zero: bool = T
     return Scale(low - space if low else 0.0, high + space, is_log=False)
 
 
-def _tick(value: float, position: int | None = None) -> str:  # noqa: ARG001 - Matplotlib's protocol
+def tick(value: float, position: int | None = None) -> str:  # noqa: ARG001 - Matplotlib's protocol
+    """Return the number beside a tick."""
     return f"{value:,.0f}" if abs(value) >= 1e4 or value == round(value) else f"{value:,.6g}"

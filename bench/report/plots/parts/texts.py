@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import unicodedata
 import warnings
 from contextlib import contextmanager
@@ -44,14 +45,21 @@ def add_legend(figure: Figure, handles: Sequence[object], labels: Sequence[str])
     """
     if not handles:
         return None
-    entry_inches = _KEY_INCHES + _CHARACTER_INCHES * max(map(len, labels))
-    columns = min(max(int(figure.get_figwidth() / entry_inches), 1), len(labels))
+    columns = next((n for n in range(len(labels), 1, -1) if _legend_inches(labels, n) <= figure.get_figwidth()), 1)
     places = [str(number) for number in range(len(labels))]
     legend = figure.legend(handles, places, loc="outside lower center", ncols=columns, frameon=False, fontsize="small")
     for text, label in zip(legend.get_texts(), labels, strict=True):
         text.set_parse_math(False)
         text.set_text(label)
     return legend
+
+
+def _legend_inches(labels: Sequence[str], columns: int) -> float:
+    """Return the width of a legend; Matplotlib fills column by column, the first ones with one entry more."""
+    least, longer = divmod(len(labels), columns)
+    starts = [number * least + min(number, longer) for number in range(columns + 1)]
+    longest = [max(map(len, labels[start:end])) for start, end in itertools.pairwise(starts)]
+    return sum(_KEY_INCHES + _CHARACTER_INCHES * length for length in longest)
 
 
 @contextmanager
