@@ -12,7 +12,7 @@ from matplotlib.patheffects import withStroke
 from bench.fidelity import ANOTHER_MODEL, WITHOUT_VECTORS
 from bench.report.plots.parts.cells import by_model, figure, names_of, samples_of, series_of
 from bench.report.plots.parts.frames import fixed_grid, name_panel, strip_frame
-from bench.report.plots.parts.labels import Box, place
+from bench.report.plots.parts.labels import Box, distinct, place
 from bench.report.plots.parts.looks import BLACK, GREY, WHITE, looks_of
 from bench.report.plots.parts.scales import scale_of
 from bench.report.plots.parts.texts import add_legend
@@ -85,7 +85,7 @@ def draw(context: Context) -> Figure:
     """Return the figure: a panel for each model, and a second one beside it where the fast ones need magnifying."""
     models = _points(context)
     every = [point for _, points in models for point in points]
-    across, up = _scales(every, from_zero=True)
+    across, up = _scales(every, from_zero=True, margin=_MARGIN)
     panels = [_Panel(title, points, across, up) for title, points in models]
     magnified = [_magnified(panel) for panel in panels]
     columns = 2 if any(magnified) else 1
@@ -137,11 +137,11 @@ def _pairs(samples: Samples, item: CellSummary) -> list[tuple[float, float]]:
     return [(total, peak) for total, peak in figures if total is not None and peak is not None]
 
 
-def _scales(points: Sequence[_Point], *, from_zero: bool) -> tuple[Scale, Scale]:
+def _scales(points: Sequence[_Point], *, from_zero: bool, margin: float) -> tuple[Scale, Scale]:
     pairs = [pair for point in points for pair in (*point.samples, point.median)]
     return (
-        scale_of([total for total, _ in pairs], from_zero=from_zero, margin=_MARGIN),
-        scale_of([peak for _, peak in pairs], from_zero=from_zero, margin=_MARGIN),
+        scale_of([total for total, _ in pairs], from_zero=from_zero, margin=margin),
+        scale_of([peak for _, peak in pairs], from_zero=from_zero, margin=margin),
     )
 
 
@@ -151,7 +151,9 @@ def _magnified(panel: _Panel) -> _Panel | None:
     near = [point for point in panel.points if point.median[0] <= _NEAR * fastest]
     if not panel.across.is_log or not 2 <= len(near) < len(panel.points):
         return None
-    return _Panel("", near, *_scales(near, from_zero=False), label="Total (ms): the fastest, magnified")
+    return _Panel(
+        "", near, *_scales(near, from_zero=False, margin=2 * _MARGIN), label="Total (ms): the fastest, magnified"
+    )
 
 
 def _draw_panel(axes: Axes, panel: _Panel, size: tuple[float, float]) -> None:
@@ -166,7 +168,7 @@ def _draw_panel(axes: Axes, panel: _Panel, size: tuple[float, float]) -> None:
         return panel.across.fraction(pair[0]) * size[0], panel.up.fraction(pair[1]) * size[1]
 
     lines = [Box.around(placed(start), placed(end)) for start, end in itertools.pairwise(corners)]
-    dots = [Box.around(placed(pair), placed(pair)) for point in panel.points for pair in point.samples]
+    dots = distinct(placed(pair) for point in panel.points for pair in point.samples)
     _draw_labels(axes, [placed(point.median) for point in panel.points], panel, size, [*lines, *dots])
     panel.across.apply(axes, "x")
     panel.up.apply(axes, "y")
@@ -195,7 +197,7 @@ def _draw_labels(
     names = [point.name for point in panel.points]
     boxes = place(places, names, size, _FONT_POINTS, obstacles)
     for (x, y), name, box in zip(places, names, boxes, strict=True):
-        nearest = min(max(x, box.left), box.right), min(max(y, box.bottom), box.top)
+        nearest = box.nearest((x, y))
         axes.plot(
             [x / size[0], nearest[0] / size[0]],
             [y / size[1], nearest[1] / size[1]],

@@ -11,7 +11,7 @@ from bench.report.plots.parts.cells import by_model, in_order, names_of, samples
 from bench.report.plots.parts.frames import grid_figure, name_panel, strip_frame
 from bench.report.plots.parts.looks import PALE, keys_of, looks_of
 from bench.report.plots.parts.scales import scale_of
-from bench.report.plots.parts.texts import add_legend
+from bench.report.plots.parts.texts import add_legend, clean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,7 +62,7 @@ def draw(context: Context) -> Figure:
         _draw_panel(axes, panel, samples, _shifts(times, series), looks)
         if len(panels) > 1:
             name_panel(axes, panel.title)
-        axes.set_xlabel(f"Other work before the first request (s, {_WORK.get(panel.kind, panel.kind)})")
+        axes.set_xlabel(f"Other work before the first request (s, {_work(panel.kind)})", parse_math=False)
     for axes in panes:
         scale.apply(axes, "y")
         axes.set_xticks(times, [f"{time:g}" for time in times])
@@ -73,6 +73,10 @@ def draw(context: Context) -> Figure:
         axes.set_ylabel("The first request waits (ms)")
     add_legend(figure, keys_of(looks, series), [names[one] for one in series])
     return figure
+
+
+def _work(kind: str) -> str:
+    return clean(_WORK.get(kind, kind))
 
 
 def _series(item: CellSummary) -> Series:
@@ -87,7 +91,7 @@ def _panels(context: Context) -> list[_Panel]:
         for kind in kinds:
             items = tuple(item for item in group.items if item.cell.think_kind in {"", kind})
             if any(item.cell.think_kind == kind for item in items):
-                title = f"{group.title}, {_WORK.get(kind, kind)}" if len(kinds) > 1 else group.title
+                title = f"{group.title}, {_work(kind)}" if len(kinds) > 1 else group.title
                 panels.append(_Panel(title, kind, items))
     return panels
 

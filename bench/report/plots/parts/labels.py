@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 _POINT_RADIUS = 6.0
 """Half the width of a marker, in points of 1/72 inch, as all lengths here."""
@@ -15,6 +15,7 @@ _POINT_RADIUS = 6.0
 _DOT_RADIUS = 2.0
 _DISTANCES = (10.0, 15.0, 24.0, 36.0, 50.0, 66.0, 84.0, 104.0, 126.0, 150.0)
 _DIRECTIONS = 16
+_LEADER_DOTS = 8
 _SPACE = 4.0
 _CHARACTER_WIDTH = 0.6
 _LINE_HEIGHT = 1.3
@@ -35,6 +36,10 @@ class Box:
         """Return the rectangle around a level or upright line, or around a dot."""
         across, up = sorted((start[0], end[0])), sorted((start[1], end[1]))
         return cls(across[0] - _DOT_RADIUS, up[0] - _DOT_RADIUS, across[1] + _DOT_RADIUS, up[1] + _DOT_RADIUS)
+
+    def nearest(self, point: tuple[float, float]) -> tuple[float, float]:
+        """Return what lies nearest to a point."""
+        return min(max(point[0], self.left), self.right), min(max(point[1], self.bottom), self.top)
 
     @property
     def centre(self) -> tuple[float, float]:
@@ -80,12 +85,28 @@ def place(
         size = (_SPACE + len(texts[index]) * _CHARACTER_WIDTH * font_points, _LINE_HEIGHT * font_points)
         best, least = None, math.inf
         for box in _candidates(points[index], size):
+            leader = _leader(points[index], box)
             hidden = sum(box.overlap(other) for other in taken) + 2 * (box.area - box.overlap(inside))
+            hidden += sum(dot.overlap(other) for dot in leader for other in placed.values())
             if hidden < least - 1e-6:
                 best, least = box, hidden
         placed[index] = best or Box(*points[index], *points[index])
-        taken.append(placed[index])
+        taken += [placed[index], *_leader(points[index], placed[index])]
     return [placed[index] for index in range(len(points))]
+
+
+def distinct(points: Iterable[tuple[float, float]]) -> list[Box]:
+    """Return boxes around dots, one for those that all but hide each other: thousands would take seconds to avoid."""
+    cells = {(round(x / _DOT_RADIUS), round(y / _DOT_RADIUS)): (x, y) for x, y in points}
+    return [Box.around(dot, dot) for dot in cells.values()]
+
+
+def _leader(point: tuple[float, float], box: Box) -> list[Box]:
+    """Return dots along the line from a point to its label."""
+    end = box.nearest(point)
+    shares = [number / _LEADER_DOTS for number in range(1, _LEADER_DOTS)]
+    dots = [(point[0] + share * (end[0] - point[0]), point[1] + share * (end[1] - point[1])) for share in shares]
+    return [Box.around(dot, dot) for dot in dots]
 
 
 def _candidates(point: tuple[float, float], size: tuple[float, float]) -> list[Box]:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 WIDE = 8.0
 """From so many times the smallest on, values are shown on a logarithmic scale."""
 
+_LEAST = 1e-9
+"""A nanosecond in seconds, the least that is measured; smaller values stand on a linear scale."""
+
 _STEPS_BY_DECADES = ((1.0, (1, 1.5, 2, 3, 5, 7)), (2.7, (1, 2, 5)), (4.0, (1, 3)))
 """Up to so many decades, the ticks in each; beyond, powers of ten alone, at most ``_MOST_POWERS`` of them."""
 _MOST_POWERS = 8
@@ -77,12 +80,12 @@ def scale_of(values: Iterable[float], *, wide: float = WIDE, from_zero: bool = T
     """
     found = list(values)
     low, high = min(found, default=0.0), max(found, default=1.0)
-    if low > 0.0 and high / low >= wide:
+    if low >= _LEAST and high / low >= wide:
         stretch = (high / low) ** margin
         return Scale(low / stretch, high * stretch, is_log=True)
     if from_zero:
         low, high = min(low, 0.0), max(high, 0.0)
-    space = margin * (high - low) or 0.5
+    space = margin * (high - low) or max(0.5, margin * abs(high))
     return Scale(low - space if low else 0.0, high + space, is_log=False)
 
 
