@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
 
 from bench.fidelity import ANOTHER_MODEL, WITHOUT_VECTORS
 from bench.report.plots.parts.cells import by_model, figure, names_of, samples_of, series_of
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 _FONT_POINTS = 8.5
 _FRONT = {"color": BLACK, "linewidth": 1.1, "linestyle": (0, (5, 2)), "zorder": 2}
-_HALO = [withStroke(linewidth=2.5, foreground=WHITE)]
+_BEHIND_LABEL = {"facecolor": WHITE, "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
 
 _MARGIN = 0.08
 """The share of an axis that is left free at an end, for labels."""
@@ -216,8 +215,8 @@ def _draw_labels(
             verticalalignment="center",
             fontsize=_FONT_POINTS,
             parse_math=False,
-            path_effects=_HALO,
-            zorder=5,
+            bbox=_BEHIND_LABEL,
+            zorder=2.5,
         )
 
 
