@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bench.report.document import Picture
 from bench.report.plots import imports, phases
 from bench.report.saving import save
 
@@ -35,6 +36,13 @@ PLOTS: tuple[Plot, ...] = (
     Plot("phases", "Where the time goes until the first vector", phases.draw, phases.applies),
     Plot("imports", "Which packages the import time goes to", imports.draw, imports.applies),
 )
+
+
+def pictures(context: Context, *names: str) -> list[Picture]:
+    """Return those of the named pictures that the run has the data for."""
+    plots = {plot.name: plot for plot in PLOTS}
+    shown = plots_of(context)
+    return [Picture(name, plots[name].caption) for name in names if plots.get(name) in shown]
 
 
 def plots_of(context: Context) -> list[Plot]:
