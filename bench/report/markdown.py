@@ -21,10 +21,15 @@ def render(document: Document) -> str:
 
 def to_markdown(table: Table) -> str:
     """Return a table without its title."""
-    aligned = ["---" if index < table.names else "---:" for index in range(len(table.headings))]
+    aligned = ["---:" if is_figure(table, index) else "---" for index in range(len(table.headings))]
     rows = [[escape(text) for text in table.headings], aligned]
     rows += [[_cell(content) for content in row] for row in table.rows]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def is_figure(table: Table, index: int) -> bool:
+    """Whether a column is aligned to the right."""
+    return index >= table.names and not any(isinstance(row[index], Link) for row in table.rows)
 
 
 def _section(section: Section) -> list[str]:
