@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bench.metrics import MEMORY, METRICS_BY_KEY, STARTUP
-from bench.plan import SPECIFICATION, WARM
+from bench.plan import WARM
 from bench.report.document import Table
-from bench.report.published import HEADINGS, published
+from bench.report.published import HEADINGS, MODEL, is_asked_for, published
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -158,10 +158,13 @@ _EXPERIENCED = {
 
 def _with_published(context: Context, table: Table, key: str, summaries: Sequence[CellSummary]) -> Table:
     """Return the table with the specification's own figures as its last column, in the run that repeats them."""
-    if context.manifest.get("suite") != SPECIFICATION:
+    if not is_asked_for(context.manifest):
         return table
     heading = HEADINGS[key]
-    rows = ((*row, published(key, summary.cell.strategy)) for row, summary in zip(table.rows, summaries, strict=True))
+    if not summaries[0].cell.model.endswith(MODEL):
+        return table
+    figures = [published(key, summary.cell.strategy) for summary in summaries]
+    rows = ((*row, figure) for row, figure in zip(table.rows, figures, strict=True))
     return replace(table, headings=(*table.headings, heading), rows=tuple(rows))
 
 
