@@ -34,7 +34,7 @@ SPECIFICATION = "specification"
 WARM = "warm"
 """The cache state in which nothing is changed."""
 
-INSTRUMENTS = ("importtime", "memray")
+INSTRUMENTS = ("importtime", "memory", "memray")
 """What can watch a process in a pass of its own."""
 
 OF_THE_RUN = (
@@ -219,7 +219,7 @@ def make_plan(configs: Sequence[BenchConf]) -> Plan:
 
 
 def as_watched(cell: Cell) -> Cell:
-    """Return the cell without what makes no difference to imports and allocations."""
+    """Return the cell without what makes no difference to imports, memory and allocations."""
     return replace(cell, scenario="idle", think_s=0.0, think_kind="", cache_state=WARM)
 
 
