@@ -37,7 +37,7 @@ FULL = "full"
 WARM = "warm"
 """The cache state in which nothing is changed."""
 
-INSTRUMENTS = ("importtime", "memray")
+INSTRUMENTS = ("importtime", "memory", "memray")
 """What can watch a process in a pass of its own."""
 
 OF_THE_RUN = (
@@ -228,7 +228,7 @@ def _with_peers(configs: Sequence[BenchConf]) -> list[BenchConf]:
 
 
 def as_watched(cell: Cell) -> Cell:
-    """Return the cell without what makes no difference to imports and allocations."""
+    """Return the cell without what makes no difference to imports, memory and allocations."""
     return replace(cell, scenario="idle", think_s=0.0, think_kind="", cache_state=WARM)
 
 
