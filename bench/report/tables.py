@@ -72,8 +72,19 @@ def concurrent_tables(context: Context) -> list[Table]:
 
 
 def experience_tables(context: Context) -> list[Table]:
-    """Return the specification's third table of each model: what the user of a program notices."""
-    summaries = context.in_scenarios("at_once", "think_time", "search_command")
+    """Return the specification's third table of each model: what the user of a program notices.
+
+    Of several lengths of one kind of other work the longest is shown; ``waiting_tables`` show all.
+    """
+    longest: dict[tuple[str, str], float] = {}
+    for summary in context.in_scenarios("think_time"):
+        key = (summary.cell.model, summary.cell.think_kind)
+        longest[key] = max(longest.get(key, 0.0), summary.cell.think_s)
+    summaries = [
+        summary
+        for summary in context.in_scenarios("at_once", "think_time", "search_command")
+        if summary.cell.think_s == longest.get((summary.cell.model, summary.cell.think_kind), 0.0)
+    ]
     if not summaries:
         return []
 
@@ -81,6 +92,35 @@ def experience_tables(context: Context) -> list[Table]:
         return _experience(context, title, summaries)
 
     return _for_each_model(context, "Startup experience", [*summaries, *context.in_scenarios("idle")], make)
+
+
+def waiting_tables(context: Context) -> list[Table]:
+    """Return how long the first request waits by how long the program did something else before, for each model.
+
+    None for a model that has only one length of other work.
+    """
+
+    def make(title: str, summaries: Sequence[CellSummary]) -> Table:
+        metric = METRICS_BY_KEY["first_embedding_ms"]
+        lengths = sorted({(summary.cell.think_kind, summary.cell.think_s) for summary in summaries})
+        by_row: dict[str, dict[tuple[str, float], CellSummary]] = {}
+        for summary in summaries:
+            name = context.name(summary, summaries, with_scenario=False)
+            by_row.setdefault(name, {})[summary.cell.think_kind, summary.cell.think_s] = summary
+        rows = tuple(
+            (
+                name,
+                *(
+                    metric.show(found.median(metric.key), unit=False) if (found := mine.get(length)) else "-"
+                    for length in lengths
+                ),
+            )
+            for name, mine in by_row.items()
+        )
+        return Table(title, ("Strategy", *(f"after {think_s:g} s {kind}" for kind, think_s in lengths)), rows)
+
+    tables = _for_each_model(context, "Waiting for the first vector (ms)", context.in_scenarios("think_time"), make)
+    return [table for table in tables if len(table.headings) > 2]
 
 
 def problem_table(context: Context) -> Table:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench.report.document import Prose, Section
 from bench.report.plots import pictures
-from bench.report.tables import experience_tables
+from bench.report.tables import experience_tables, waiting_tables
 
 if TYPE_CHECKING:
     from bench.report.context import Context
@@ -24,4 +24,6 @@ def render(context: Context) -> Section | None:
     tables = experience_tables(context)
     if not tables:
         return None
-    return Section("Startup experience", (*tables, Prose(NOTE), *pictures(context, "waiting")))
+    return Section(
+        "Startup experience", (*tables, Prose(NOTE), *waiting_tables(context), *pictures(context, "waiting"))
+    )
