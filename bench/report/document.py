@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~&$])")
+_MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~&$]|:(?=//)|(?<=www)\.)", re.IGNORECASE)
 _NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\ufffe\uffff]")
 
 
@@ -59,10 +59,15 @@ class Prose:
 
 @dataclass(frozen=True)
 class Code:
-    """Lines to copy, as they are."""
+    """Lines to copy, as they are but for what cannot be shown."""
 
     text: str
     language: str = "sh"
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines."""
+        return [visible(line.rstrip()) for line in self.text.split("\n")]
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,12 @@ class Document:
 
 def clean(text: str) -> str:
     """Return text on one line, with a replacement character for what no file or terminal can show."""
-    return _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", " ".join(text.split()))
+    return visible(" ".join(text.split()))
+
+
+def visible(text: str) -> str:
+    """Return text with a replacement character for each control character and what else cannot be shown."""
+    return _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def escape(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from bench.report.document import Code, Link, Picture, Prose, Table, escape
+from bench.report.document import Code, Link, Picture, Prose, Table, escape, visible
 
 if TYPE_CHECKING:
     from bench.report.document import Block, Document, Section
@@ -49,14 +49,14 @@ def _block(block: Block) -> str:
             return to_markdown(block)
         case Picture(name, caption):
             return f"![{escape(caption)}](plots/{quote(name)}.png)"
-        case Code(text, language):
-            fence = "```"
+        case Code():
+            text, fence = "\n".join(block.lines), "```"
             while fence in text:
                 fence += "`"
-            return f"{fence}{language}\n{text}\n{fence}"
+            return f"{fence}{block.language}\n{text}\n{fence}"
 
 
 def _cell(content: str | Link) -> str:
     if isinstance(content, Link):
-        return f"[{escape(content.text)}]({quote(content.target)})"
+        return f"[{escape(content.text)}]({quote(visible(content.target))})"
     return escape(content)

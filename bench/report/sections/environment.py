@@ -60,4 +60,4 @@ def _settings(manifest: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _list(rows: Mapping[str, str]) -> str:
-    return "\n".join(f"- {name}: {escape(value)}" for name, value in rows.items())
+    return "\n".join(f"- {name}: {escape(value) or '-'}" for name, value in rows.items())
