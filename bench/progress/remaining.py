@@ -60,13 +60,13 @@ class Remaining:
             self._given_up.add(record.cell)
         if record.counts and not record.attempt:
             self._counted += 1
-            if record.contamination and len(self._again) < self._reruns_left:
+            if record.contamination and self._reruns_left > 0:
+                self._reruns_left -= 1
                 self._disturbed += 1
                 self._again.add((record.cell, record.round))
 
-    def sample_repeats(self, slot: Slot) -> None:  # noqa: ARG002 - the listener's protocol
-        """Count it: there is a limit. That it would be repeated was known when it was found disturbed."""
-        self._reruns_left -= 1
+    def sample_repeats(self, slot: Slot) -> None:
+        """Learn nothing: that it would be repeated was known when it was found disturbed."""
 
     def slot_skipped(self, slot: Slot) -> None:
         """Take the slot out of what is left, and its cell with it: what is left out once is not measured again."""
@@ -92,14 +92,15 @@ class Remaining:
         whole_round_s = sum(costs_s.values())
         total_s = sum(costs_s[cell] for cell, _ in self._again)
         counted = sum(not self._is_untouched(cells) for cells in self._rounds[protocol.warmup_rounds :])
-        reruns_left = self._reruns_left - len(self._again)
+        reruns_left = self._reruns_left
         for number, cells in enumerate(self._rounds):
             if not cells:
                 continue
-            round_s = sum(costs_s[cell] for cell in cells)
-            if self._is_untouched(cells):
+            if not self._is_untouched(cells):
+                round_s = sum(costs_s[cell] for cell in cells)
+            else:
                 spent_s = self._spent_s() + total_s
-                if spent_s >= protocol.budget_s and counted >= min(MIN_ROUNDS, protocol.rounds):
+                if spent_s >= protocol.budget_s and counted >= MIN_ROUNDS:
                     break
                 counted += number >= protocol.warmup_rounds
                 round_s = whole_round_s

@@ -160,6 +160,21 @@ class TestRemaining:
         left = [left_s for _, left_s in estimates_of(plan, {"lazy": 10}, outcome).said]
         assert left[:6] == [None, 40, 40, 10 + 3 * 20, 10 + 3 * 20, 3 * 20]
 
+    def test_no_more_are_expected_again_than_may_be(self):
+        def outcome(slot):
+            return DISTURBED if slot.round == 0 and not slot.attempt else FINE
+
+        plan = fakes.make_plan(fakes.make_cell("lazy"), rounds=10, warmup_rounds=0, max_reruns=0.3)
+        left = [left_s for _, left_s in estimates_of(plan, {"lazy": 10}, outcome).said]
+        assert left[1:3] == [10 + 9 * 10 + 2 * 10] * 2
+
+    def test_what_worked_once_is_not_given_up(self):
+        def outcome(slot):
+            return UNSUPPORTED if slot.round == 1 else FINE
+
+        plan = fakes.make_plan(fakes.make_cell("lazy"), rounds=4, warmup_rounds=0)
+        assert [left_s for _, left_s in estimates_of(plan, {"lazy": 10}, outcome).said][1::2] == [30, 20, 10, 0]
+
     def test_a_resumed_run_knows_at_once(self):
         plan = fakes.make_plan(fakes.make_cell("lazy"), rounds=100, warmup_rounds=0, budget_s=2.0)
         done = [fakes.make_record(plan.cells[0], number) for number in range(4)]  # 0.2 s each
@@ -544,7 +559,9 @@ class TestTerminal:
         assert "6 of 6" not in text
         assert "\x1b[2K" in text, "it is drawn all the same"
 
-    @pytest.mark.parametrize("environ", [{"TERM": "dumb"}, {"TTY_INTERACTIVE": "0"}, {"TTY_COMPATIBLE": "0"}])
+    @pytest.mark.parametrize(
+        "environ", [{"TERM": "dumb", "TTY_INTERACTIVE": "1"}, {"TTY_INTERACTIVE": "0"}, {"TTY_COMPATIBLE": "0"}]
+    )
     def test_a_terminal_that_cannot_be_drawn_on_gets_lines(self, environ):
         text = on_terminal(fakes.make_plan(rounds=1), dict.fromkeys(NAMES, 1), lambda slot: FAILED, **environ)
         assert "\x1b" not in text
