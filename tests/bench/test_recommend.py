@@ -258,6 +258,11 @@ class TestSeveral:
         context = context_of(rounds("lazy"), rounds("lazy", total=900.0, engine="onnx"))
         assert named(context)["command_line_tool"] == "lazy (auto)"
 
+    def test_of_equal_engines_the_one_that_nobody_has_to_name(self):
+        context = context_of(rounds("lazy", engine="aaa"), rounds("lazy"), rounds("background", engine="aaa"))
+        each = found(context)["command_line_tool"]
+        assert (each.winner.name, each.equals) == ("lazy (auto)", ("lazy (aaa)", "background (aaa)"))
+
 
 figure = st.floats(100, 10_000)
 some = st.fixed_dictionaries({"total": st.floats(20_000, 40_000), "wait": figure, "init": figure, "peak": figure})
