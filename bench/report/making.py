@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.progress import announce
 from bench.report import gather
 from bench.report.document import Document
 from bench.report.lead import lead
@@ -38,6 +39,7 @@ def present(folder: Path, *, quiet: bool) -> None:
     Raises:
         RecordError: the folder holds no run that this version can read.
     """
+    announce("writing the report and its pictures", quiet=quiet)
     context = gather.gather([folder], folder)
     show(context, write_report(context, folder), quiet=quiet)
 

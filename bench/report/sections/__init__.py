@@ -23,7 +23,9 @@ from bench.report.sections import (
     problems,
     published,
     quality,
+    recommendation,
     repeat,
+    sensitivity,
     startup,
 )
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from bench.report.document import Section
 
 SECTIONS: tuple[Callable[[Context], Section | None], ...] = (
+    recommendation.render,
     startup.render,
     experience.render,
     memory.render,
@@ -46,6 +49,7 @@ SECTIONS: tuple[Callable[[Context], Section | None], ...] = (
     allocations.render,
     quality.render,
     problems.render,
+    sensitivity.render,
     noise.render,
     preparation.render,
     environment.render,
