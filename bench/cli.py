@@ -98,6 +98,6 @@ def _measure_and_report(configs: Sequence[BenchConf]) -> RunResult:
         from bench.quality.report import present
     else:
         result = measure(configs)
-        from bench.report import present
+        from bench.report.making import present
     present(result.folder, quiet=configs[0].quiet)
     return result

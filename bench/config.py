@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bench.cachestate import STATES
 from bench.errors import ConfigError
-from bench.plan import INSTRUMENTS, PEERS, SCENARIOS, SPECIFICATION, THINK_KINDS
+from bench.plan import FULL, INSTRUMENTS, PEERS, SCENARIOS, SPECIFICATION, THINK_KINDS
 from bench.process import ROOT
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 QUALITY = "quality"
-SUITES = ("none", SPECIFICATION, "strategies", "peers", "models", "devices", QUALITY)
+SUITES = ("none", SPECIFICATION, FULL, "strategies", "peers", "models", "devices", "waiting", QUALITY)
 """What a run measures: ``quality`` the vectors, all others the costs; all but ``none`` are prepared sweeps."""
 
 MIN_DOCUMENTS = 20

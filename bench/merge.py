@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from bench.config import QUALITY
 from bench.environment import read_manifest, write_manifest
 from bench.errors import EXIT_HARNESS, EXIT_INCOMPARABLE, EXIT_OK, BenchError, ConfigError, RecordError
+from bench.progress import announce
 from bench.records import Record, read_records
 from bench.run import MANIFEST_FILE, RECORDS_FILE, new_folder
 
@@ -73,13 +74,22 @@ def merge(folders: Sequence[Path], output: Path) -> Path:
         ConfigError: the runs do not belong together, or ``output`` holds a run.
         RecordError: a folder holds no run that this version can read.
     """
-    parts = read_parts(folders)
-    lines = "".join(record.to_line() for record in _records(parts))
+    manifest, records = unite(read_parts(folders))
     folder = new_folder(output)
-    _write_manifest(folder / MANIFEST_FILE, parts)
+    with replacing(folder / MANIFEST_FILE) as partial:
+        write_manifest(partial, manifest)
     with replacing(folder / RECORDS_FILE) as partial:
-        partial.write_text(lines, encoding="utf-8")
+        partial.write_text("".join(record.to_line() for record in records), encoding="utf-8")
     return folder
+
+
+def unite(parts: Sequence[Part]) -> tuple[dict[str, Any], list[Record]]:
+    """Return the manifest and the records of several runs as one.
+
+    Raises:
+        ConfigError: they hold different samples of the same place of one run.
+    """
+    return _manifest(parts), _records(parts)
 
 
 def read_parts(folders: Iterable[Path]) -> list[Part]:
@@ -162,12 +172,12 @@ def _records(parts: Iterable[Part]) -> list[Record]:
     return [record for record, _ in found.values()]
 
 
-def _write_manifest(path: Path, parts: Sequence[Part]) -> None:
+def _manifest(parts: Sequence[Part]) -> dict[str, Any]:
     runs = _distinct(run for part in parts for run in part.runs)
     names = machines(parts)
     alike = {key for key in runs[0] if all(run.get(key) == runs[0][key] for run in runs)}
     manifest = {key: runs[0][key] if key in alike else None for run in runs for key in run}
-    manifest |= {
+    return manifest | {
         "run": None,
         "machine": names[0] if len(names) == 1 else None,
         "environments": _first_of_each(part.manifest["environments"] for part in parts),
@@ -185,8 +195,6 @@ def _write_manifest(path: Path, parts: Sequence[Part]) -> None:
         "models": _origins(parts),
         "merged": runs,
     }
-    with replacing(path) as partial:
-        write_manifest(partial, manifest)
 
 
 def _all_have(runs: Iterable[dict[str, Any]], name: str, value: object) -> bool:
@@ -229,8 +237,9 @@ def main() -> int:
         if len(names) > 1:
             sys.stderr.write(f"error: runs of {len(names)} machines cannot be compared: {', '.join(names)}\n")
             return EXIT_INCOMPARABLE
+        announce(f"merging {len(asked.runs)} runs", quiet=asked.quiet)
         folder = merge(asked.runs, asked.output)
-        from bench.report import present
+        from bench.report.making import present
 
         present(folder, quiet=asked.quiet)
     except (BenchError, OSError) as error:

@@ -31,10 +31,13 @@ THINK_KINDS = ("sleep", "compute")
 SPECIFICATION = "specification"
 """The suite that repeats the specification's tables."""
 
+FULL = "full"
+"""The suite that measures everything."""
+
 WARM = "warm"
 """The cache state in which nothing is changed."""
 
-INSTRUMENTS = ("importtime", "memray")
+INSTRUMENTS = ("importtime", "memory", "memray")
 """What can watch a process in a pass of its own."""
 
 OF_THE_RUN = (
@@ -214,12 +217,18 @@ def make_plan(configs: Sequence[BenchConf]) -> Plan:
                 raise ConfigError(f"{name} cannot be swept: it belongs to the whole run. Start one run for each value.")
     wanted = [cell_of(conf) for conf in configs]
     references = [other_cell(conf, BASELINE) for conf in configs] if first.baseline else []
-    peers = [other_cell(conf, name) for conf in configs for name in conf.peers]
+    peers = [other_cell(conf, name) for conf in _with_peers(configs) for name in conf.peers]
     return Plan(tuple(dict.fromkeys([*references, *peers, *wanted])), first.protocol, first.seed, first.precision)
 
 
+def _with_peers(configs: Sequence[BenchConf]) -> list[BenchConf]:
+    """Return the jobs that peers take part in: the program that searches knows none, which one row is enough to say."""
+    fitting = [conf for conf in configs if conf.scenario.name != "search_command"]
+    return fitting or list(configs)
+
+
 def as_watched(cell: Cell) -> Cell:
-    """Return the cell without what makes no difference to imports and allocations."""
+    """Return the cell without what makes no difference to imports, memory and allocations."""
     return replace(cell, scenario="idle", think_s=0.0, think_kind="", cache_state=WARM)
 
 

@@ -11,15 +11,16 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bench.worker import ANSWER_PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from typing import IO
 
     from bench.noise import Noise
@@ -30,6 +31,9 @@ ROOT = Path(__file__).resolve().parent.parent
 WORKER = ROOT / "bench" / "worker.py"
 
 STDERR_TAIL_CHARACTERS = 2000
+
+Watch: TypeAlias = "Callable[[int], AbstractContextManager[object]]"
+"""Watches the process with this number while the context lasts."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +72,15 @@ class Outcome:
 
 
 def run_worker(
-    options: Mapping[str, str], environ: Mapping[str, str], timeout_s: float, python: str = sys.executable
+    options: Mapping[str, str],
+    environ: Mapping[str, str],
+    timeout_s: float,
+    python: str = sys.executable,
+    *,
+    watch: Watch | None = None,
 ) -> Outcome:
-    """Run ``bench/worker.py`` with these options and wait until it is gone."""
-    return run_python(worker_command(options), environ, timeout_s, python=python)
+    """Run ``bench/worker.py`` with these options and wait until it is gone, see ``run_command``."""
+    return run_python(worker_command(options), environ, timeout_s, python=python, watch=watch)
 
 
 def worker_command(options: Mapping[str, str]) -> list[str]:
@@ -87,9 +96,10 @@ def run_python(
     *,
     python: str = sys.executable,
     stderr_characters: int = STDERR_TAIL_CHARACTERS,
+    watch: Watch | None = None,
 ) -> Outcome:
     """Run this Python, or another one, with the arguments, see ``run_command``."""
-    return run_command([python, *arguments], environ, timeout_s, stderr_characters=stderr_characters)
+    return run_command([python, *arguments], environ, timeout_s, stderr_characters=stderr_characters, watch=watch)
 
 
 def run_command(
@@ -99,18 +109,22 @@ def run_command(
     *,
     folder: Path | None = None,
     stderr_characters: int = STDERR_TAIL_CHARACTERS,
+    watch: Watch | None = None,
 ) -> Outcome:
     """Run a program, in a process group of its own, and wait until it is gone.
 
     The parent blocks in the kernel meanwhile: ``Popen.wait(timeout)`` would poll, up to 50 ms late, on a processor that
     the child could use. The time limit is a timer thread that kills the group.
+
+    ``watch`` gets the number of the process and returns a context, which is left once the process is gone, or at an
+    interruption; whatever it does must stay out of samples that are timed.
     """
     started_at = wall_clock()
     before_s = children_cpu_s()
     with tempfile.TemporaryFile() as stderr:
         spawn_ns = time.perf_counter_ns()
         child = start(words, environ, stdin=subprocess.DEVNULL, stderr=stderr, folder=folder)
-        with time_limit([child], timeout_s) as timed_out:
+        with time_limit([child], timeout_s) as timed_out, watch(child.pid) if watch else nullcontext():
             output, first_output_ns = _read(child)
             child.wait()
             exit_ns = time.perf_counter_ns()

@@ -131,6 +131,8 @@ def _measure(
             runner.run()
         except KeyboardInterrupt:
             interrupted = True
+    if interrupted:
+        announce("interrupted: what was measured is kept", quiet=quiet)
     return RunResult(folder, interrupted, _missing(plan, read_records(records_file)))
 
 

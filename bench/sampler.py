@@ -93,6 +93,8 @@ class Sampler:
         cell, options = slot.cell, self.options(slot.cell)
         if slot.instrument == "importtime":
             return watched.import_times(options, environ, self.timeout_s)
+        if slot.instrument == "memory":
+            return watched.memory(options, environ, self.timeout_s, self.python)
         if slot.instrument == "memray":
             return watched.allocations(slot.cell, options, environ, self.timeout_s, self.scratch, self.folder)
         if cell.scenario == "search_command":

@@ -26,12 +26,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Spread:
-    """The distribution of one metric in one cell, in the metric's unit; ``n`` counted samples."""
+    """The distribution of one metric in one cell, in the metric's unit.
+
+    Attributes:
+        n: counted samples.
+        median: of them.
+        minimum: the smallest.
+        maximum: the largest.
+        interval: where the median lies with 95 % confidence; None for too few samples, see ``bench.intervals``.
+    """
 
     n: int
     median: float
     minimum: float
     maximum: float
+    interval: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,8 @@ class CellSummary:
         spreads: by metric key; a metric that no counted sample has is missing.
         ratios: of this cell to its reference, by metric key.
         problems: how many samples of each other status, with one of their messages.
+        excluded: how many samples do not count, warm-ups and watched ones aside: those of ``problems``, and those that
+            were disturbed and taken again.
     """
 
     cell: Cell
@@ -62,6 +73,7 @@ class CellSummary:
     spreads: Mapping[str, Spread]
     ratios: Mapping[str, Ratio]
     problems: Mapping[str, tuple[int, str]]
+    excluded: int = 0
 
     def median(self, key: str) -> float | None:
         """Return the median of a metric, or None."""
@@ -106,8 +118,9 @@ def summarise(records: Sequence[Record], order: Sequence[Cell] = ()) -> list[Cel
         for cell in cells:
             spreads = _spreads(frame[frame["cell"] == cell])
             ratios = _ratios(chosen, cell, references.get(cell.reference))
-            problems = _problems([record for record in mine if record.cell == cell])
-            summaries.append(CellSummary(cell, machine, spreads, ratios, problems))
+            its = [record for record in mine if record.cell == cell]
+            excluded = sum(not record.is_warmup for record in its) - sum(record.cell == cell for record in chosen)
+            summaries.append(CellSummary(cell, machine, spreads, ratios, _problems(its), excluded))
     return summaries
 
 
@@ -116,7 +129,13 @@ def _spreads(samples: pd.DataFrame) -> dict[str, Spread]:
     for metric in METRICS:
         values = samples[metric.key].dropna()
         if len(values):
-            spreads[metric.key] = Spread(len(values), float(values.median()), float(values.min()), float(values.max()))
+            spreads[metric.key] = Spread(
+                len(values),
+                float(values.median()),
+                float(values.min()),
+                float(values.max()),
+                median_interval(values.tolist()),
+            )
     return spreads
 
 

@@ -1,13 +1,16 @@
-"""Samples that something watches: which import costs what, and who allocates what. Their times mean nothing."""
+"""Samples that something watches: imports, memory over time, and who allocates what. Their times enter no figure."""
 
 from __future__ import annotations
 
 import re
+import sys
 import zlib
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from bench.process import STDERR_TAIL_CHARACTERS, Outcome, run_python, run_worker, worker_command
+from bench.process import STDERR_TAIL_CHARACTERS, Outcome, refused, run_python, run_worker, worker_command
+from bench.profiles import memory_timeline
 from bench.profiles.importtime import to_facts
 
 if TYPE_CHECKING:
@@ -24,11 +27,29 @@ _STDERR_CHARACTERS = 8_000_000
 
 
 def import_times(options: Mapping[str, str], environ: Mapping[str, str], timeout_s: float) -> Outcome:
-    """Run a worker under ``-X importtime``; its facts get ``imports``, see ``bench.profiles.importtime``."""
+    """Run a worker under ``-X importtime``; its facts get ``imports`` and ``import_tree``.
+
+    Both are explained in ``bench.profiles.importtime``.
+    """
     arguments = ["-X", "importtime", *worker_command(options)]
     outcome = run_python(arguments, environ, timeout_s, stderr_characters=_STDERR_CHARACTERS)
-    outcome = _with_facts(outcome, {"imports": to_facts(outcome.stderr_tail)})
+    outcome = _with_facts(outcome, to_facts(outcome.stderr_tail))
     return replace(outcome, stderr_tail=outcome.stderr_tail[-STDERR_TAIL_CHARACTERS:])
+
+
+def memory(
+    options: Mapping[str, str], environ: Mapping[str, str], timeout_s: float, python: str = sys.executable
+) -> Outcome:
+    """Run a worker as a timed sample does; its facts get ``memory_timeline``.
+
+    It is explained in ``bench.profiles.memory_timeline``.
+    """
+    if not memory_timeline.is_supported():
+        return refused("this system has no /proc/PID/statm, which says what memory a running process has: Linux does")
+    readings: list[memory_timeline.Reading] = []
+    watch = partial(memory_timeline.recorded, readings)
+    outcome = run_worker(options, environ, timeout_s, python, watch=watch)
+    return _with_facts(outcome, {"memory_timeline": memory_timeline.to_facts(readings, outcome.spawn_ns)})
 
 
 def allocations(

@@ -48,7 +48,7 @@ def run(composed: Sequence[DictConfig], backend: Backend) -> int:
         configs = [from_hydra(config) for config in composed]
         result = measure(configs, backend)
         # Only now: NumPy, pandas and matplotlib are of no use before.
-        from bench.report import present
+        from bench.report.making import present
 
         present(result.folder, quiet=configs[0].quiet)
     except (BenchError, OSError) as error:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from bench.progress.display import can_draw
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -55,7 +57,7 @@ class GateProgress:
 def open_progress(budget_s: float, max_rounds: int, *, quiet: bool) -> Iterator[GateProgress]:
     """Show the progress of a gate on stderr, or nothing if ``quiet``."""
     console = Console(stderr=True, quiet=quiet)
-    if quiet or not console.is_terminal:
+    if quiet or not can_draw(console):
         yield GateProgress(budget_s, max_rounds, None, console)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("of at most"))

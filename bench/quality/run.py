@@ -14,6 +14,7 @@ from bench.lock import machine_lock
 from bench.plan import make_plan
 from bench.process import run_python
 from bench.progress import announce, open_display
+from bench.quality.context import RECORDS_FILE
 from bench.quality.records import Figures, QualityRecord, read_quality_records
 from bench.quality.task import make_task
 from bench.records import append_record
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from bench.process import Outcome
     from bench.progress import Display
 
-RECORDS_FILE = "quality.jsonl"
 REFERENCE_DEVICE = "cpu"
 """Where the reference computes, whatever the cells' devices: what is compared must not change with them."""
 

@@ -7,7 +7,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from bench.comparison import MAX_DRIFT, has_drifted
-from bench.report.tables import Table, escape, to_markdown
+from bench.report.document import Table, escape
+from bench.report.markdown import to_markdown
 
 if TYPE_CHECKING:
     from pathlib import Path

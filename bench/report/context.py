@@ -1,4 +1,4 @@
-"""What every section and plot is made from."""
+"""What every section and picture is made from."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from bench.quality.context import QualityContext
     from bench.records import Record
     from bench.stats import CellSummary
 
@@ -34,17 +35,22 @@ class OfCell(Protocol):
 
 @dataclass(frozen=True)
 class Context:
-    """A run, ready to be reported.
+    """A run, or several merged ones, ready to be reported.
 
     Attributes:
         manifest: see ``bench.environment``.
         records: all of them, in the order they were written.
         summaries: by machine and cell, in the order of the plan.
+        quality: what a run of suite=quality found, if one is reported together with these.
+        flame_graphs: where the flame graphs of a run lie, relative to the report: by the run's identity, and by "" for
+            runs without one; a run that is missing has none to link to.
     """
 
     manifest: Mapping[str, Any]
     records: Sequence[Record]
     summaries: Sequence[CellSummary]
+    quality: QualityContext | None = None
+    flame_graphs: Mapping[str, str] | None = None
 
     @cached_property
     def measured(self) -> list[CellSummary]:
@@ -56,9 +62,20 @@ class Context:
         """The records that enter the statistics."""
         return select(self.records)
 
+    @cached_property
+    def models(self) -> dict[str, str]:
+        """What each model is called, by its full name: its key, or the full name where keys are not unique."""
+        keys = {summary.cell.model: summary.cell.model_key for summary in self.summaries}
+        keys |= {record.cell.model: record.cell.model_key for record in self.records}
+        return {name: key if list(keys.values()).count(key) == 1 else name for name, key in keys.items()}
+
     def in_scenarios(self, *names: str) -> list[CellSummary]:
         """Return the measured cells of these scenarios."""
         return [summary for summary in self.measured if summary.cell.scenario in names]
+
+    def of(self, item: OfCell) -> list[Record]:
+        """Return the counted samples of a cell on a machine."""
+        return [record for record in self.chosen if (record.cell, record.machine) == (item.cell, item.machine)]
 
     def name(self, item: OfCell, among: Sequence[OfCell] | None = None, *, with_scenario: bool = True) -> str:
         """Return what tells a cell from the others, as short as possible.
@@ -71,14 +88,19 @@ class Context:
         cells = [other.cell for other in (self.summaries if among is None else among)]
         cell, parts = item.cell, [item.cell.strategy]
         varied = {
-            "engine": len({other.engine for other in cells if other.engine}) > 1 and cell.engine,
-            "model_key": len({other.model for other in cells}) > 1,
+            "engine": len({other.engine for other in cells if other.engine}) > 1,
             "device": len({other.device for other in cells}) > 1,
             "scenario_label": with_scenario and len({other.scenario_label for other in cells}) > 1,
             "cache_state": len({other.cache_state for other in cells}) > 1,
             "threads": len({other.threads for other in cells}) > 1,
         }
-        parts += [str(getattr(cell, name)) for name, shown in varied.items() if shown]
+        shown = {key: str(getattr(cell, key)) for key, is_shown in varied.items() if is_shown}
+        if len({other.model for other in cells}) > 1:
+            shown["model"] = self.models.get(cell.model, cell.model_key)
+        if "threads" in shown:
+            shown["threads"] = "default threads" if cell.threads is None else f"{cell.threads} threads"
+        order = ("engine", "model", "device", "scenario_label", "cache_state", "threads")
+        parts += [shown[key] for key in order if shown.get(key)]
         if len(self.manifest["environments"]) > 1:
             parts.append(self.machine_name(item.machine))
         return ", ".join(parts)
@@ -95,7 +117,16 @@ def load_context(folder: Path) -> Context:
     Raises:
         RecordError: manifest or records cannot be read.
     """
-    manifest = read_manifest(folder / "manifest.json")
-    records = read_records(folder / "records.jsonl")
+    return make_context(read_manifest(folder / "manifest.json"), read_records(folder / "records.jsonl"))
+
+
+def make_context(
+    manifest: Mapping[str, Any],
+    records: Sequence[Record],
+    *,
+    quality: QualityContext | None = None,
+    flame_graphs: Mapping[str, str] | None = None,
+) -> Context:
+    """Return the context of a manifest and its records; see ``Context`` for the rest."""
     planned = [cell_from_json(cell) for cell in manifest["cells"]]
-    return Context(manifest, records, summarise(records, planned))
+    return Context(manifest, records, summarise(records, planned), quality, flame_graphs)

@@ -1,8 +1,8 @@
 """What a report is made of, in no format yet: Markdown, HTML and the terminal show the same content.
 
 A section is a function from the context to a ``Section``; ``bench.report.markdown`` and ``bench.report.html`` turn
-sections into text. Text from outside (names of models, messages) is data in a ``Table``, a ``Link`` or a ``Code``, which
-the formats escape by themselves; in ``Prose`` it has to pass ``escape``.
+sections into text. Text from outside (names of models, messages) is data in a ``Table``, a ``Link`` or a ``Code``,
+which the formats escape by themselves; in ``Prose`` it has to pass ``escape``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~&!$])")
+_MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~&$]|:(?=//)|(?<=www)\.)", re.IGNORECASE)
+_NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\ufffe\uffff]")
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,15 @@ class Prose:
 
 @dataclass(frozen=True)
 class Code:
-    """Lines to copy, as they are."""
+    """Lines to copy, as they are but for what cannot be shown."""
 
     text: str
     language: str = "sh"
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines."""
+        return [visible(line.rstrip()) for line in self.text.split("\n")]
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,16 @@ class Document:
     sections: tuple[Section, ...]
 
 
+def clean(text: str) -> str:
+    """Return text on one line, with a replacement character for what no file or terminal can show."""
+    return visible(" ".join(text.split()))
+
+
+def visible(text: str) -> str:
+    """Return text with a replacement character for each control character and what else cannot be shown."""
+    return _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
 def escape(text: str) -> str:
-    """Return text that CommonMark shows as it is, on one line."""
-    return _MARKUP.sub(r"\\\1", " ".join(text.split()))
+    """Return text that CommonMark, and what GitHub makes of it, shows as it is, on one line."""
+    return _MARKUP.sub(r"\\\1", clean(text))

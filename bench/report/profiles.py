@@ -20,9 +20,16 @@ OTHERS = "others"
 
 @dataclass(frozen=True)
 class CellImports:
-    """The imports of one cell: its name among the others, and milliseconds of self time by package."""
+    """The imports of one cell.
+
+    Attributes:
+        name: among the cells of the same model.
+        model: what the model is called, "" if the run has only one.
+        times_ms: milliseconds of self time by package.
+    """
 
     name: str
+    model: str
     times_ms: Mapping[str, float]
 
 
@@ -37,7 +44,7 @@ class MemoryPoint:
 
 @dataclass(frozen=True)
 class Import:
-    """One import, in microseconds since the interpreter's start; times of threads that import at once may be odd."""
+    """One import, in microseconds of import time; those of threads that import at once may be odd."""
 
     name: str
     depth: int
@@ -57,7 +64,8 @@ def imports_of(context: Context) -> list[CellImports]:
     records = [record for record in profiled(context, "importtime") if record.facts.get("imports")]
     return [
         CellImports(
-            context.name(record, records),
+            context.name(record, [other for other in records if other.cell.model == record.cell.model]),
+            context.models[record.cell.model] if len(context.models) > 1 else "",
             {str(cost["package"]): cost["self_us"] / 1000 for cost in record.facts["imports"]},
         )
         for record in records

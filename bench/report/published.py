@@ -7,6 +7,15 @@ milliseconds; memory is in MB as published, which does not say whether a million
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench.plan import FULL, SPECIFICATION
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MODEL = "all-MiniLM-L6-v2"
+"""What they were measured with; names of it end so."""
 
 SOURCE = "the specification, Intel i7-8550U"
 
@@ -51,6 +60,12 @@ PUBLISHED = (
 """In the specification's order."""
 
 _BY_STRATEGY = {row.strategy: row for row in PUBLISHED}
+
+
+def is_asked_for(manifest: Mapping[str, Any]) -> bool:
+    """Whether a run, or one of those that it was merged from, is of a suite that shows these figures beside its own."""
+    runs = manifest.get("merged") or [manifest]
+    return any(run.get("suite") in {SPECIFICATION, FULL} for run in runs)
 
 
 HEADINGS = {

@@ -1,41 +1,25 @@
-"""The tables of a report, as data: Markdown and the terminal show the same rows."""
+"""The tables of a report, as data: Markdown, HTML and the terminal show the same rows.
+
+Where a run has several models, each has a table of its own: figures of different models answer different questions.
+"""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bench.metrics import MEMORY, METRICS_BY_KEY, STARTUP
-from bench.plan import SPECIFICATION, WARM
-from bench.report.published import HEADINGS, published
+from bench.plan import WARM
+from bench.report.document import Table
+from bench.report.published import HEADINGS, MODEL, is_asked_for, published
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from bench.intervals import Interval
+    from bench.metrics import Metric
     from bench.report.context import Context
     from bench.stats import CellSummary
-
-_MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~])")
-
-
-@dataclass(frozen=True)
-class Table:
-    """A title, headings and rows of text.
-
-    Attributes:
-        title: of the table.
-        headings: one for each column.
-        rows: texts, as many as headings.
-        names: how many columns are names, on the left; the others are figures.
-        details: headings of columns that a narrow terminal does without, the first to go first.
-    """
-
-    title: str
-    headings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    names: int = 1
-    details: tuple[str, ...] = ()
 
 
 def started(context: Context) -> list[CellSummary]:
@@ -43,40 +27,135 @@ def started(context: Context) -> list[CellSummary]:
     return context.in_scenarios("idle") or context.in_scenarios("at_once")
 
 
-def startup_table(context: Context) -> Table:
-    """Return the specification's startup table: medians in milliseconds."""
-    summaries = started(context)
-    keys = list(STARTUP)
-    if any(summary.cell.cache_state != WARM for summary in summaries):
-        keys.append("disk_reads_mib")
-    return _with_published(
-        context, _figures(context, "Startup time (ms)", summaries, keys, "total_ms"), "startup", summaries
-    )
+def by_model(context: Context, summaries: Sequence[CellSummary]) -> Iterator[tuple[str, list[CellSummary]]]:
+    """Yield what a model is called and its cells; the name is "" where there is only one model in the run."""
+    for model, name in context.models.items():
+        mine = [summary for summary in summaries if summary.cell.model == model]
+        if mine:
+            yield (name if len(context.models) > 1 else ""), mine
 
 
-def memory_table(context: Context) -> Table:
-    """Return the specification's memory table: medians in MiB."""
+def startup_tables(context: Context) -> list[Table]:
+    """Return the specification's startup table of each model: medians in milliseconds."""
+
+    def make(title: str, summaries: Sequence[CellSummary]) -> Table:
+        keys = list(STARTUP)
+        if any(summary.cell.cache_state != WARM for summary in summaries):
+            keys.append("disk_reads_mib")
+        table = _figures(context, title, summaries, keys, "total_ms")
+        return _with_published(context, table, "startup", summaries)
+
+    return _for_each_model(context, "Startup time (ms)", started(context), make)
+
+
+def memory_tables(context: Context) -> list[Table]:
+    """Return the specification's memory table of each model: medians in MiB."""
+
+    def make(title: str, summaries: Sequence[CellSummary]) -> Table:
+        keys = list(MEMORY)
+        if any("accelerator_mib" in summary.spreads for summary in summaries):
+            keys.append("accelerator_mib")
+        table = _figures(context, title, summaries, keys, "peak_mib")
+        return _with_published(context, table, "memory", summaries)
+
     summaries = started(context) or context.in_scenarios("think_time")
-    keys = list(MEMORY)
-    if any("accelerator_mib" in summary.spreads for summary in summaries):
-        keys.append("accelerator_mib")
-    return _with_published(
-        context, _figures(context, "Memory usage (MiB)", summaries, keys, "peak_mib"), "memory", summaries
-    )
+    return _for_each_model(context, "Memory usage (MiB)", summaries, make)
 
 
-def concurrent_table(context: Context) -> Table:
-    """Return what several processes take together: medians in MiB."""
-    summaries = context.in_scenarios("concurrent")
-    return _figures(context, "Memory of several processes (MiB)", summaries, ["together_mib"], "together_mib")
+def concurrent_tables(context: Context) -> list[Table]:
+    """Return what several processes take together, for each model: medians in MiB."""
+
+    def make(title: str, summaries: Sequence[CellSummary]) -> Table:
+        return _figures(context, title, summaries, ["together_mib"], "together_mib")
+
+    return _for_each_model(context, "Memory of several processes (MiB)", context.in_scenarios("concurrent"), make)
 
 
-def experience_table(context: Context) -> Table:
-    """Return the specification's third table: what the user of a program notices, a row for each strategy."""
-    summaries = context.in_scenarios("at_once", "think_time", "search_command")
+def experience_tables(context: Context) -> list[Table]:
+    """Return the specification's third table of each model: what the user of a program notices.
+
+    Of several lengths of one kind of other work the longest is shown; ``waiting_tables`` show all.
+    """
+    longest: dict[tuple[str, str], float] = {}
+    for summary in context.in_scenarios("think_time"):
+        key = (summary.cell.model, summary.cell.think_kind)
+        longest[key] = max(longest.get(key, 0.0), summary.cell.think_s)
+    summaries = [
+        summary
+        for summary in context.in_scenarios("at_once", "think_time", "search_command")
+        if summary.cell.think_s == longest.get((summary.cell.model, summary.cell.think_kind), 0.0)
+    ]
     if not summaries:
-        return Table("Startup experience", ("Strategy",), ())
-    summaries += context.in_scenarios("idle")
+        return []
+
+    def make(title: str, summaries: Sequence[CellSummary]) -> Table:
+        return _experience(context, title, summaries)
+
+    return _for_each_model(context, "Startup experience", [*summaries, *context.in_scenarios("idle")], make)
+
+
+def waiting_tables(context: Context) -> list[Table]:
+    """Return how long the first request waits by how long the program did something else before, for each model.
+
+    None for a model that has only one length of other work.
+    """
+
+    def make(title: str, summaries: Sequence[CellSummary]) -> Table:
+        metric = METRICS_BY_KEY["first_embedding_ms"]
+        lengths = sorted({(summary.cell.think_kind, summary.cell.think_s) for summary in summaries})
+        by_row: dict[str, dict[tuple[str, float], CellSummary]] = {}
+        for summary in summaries:
+            name = context.name(summary, summaries, with_scenario=False)
+            by_row.setdefault(name, {})[summary.cell.think_kind, summary.cell.think_s] = summary
+        rows = tuple(
+            (
+                name,
+                *(
+                    metric.show(found.median(metric.key), unit=False) if (found := mine.get(length)) else "-"
+                    for length in lengths
+                ),
+            )
+            for name, mine in by_row.items()
+        )
+        return Table(title, ("Strategy", *(f"after {think_s:g} s {kind}" for kind, think_s in lengths)), rows)
+
+    tables = _for_each_model(context, "Waiting for the first vector (ms)", context.in_scenarios("think_time"), make)
+    return [table for table in tables if len(table.headings) > 2]
+
+
+def problem_table(context: Context) -> Table:
+    """Return the cells that have failed, unsupported, invalid or unverified samples."""
+    watched = [record for record in context.records if record.instrument and record.status != "ok"]
+    rows = [
+        (context.name(summary), status, str(count), message)
+        for summary in context.summaries
+        for status, (count, message) in summary.problems.items()
+    ]
+    rows += [(f"{context.name(record)}, {record.instrument}", record.status, "1", record.message) for record in watched]
+    return Table("Samples that do not count", ("Strategy", "Status", "Samples", "Last message"), tuple(rows))
+
+
+def show_ratio(ratio: float) -> str:
+    """Return a ratio with as many decimals as mean something."""
+    return f"{ratio:.2f}" if ratio >= 0.2 else f"{ratio:.3f}"
+
+
+def show_interval(interval: Interval | None, show: Callable[[float], str]) -> str:
+    """Return the bounds of an interval, ``-`` if there is none."""
+    return f"{show(interval.low)} to {show(interval.high)}" if interval else "-"
+
+
+def _for_each_model(
+    context: Context,
+    title: str,
+    summaries: Sequence[CellSummary],
+    make: Callable[[str, Sequence[CellSummary]], Table],
+) -> list[Table]:
+    return [make(f"{title}: {name}" if name else title, mine) for name, mine in by_model(context, summaries)]
+
+
+def _experience(context: Context, title: str, summaries: Sequence[CellSummary]) -> Table:
+    """Return a row for each strategy, a column for each figure of each scenario."""
     scenarios = dict.fromkeys(summary.cell.scenario_label for summary in summaries)
     columns = [
         (label, key, heading.format(label.partition(" ")[2]))
@@ -97,18 +176,9 @@ def experience_table(context: Context) -> Table:
             figures.append(METRICS_BY_KEY[key].show(found.median(key) if found else None, unit=False))
         rows.append((name, *figures))
     headings = tuple(heading for _, _, heading in columns)
-    table = Table("Startup experience", ("Strategy", *headings), tuple(rows), details=headings[-3:])
+    table = Table(title, ("Strategy", *headings), tuple(rows), details=headings[-3:])
     firsts = [next(iter(by_scenario.values())) for by_scenario in by_row.values()]
     return _with_published(context, table, "experience", firsts)
-
-
-def _with_published(context: Context, table: Table, key: str, summaries: Sequence[CellSummary]) -> Table:
-    """Return the table with the specification's own figures as its last column, in the run that repeats them."""
-    if context.manifest.get("suite") != SPECIFICATION:
-        return table
-    heading = HEADINGS[key]
-    rows = ((*row, published(key, summary.cell.strategy)) for row, summary in zip(table.rows, summaries, strict=True))
-    return replace(table, headings=(*table.headings, heading), rows=tuple(rows))
 
 
 _EXPERIENCED = {
@@ -126,55 +196,41 @@ _EXPERIENCED = {
 """What the user of a program notices: by scenario, metrics and their headings, with the kind of other work in them."""
 
 
-def problem_table(context: Context) -> Table:
-    """Return the cells that have failed, unsupported, invalid or unverified samples."""
-    watched = [record for record in context.records if record.instrument and record.status != "ok"]
-    rows = [
-        (context.name(summary), status, str(count), " ".join(message.split()))
-        for summary in context.summaries
-        for status, (count, message) in summary.problems.items()
-    ]
-    rows += [
-        (f"{context.name(record)}, {record.instrument}", record.status, "1", " ".join(record.message.split()))
-        for record in watched
-    ]
-    return Table("Samples that do not count", ("Strategy", "Status", "Samples", "Last message"), tuple(rows))
-
-
-def to_markdown(table: Table) -> str:
-    """Return the table in Markdown; text from outside cannot become markup."""
-    aligned = ["---" if index < table.names else "---:" for index in range(len(table.headings))]
-    lines = [table.headings, tuple(aligned), *(tuple(escape(text) for text in row) for row in table.rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def escape(text: str) -> str:
-    """Return text that Markdown shows as it is."""
-    return _MARKUP.sub(r"\\\1", " ".join(text.split()))
-
-
-def show_ratio(ratio: float) -> str:
-    """Return a ratio with as many decimals as mean something."""
-    return f"{ratio:.2f}" if ratio >= 0.2 else f"{ratio:.3f}"
+def _with_published(context: Context, table: Table, key: str, summaries: Sequence[CellSummary]) -> Table:
+    """Return the table with the specification's own figures as its last column, in the run that repeats them."""
+    if not is_asked_for(context.manifest):
+        return table
+    heading = HEADINGS[key]
+    if not summaries[0].cell.model.endswith(MODEL):
+        return table
+    figures = [published(key, summary.cell.strategy) for summary in summaries]
+    rows = ((*row, figure) for row, figure in zip(table.rows, figures, strict=True))
+    return replace(table, headings=(*table.headings, heading), rows=tuple(rows))
 
 
 def _figures(
     context: Context, title: str, summaries: Sequence[CellSummary], keys: Sequence[str], leading: str
 ) -> Table:
-    """Return a table of medians, and of the range and the ratio of the leading metric."""
+    """Return a table of medians, with the interval and the ratio of the leading metric, and what was left out."""
     metric = METRICS_BY_KEY[leading]
     name = metric.title
     headings = ("Strategy", *(METRICS_BY_KEY[key].title for key in keys))
-    headings += (f"{name}, range", f"{name}, ratio", "Ratio, 95 %", "n")
-    rows = []
-    for summary in summaries:
-        figures = [METRICS_BY_KEY[key].show(summary.median(key), unit=False) for key in keys]
-        spread, ratio = summary.spreads.get(leading), summary.ratios.get(leading)
-        span = (
-            f"{metric.show(spread.minimum, unit=False)} to {metric.show(spread.maximum, unit=False)}" if spread else "-"
+    headings += (f"{name}, 95 %", f"{name}, ratio", "Ratio, 95 %", "n", "Excluded")
+    rows = tuple(
+        (
+            context.name(summary, summaries),
+            *(METRICS_BY_KEY[key].show(summary.median(key), unit=False) for key in keys),
+            *_leading(summary, metric),
+            str(summary.excluded),
         )
-        shown = show_ratio(ratio.median) if ratio else "1.00" if summary.cell.is_baseline and spread else "-"
-        interval = ratio.interval if ratio else None
-        bounds = f"{show_ratio(interval.low)} to {show_ratio(interval.high)}" if interval else "-"
-        rows.append((context.name(summary, summaries), *figures, span, shown, bounds, str(spread.n if spread else 0)))
-    return Table(title, headings, tuple(rows), details=("Ratio, 95 %", f"{name}, range"))
+        for summary in summaries
+    )
+    return Table(title, headings, rows, details=("Excluded", "Ratio, 95 %", f"{name}, 95 %"))
+
+
+def _leading(summary: CellSummary, metric: Metric) -> tuple[str, str, str, str]:
+    """Return the interval of the metric's median, its ratio to the reference, that one's interval, and n."""
+    spread, ratio = summary.spreads.get(metric.key), summary.ratios.get(metric.key)
+    around = show_interval(spread.interval if spread else None, lambda value: metric.show(value, unit=False))
+    shown = show_ratio(ratio.median) if ratio else "1.00" if summary.cell.is_baseline and spread else "-"
+    return around, shown, show_interval(ratio.interval if ratio else None, show_ratio), str(spread.n if spread else 0)

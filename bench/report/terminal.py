@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
@@ -10,13 +11,13 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from bench.report.document import Table, clean
 from bench.report.tables import (
-    Table,
-    concurrent_table,
-    experience_table,
-    memory_table,
+    concurrent_tables,
+    experience_tables,
+    memory_tables,
     problem_table,
-    startup_table,
+    startup_tables,
 )
 
 if TYPE_CHECKING:
@@ -37,8 +38,9 @@ PLAIN_WIDTH = 120
 
 def show(context: Context, report: Path, *, quiet: bool) -> None:
     """Print the tables of a run (not if ``quiet``) and the path of the report on stdout."""
-    makers = (startup_table, experience_table, memory_table, concurrent_table, problem_table)
-    show_tables([make(context) for make in makers], report, quiet=quiet)
+    makers = (startup_tables, experience_tables, memory_tables, concurrent_tables)
+    tables = [table for make in makers for table in make(context)]
+    show_tables([*tables, problem_table(context)], report, quiet=quiet)
 
 
 def show_tables(tables: Sequence[Table], report: Path | None, *, quiet: bool) -> None:
@@ -49,9 +51,15 @@ def show_tables(tables: Sequence[Table], report: Path | None, *, quiet: bool) ->
     if not quiet:
         for table in tables:
             if table.rows:
-                console.print(_fitting(table, console.width))
+                console.print(_fitting(_cleaned(table), console.width))
     if report is not None:
         console.print(f"Report: {report}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _cleaned(table: Table) -> Table:
+    """Return the table with nothing in it that a terminal would obey."""
+    rows = tuple(tuple(clean(str(content)) for content in row) for row in table.rows)
+    return replace(table, title=clean(table.title), headings=tuple(map(clean, table.headings)), rows=rows)
 
 
 def _fitting(table: Table, width: int) -> RichTable:
@@ -74,7 +82,7 @@ def _column_widths(table: Table, index: int) -> tuple[int, int]:
 
     Headings wrap and messages fold; names and figures stay whole.
     """
-    text = max((cell_len(row[index]) for row in table.rows), default=0)
+    text = max((cell_len(str(row[index])) for row in table.rows), default=0)
     words = max(map(cell_len, table.headings[index].split()))
     return max(min(text, MAX_UNBROKEN), words), max(text, cell_len(table.headings[index]))
 
@@ -91,7 +99,7 @@ def _to_rich(table: Table, widths: Sequence[int] | None = None) -> RichTable:
     rich = RichTable(title=table.title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for index, heading in enumerate(table.headings):
         is_figure = (
-            index >= table.names and max((cell_len(row[index]) for row in table.rows), default=0) <= MAX_UNBROKEN
+            index >= table.names and max((cell_len(str(row[index])) for row in table.rows), default=0) <= MAX_UNBROKEN
         )
         rich.add_column(
             Text(heading),
@@ -100,5 +108,5 @@ def _to_rich(table: Table, widths: Sequence[int] | None = None) -> RichTable:
             overflow="fold",
         )
     for row in table.rows:
-        rich.add_row(*(Text(text) for text in row))
+        rich.add_row(*(Text(str(content)) for content in row))
     return rich

@@ -115,7 +115,7 @@ def _real(asked: argparse.Namespace) -> None:
 
 
 def _report(asked: argparse.Namespace) -> None:
-    from bench.report.tables import to_markdown
+    from bench.report.markdown import to_markdown
     from bench.study.report import draw_power, read_study, real_table, simulation_table
 
     studies = {file.stem: read_study(file) for file in asked.studies}

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.figure import Figure
 
 from bench.errors import RecordError
+from bench.report.document import Table
 from bench.report.saving import save
-from bench.report.tables import Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

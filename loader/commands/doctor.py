@@ -1,20 +1,32 @@
 """show what this machine offers, what is installed and where models and caches are.
 
-The report recommends a strategy and says why.
+The report recommends a strategy and says why, and what suited four uses where the project was measured.
 """
 
 import os
+
+from ..arguments import DEFAULT_MODEL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
+    from ..reference import MeasuredUse
+
+_INDENT, _WIDTH = 28, 120
+
 
 def add_arguments(parser: "ArgumentParser") -> None:
-    """Add nothing: the command has no arguments."""
+    """Add the command's arguments."""
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        default=DEFAULT_MODEL,
+        help="whose measured figures are shown (default: %(default)s)",
+    )
 
 
-def run(options: "Namespace") -> None:  # noqa: ARG001 - the commands' protocol
+def run(options: "Namespace") -> None:
     """Print the report."""
     import platform
     import sys
@@ -24,7 +36,7 @@ def run(options: "Namespace") -> None:  # noqa: ARG001 - the commands' protocol
     from ..hubcache import cache_roots
     from ..known_models import KNOWN_MODELS
     from ..paths import cache_folder
-    from ..profile import ResourceProfile
+    from ..profile import SMALL_MEMORY_MB, ResourceProfile
     from ..source import downloads_allowed, find
 
     profile = ResourceProfile.detect()
@@ -52,6 +64,45 @@ def run(options: "Namespace") -> None:  # noqa: ARG001 - the commands' protocol
     _row("strategy", f"{profile.recommended_strategy.value} ({profile.reason})")
     _row("device", profile.recommended_device)
     _row("batch size", profile.recommended_batch_size)
+    _measured(options.model, is_small=profile.available_memory_mb < SMALL_MEMORY_MB)
+
+
+def _measured(name: str, *, is_small: bool) -> None:
+    """Print what suited each use where it was measured; a file that cannot be read is a row."""
+    from ..errors import LoaderError
+    from ..reference import read_reference
+
+    try:
+        reference = read_reference()
+    except LoaderError as error:
+        _row("measured figures", error)
+        return
+    model = next((model for model in reference.models if model.is_called(name)), None)
+    others = [other.name.rpartition("/")[2] for other in reference.models if other is not model]
+    if model is None:
+        _row("measured figures", f"none of {name}; there are some of {', '.join(others) or 'no model'}")
+        return
+    _section(f"What suited {model.name.rpartition('/')[2]} where it was measured")
+    for use in model.uses:
+        _use(use)
+        if is_small and use.use == "small_machine":
+            _more("Memory is short on this machine: take this one.")
+    _row("measured on", reference.measured_on)
+    _more("All figures: reports/reference in the project's repository. Yours: python -m bench")
+    if others:
+        _row("other models", f"{', '.join(others)} (--model NAME)")
+
+
+def _use(use: "MeasuredUse") -> None:
+    _row(use.title[:1].lower() + use.title[1:], f"{use.choice}: {use.figures}" if use.choice else "not known")
+    _more(use.why)
+
+
+def _more(text: str) -> None:
+    """Print what belongs to the row above."""
+    import textwrap
+
+    print(textwrap.fill(text, _WIDTH, initial_indent=" " * _INDENT, subsequent_indent=" " * _INDENT))
 
 
 def _section(title: str) -> None:

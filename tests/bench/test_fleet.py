@@ -301,6 +301,13 @@ class TestDrive:
 
 
 @pytest.fixture
+def no_other_cluster(tmp_path_factory):
+    """Tests that run beside must have no cluster meanwhile: Ray looks for one among the processes of the machine."""
+    with FileLock(tmp_path_factory.getbasetemp().parent / "ray.lock"):
+        yield
+
+
+@pytest.fixture
 def tiny(tiny_folder):
     return tiny_folder(Tiny())
 
@@ -465,7 +472,7 @@ def job_processes(above):
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs ray")
 class TestRay:
     @pytest.fixture
-    def cluster(self):
+    def cluster(self, no_other_cluster):
         """The process that holds a cluster of two nodes."""
         # Sockets lie below this folder, and their paths must be short.
         folder = tempfile.mkdtemp(prefix="ray-")
@@ -547,7 +554,7 @@ class TestRay:
         assert (child.returncode, "Traceback" in err) == (130, False)
 
 
-def test_no_cluster_is_an_error(tmp_path):
+def test_no_cluster_is_an_error(tmp_path, no_other_cluster):
     pytest.importorskip("ray", exc_type=ImportError)
     code = """
 from bench.errors import BenchError

@@ -447,10 +447,10 @@ def tree_of(*costs):
 
 
 def test_short_imports_are_left_out_and_the_order_stays():
-    shown = waterfall.leading_imports(tree_of(500, 1, 400, 9, 90))
+    shown = waterfall.leading_imports(tree_of(500, 1, 400, 9, 90), 1000)
     assert [one.name for one in shown] == ["m0", "m2", "m4"]
-    assert len(waterfall.leading_imports(tree_of(*range(100, 140)))) == 25
-    assert waterfall.leading_imports(tree_of(-5, 0)) == []
+    assert len(waterfall.leading_imports(tree_of(*range(100, 140)), 4780)) == 25
+    assert waterfall.leading_imports(tree_of(-5, 0), 0) == []
 
 
 def test_the_waterfall_shows_baseline_and_progressive_with_clamped_bars():

@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from bench.plan import BASELINE
 from bench.report.context import Context
+from bench.report.document import Document
+from bench.report.markdown import render as render_markdown
 from bench.report.plots import draw_all, imports, plots_of
 from bench.report.profiles import OTHERS, CellImports, fold, leading_packages
 from bench.report.sections import allocations as allocations_section
 from bench.report.sections import imports as imports_section
-from bench.report.sections import pictures
-from bench.report.sections.imports import import_table
+from bench.report.sections.imports import import_tables
 from bench.stats import summarise
 from tests.bench import fakes
 
@@ -22,8 +23,13 @@ BASE, LAZY = fakes.make_cell(BASELINE), fakes.make_cell("lazy")
 MIB = 2**20
 
 
+def text_of(section):
+    """The section in Markdown, "" for none."""
+    return render_markdown(Document("t", (), (section,))).removeprefix("# t\n\n") if section else ""
+
+
 def context_of(records):
-    return Context({"environments": {"": {}}}, records, summarise(records))
+    return Context({"environments": {"": {}}}, records, summarise(records), flame_graphs={"": "."})
 
 
 def imported(cell, **us_by_package):
@@ -51,17 +57,16 @@ def table_rows(text):
 
 def test_a_run_without_passes_has_neither_section_nor_picture(tmp_path):
     context = context_of([fakes.make_record(cell, number) for cell in (BASE, LAZY) for number in range(3)])
-    assert imports_section.render(context) == ""
-    assert allocations_section.render(context) == ""
+    assert text_of(imports_section.render(context)) == ""
+    assert text_of(allocations_section.render(context)) == ""
     assert [plot.name for plot in plots_of(context)] == ["phases", "strips", "pareto"]
-    assert "plots/imports.png" not in pictures.render(context)
     draw_all(context, tmp_path / "plots")
     assert {path.stem for path in (tmp_path / "plots").iterdir()} == {plot.name for plot in plots_of(context)}
 
 
 def test_a_run_with_a_pass_has_its_picture(tmp_path):
     context = context_of([fakes.make_record(LAZY), imported(LAZY, numpy=40_000)])
-    assert "](plots/imports.png)" in pictures.render(context)
+    assert "](plots/imports.png)" in text_of(imports_section.render(context))
     draw_all(context, tmp_path / "plots")
     assert {"imports.png", "imports.svg"} <= {path.name for path in (tmp_path / "plots").iterdir()}
     draw_all(context, tmp_path / "again")
@@ -72,7 +77,6 @@ def test_a_run_with_a_pass_has_its_picture(tmp_path):
 def test_nothing_is_drawn_where_nothing_was_measured(tmp_path):
     context = context_of([imported(LAZY, numpy=40_000)])
     draw_all(context, tmp_path / "plots")
-    assert pictures.render(context) == ""
     assert not (tmp_path / "plots").exists()
 
 
@@ -82,11 +86,11 @@ def test_cells_of_several_machines_stay_apart():
         for machine, us in (("a1", 40_000), ("b2", 70_000))
     ]
     context = Context({"environments": {"a1": {}, "b2": {}}}, records, summarise(records))
-    assert table_rows(imports_section.render(context))[0] == ["Package", "lazy, machine A", "lazy, machine B"]
+    assert table_rows(text_of(imports_section.render(context)))[0] == ["Package", "lazy, machine A", "lazy, machine B"]
 
 
 def test_a_sample_that_was_taken_again_replaces_the_first():
-    rows = import_table(context_of([imported(LAZY, numpy=40_000), imported(LAZY, numpy=70_000)])).rows
+    rows = import_tables(context_of([imported(LAZY, numpy=40_000), imported(LAZY, numpy=70_000)]))[0].rows
     assert rows == (("numpy", "70.0"), ("all imports", "70.0"))
 
 
@@ -96,7 +100,7 @@ def test_packages_below_one_percent_of_every_cell_are_summed():
         imported(BASE, torch=990_000, small=4_000, tiny=4_000, numpy=2_000),
         imported(LAZY, numpy=98_500, small=500, loader=1_000),
     ]
-    assert table_rows(imports_section.render(context_of(records))) == [
+    assert table_rows(text_of(imports_section.render(context_of(records)))) == [
         ["Package", "baseline", "lazy"],
         ["---", "---:", "---:"],
         ["torch", "990", "-"],
@@ -108,7 +112,7 @@ def test_packages_below_one_percent_of_every_cell_are_summed():
 
 
 def test_a_table_without_others_does_not_name_them():
-    rows = import_table(context_of([imported(LAZY, numpy=1_000)])).rows
+    rows = import_tables(context_of([imported(LAZY, numpy=1_000)]))[0].rows
     assert [row[0] for row in rows] == ["numpy", "all imports"]
 
 
@@ -117,7 +121,7 @@ def test_only_good_records_of_the_instrument_are_shown():
     empty = fakes.make_record(LAZY, instrument="importtime", facts={"imports": []})
     timed = fakes.make_record(LAZY, facts={"imports": [{"package": "p", "self_us": 1, "modules": 1}]})
     context = context_of([failed, empty, timed])
-    assert imports_section.render(context) == ""
+    assert text_of(imports_section.render(context)) == ""
     assert not imports.applies(context)
 
 
@@ -126,7 +130,7 @@ TIMES = st.dictionaries(st.sampled_from("abcdefghijklmno"), st.integers(-(10**9)
 
 @given(st.lists(TIMES, min_size=1, max_size=4), st.integers(0, 8))
 def test_folding_keeps_the_sum(times_ms, at_most):
-    cells = [CellImports(f"s{index}", times) for index, times in enumerate(times_ms)]
+    cells = [CellImports(f"s{index}", "", times) for index, times in enumerate(times_ms)]
     kept = leading_packages(cells, at_most)
     assert len(kept) <= at_most
     assert kept == [package for package in leading_packages(cells) if package in kept]
@@ -141,14 +145,14 @@ def test_folding_keeps_the_sum(times_ms, at_most):
 def test_any_packages_render(costs):
     records = [fakes.make_record(LAZY)]
     records += [imported(fakes.make_cell(f"s{index}"), **us) for index, us in enumerate(costs)]
-    rows = table_rows(imports_section.render(context_of(records)))
+    rows = table_rows(text_of(imports_section.render(context_of(records))))
     assert {len(row) for row in rows} == {1 + len(costs)}
     assert rows[-1][0] == "all imports"
     imports.draw(context_of(records))
 
 
 def test_the_allocation_table():
-    rows = table_rows(allocations_section.render(context_of([captured(BASE), captured(LAZY, flame_graph="")])))
+    rows = table_rows(text_of(allocations_section.render(context_of([captured(BASE), captured(LAZY, flame_graph="")]))))
     largest = "malloc 120, mmap 80.0, realloc 8.00"
     assert rows == [
         ["Strategy", "High-water mark", "Largest allocators", "Flame graph"],
@@ -159,12 +163,14 @@ def test_the_allocation_table():
 
 
 def test_the_largest_frames_are_named():
-    text = allocations_section.render(context_of([captured(BASE), captured(LAZY, frames=2)]))
+    text = text_of(allocations_section.render(context_of([captured(BASE), captured(LAZY, frames=2)])))
     assert "VmHWM" in text
     assert "| baseline | f4 (pkg/a.py:4) | 46.0 | 4,000 |" in text
     assert "f5" not in text
     assert text.count("| lazy | f") == 2
-    assert allocations_section.render(context_of([fakes.make_record(LAZY, instrument="memray", facts={})])) == ""
+    assert (
+        text_of(allocations_section.render(context_of([fakes.make_record(LAZY, instrument="memray", facts={})]))) == ""
+    )
 
 
 HOSTILE = ["<script>alert(1)</script>", "a|b", "**bold**", "[x](http://y)", "`code`", "a\n\n# b", "$x$", "_hidden"]
@@ -178,7 +184,7 @@ def test_hostile_text_stays_text(hostile, tmp_path):
     capture.facts["allocations"]["by_allocator"][hostile] = 500 * MIB
     context = context_of([fakes.make_record(cell), imported(cell, **{hostile: 5}), imported(LAZY, numpy=5), capture])
     for section in (imports_section, allocations_section):
-        text = section.render(context)
+        text = text_of(section.render(context))
         assert hostile not in text or hostile in {"$x$", "_hidden"}
         assert "<script" not in text.replace("\\<script", "")
         assert "\n# b" not in text

@@ -22,7 +22,7 @@ from bench.config import QUALITY, BenchConf, ModelConf, NamedConf, QualityConf, 
 from bench.environment import read_manifest, write_manifest
 from bench.errors import BenchError, ConfigError, RecordError
 from bench.plan import BASELINE
-from bench.quality import measures, report, retrieval
+from bench.quality import measures, report, retrieval, tables
 from bench.quality.records import SCHEMA, Figures, QualityRecord, from_line, read_quality_records
 from bench.quality.run import describe, measure_cells, quality_cells
 from bench.quality.sts import read_sts
@@ -31,6 +31,7 @@ from bench.quality.texts import ODD_TEXTS
 from bench.quality.worker import assess
 from bench.records import append_record
 from bench.report import terminal
+from bench.report.markdown import render
 from loader.engines import AUTO, ENGINES
 from loader.strategies import STRATEGIES, LoadingStrategy
 from tests.bench import fakes
@@ -635,7 +636,9 @@ class TestReport:
     @settings(deadline=None)
     @given(records=st.lists(any_record(), max_size=6))
     def test_any_records_render(self, tmp_path_factory, records):
-        text = report.render(report.load_context(write_run(tmp_path_factory.mktemp("runs") / "run", records)))
+        text = render(
+            report.make_document(report.load_context(write_run(tmp_path_factory.mktemp("runs") / "run", records)))
+        )
         assert text.startswith("# How good the vectors are")
         for line in text.splitlines():
             if line.startswith("|"):
@@ -653,9 +656,9 @@ class TestReport:
 
     def test_every_figure_is_explained(self, tmp_path):
         context = report.load_context(write_run(tmp_path / "run", records_of()))
-        for table in (report.vector_table(context), report.task_table(context)):
+        for table in (tables.vector_table(context), tables.task_table(context)):
             for heading in table.headings:
-                assert heading.removesuffix(" ref.") in {*report.COLUMNS, "Strategy", "Engine", "Model"}
+                assert heading.removesuffix(" ref.") in {*tables.COLUMNS, "Strategy", "Engine", "Model"}
             assert set(table.details) < set(table.headings)
 
     def test_the_same_records_give_the_same_bytes(self, tmp_path):
@@ -668,7 +671,7 @@ class TestReport:
     def test_cells_without_a_result_say_why(self, tmp_path):
         message = "No engine can | compute this"
         records = records_of(status="unsupported", message=message, facts={}, figures=None)
-        text = report.render(report.load_context(write_run(tmp_path / "run", records)))
+        text = render(report.make_document(report.load_context(write_run(tmp_path / "run", records))))
         assert "| lazy | numpy | minilm | unsupported | No engine can \\| compute this |" in text
         assert "No cell has a result" in text
         assert "## Tasks" not in text
@@ -676,7 +679,7 @@ class TestReport:
     def test_devices_and_threads_are_shown_where_they_vary(self, tmp_path):
         more = dataclasses.replace(records_of()[1], cell=dataclasses.replace(CELL, device="cuda", threads=2))
         context = report.load_context(write_run(tmp_path / "run", [*records_of(), more]))
-        assert [row[0] for row in report.vector_table(context).rows] == [
+        assert [row[0] for row in tables.vector_table(context).rows] == [
             "lazy, cpu, default threads",
             "lazy, cuda, 2 threads",
         ]
@@ -686,7 +689,7 @@ class TestReport:
         cell = dataclasses.replace(CELL, model_key=hostile, strategy=hostile)
         figures = dataclasses.replace(FIGURES, cosine_min_text=hostile)
         records = [records_of()[0], QualityRecord(cell, "ok", facts=dict.fromkeys(FACTS, hostile), figures=figures)]
-        text = report.render(report.load_context(write_run(tmp_path / "run", records)))
+        text = render(report.make_document(report.load_context(write_run(tmp_path / "run", records))))
         assert hostile not in text
         assert "<script" not in text.replace("\\<script", "")
 

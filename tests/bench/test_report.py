@@ -11,11 +11,16 @@ from bench.environment import write_manifest
 from bench.errors import BenchError
 from bench.plan import BASELINE
 from bench.records import append_record
-from bench.report import render, write_report
+from bench.report import gather
 from bench.report.context import Context, load_context
+from bench.report.document import escape
+from bench.report.making import make_document
+from bench.report.making import write_report as write
+from bench.report.markdown import render as render_markdown
+from bench.report.markdown import to_markdown
 from bench.report.plots import PLOTS
 from bench.report.sections import SECTIONS
-from bench.report.tables import escape, startup_table, to_markdown
+from bench.report.tables import startup_tables
 from bench.stats import summarise
 from tests.bench import fakes
 from tests.conftest import ROOT
@@ -43,6 +48,16 @@ MANIFEST = {
     "models": {"org/minilm": "path"},
 }
 CELLS = [fakes.make_cell(BASELINE), fakes.make_cell("lazy"), fakes.make_cell("progressive", model="o/b", model_key="b")]
+
+
+def render(context):
+    return render_markdown(make_document(context))
+
+
+def write_report(folder):
+    context = gather.gather([folder], folder)
+    write(context, folder)
+    return context
 
 
 def context_of(records):
@@ -90,9 +105,9 @@ def test_a_report_has_the_specified_tables():
     report = render(context_of(records))
     for text in ("Init Time", "Model Ready", "First Embedding", "Total", "Peak", "Steady State", MANIFEST["command"]):
         assert text in report
-    assert "| baseline, minilm | 10.0 | - | 80.0 | 100 | 100 to 100 | 1.00 | - | 3 |" in report
-    assert "| lazy, minilm | 10.0 | - | 180 | 200 | 200 to 200 | 2.00 | - | 3 |" in report
-    assert "| progressive, b |" in report
+    assert "| baseline | 10.0 | - | 80.0 | 100 | - | 1.00 | - | 3 | 0 |" in report
+    assert "| lazy | 10.0 | - | 180 | 200 | - | 2.00 | - | 3 | 0 |" in report
+    assert "### Startup time (ms): b" in report
     assert "plain sentence-transformers is 1.0000000" in report
 
 
@@ -117,7 +132,7 @@ def test_hostile_names_render_as_text(hostile, tmp_path):
 
 def test_escaping_can_be_undone():
     assert escape("a|b_c\nd") == "a\\|b\\_c d"
-    assert to_markdown(startup_table(context_of([fakes.make_record()]))).count("\n") == 2
+    assert to_markdown(*startup_tables(context_of([fakes.make_record()]))).count("\n") == 2
 
 
 def test_the_same_records_give_the_same_bytes(tmp_path):
@@ -169,7 +184,16 @@ def test_tables_fit_the_terminal_with_whole_names(width, tmp_path, capsys, monke
     terminal.show(context_of(records), tmp_path / "report.md", quiet=False)
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines()[:-1])) <= width
-    for text in ("baseline, minilm", "progressive, b", "12,345", "Init Time", "Steady State", "failed", "Report: "):
+    for text in (
+        "baseline",
+        "progressive",
+        "Startup time (ms): b",
+        "12,345",
+        "Init Time",
+        "Steady State",
+        "failed",
+        "Report: ",
+    ):
         assert text in out
     terminal.show(context_of(records), tmp_path / "report.md", quiet=True)
     assert capsys.readouterr().out == f"Report: {tmp_path / 'report.md'}\n"
@@ -189,9 +213,9 @@ def test_a_run_of_any_scenario_has_a_report(tmp_path, scenario):
     report = render(write_report(folder))
     shown = {
         "search_command": "| lazy | 70.0 |",
-        "concurrent": "| lazy | 80.0 | 80.0 to 80.0 | 1.00 | 1.00 to 1.00 | 7 |",
+        "concurrent": "| lazy | 80.0 | 80.0 to 80.0 | 1.00 | 1.00 to 1.00 | 7 | 0 |",
         "think_time": "| 9.00 | 30.0 |",
-    }.get(scenario, "| lazy | 10.0 | - | 80.0 | 100 | 100 to 100 | 1.00 | 1.00 to 1.00 | 7 |")
+    }.get(scenario, "| lazy | 10.0 | - | 80.0 | 100 | 100 to 100 | 1.00 | 1.00 to 1.00 | 7 | 0 |")
     assert shown in report
     has_phases = scenario in {"idle", "at_once"}
     assert (folder / "plots" / "phases.png").exists() == has_phases
@@ -208,8 +232,8 @@ def test_machines_of_a_merged_run_stand_beside_each_other():
         for number in range(6)
     ]
     report = render(Context(manifest, records, summarise(records)))
-    assert "| lazy, machine A | 10.0 | - | 80.0 | 100 | 100 to 100 | 1.00 | 1.00 to 1.00 | 6 |" in report
-    assert "| lazy, machine B | 10.0 | - | 980 | 1,000 | 1,000 to 1,000 | 1.00 | 1.00 to 1.00 | 6 |" in report
+    assert "| lazy, machine A | 10.0 | - | 80.0 | 100 | 100 to 100 | 1.00 | 1.00 to 1.00 | 6 | 0 |" in report
+    assert "| lazy, machine B | 10.0 | - | 980 | 1,000 | 1,000 to 1,000 | 1.00 | 1.00 to 1.00 | 6 | 0 |" in report
     assert "### Machine B" in report
     assert "another one" in report
     assert "not compared with each other" in report

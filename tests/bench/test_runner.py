@@ -171,9 +171,9 @@ def test_unverified_samples_are_kept_and_do_not_count():
 def test_passes_come_last_once_a_cell_and_never_count():
     idle, at_once = fakes.make_cell("lazy"), fakes.make_cell("lazy", scenario="at_once")
     search = fakes.make_cell("lazy", scenario="search_command")
-    plan = fakes.make_plan(idle, at_once, search, rounds=1, warmup_rounds=0, passes=["importtime", "memray"])
+    plan = fakes.make_plan(idle, at_once, search, rounds=1, warmup_rounds=0, passes=["importtime", "memory", "memray"])
     written, executor, _ = run(plan)
-    assert [slot.instrument for slot in executor.slots] == [""] * 3 + ["importtime", "memray"]
+    assert [slot.instrument for slot in executor.slots] == [""] * 3 + ["importtime", "memory", "memray"]
     assert {slot.cell for slot in executor.slots[3:]} == {idle}
     assert len(select(written)) == 3
     assert plan.sample_count == len(written)

@@ -94,14 +94,22 @@ def test_the_states_of_the_caches(bench, tmp_path):
 
 @pytest.mark.real_model
 @pytest.mark.timeout(600)
-def test_passes_tell_of_imports_and_allocations(bench, tmp_path):
-    words = ("strategy=progressive", "baseline=false", "protocol.passes=[importtime,memray]")
+def test_passes_tell_of_imports_memory_and_allocations(bench, tmp_path):
+    words = ("strategy=progressive", "baseline=false", "protocol.passes=[importtime,memory,memray]")
     records, report = bench(*words)
     by_instrument = {record.instrument: record for record in records}
-    assert {record.status for record in records} == {"ok"}, [record.message for record in records]
+    unsupported = [] if sys.platform == "linux" else ["memory"]
+    assert [record.instrument for record in records if record.status == "unsupported"] == unsupported
+    assert {record.status for record in records} <= {"ok", "unsupported"}, [record.message for record in records]
     packages = {row["package"] for row in by_instrument["importtime"].facts["imports"]}
     assert {"numpy", "loader", "(standard library)"} <= packages
     assert "torch" not in packages
+    placed = {row["name"]: row for row in by_instrument["importtime"].facts["import_tree"]}
+    assert placed["numpy"]["cumulative_us"] > 0
+    if not unsupported:
+        watched = by_instrument["memory"]
+        highest = max(anonymous + mapped for _, anonymous, mapped in watched.facts["memory_timeline"])
+        assert 0.8 < highest / watched.memory["steady"]["peak_rss_bytes"] < 1.05, "what the kernel says of the same"
     allocations = by_instrument["memray"].facts["allocations"]
     assert allocations["high_water_bytes"] > 2**20
     page = tmp_path / "reports" / "run" / by_instrument["memray"].facts["flame_graph"]
@@ -120,7 +128,7 @@ def test_passes_tell_of_imports_and_allocations(bench, tmp_path):
         (("scenario=concurrent", "scenario.processes=1"), "scenario.processes=1 must be at least 2"),
         (("scenario.name=other",), "known are idle, at_once"),
         (("cache_state.name=lukewarm",), "known are warm, cold_weights"),
-        (("protocol.passes=[gdb]",), "known are importtime, memray"),
+        (("protocol.passes=[gdb]",), "known are importtime, memory, memray"),
         (("precision=2",), "precision=2.0 must be between 0 and 1"),
         (("-m", "precision=0.1,0.2"), "precision cannot be swept"),
     ],

@@ -31,9 +31,20 @@ EXPECTED = {
         "engine": ("sentence_transformers", "auto"),
         "scenario": ("idle", "think_time", "search_command"),
     },
+    "waiting": ONE | {"strategy": ("lazy", "background", "progressive", "quantized"), "scenario": ("think_time",) * 6},
+    "full": ONE | {"strategy": STRATEGIES, "model": MODELS, "scenario": ("idle", "think_time", "search_command")},
     "quality": ONE | {"strategy": ("lazy", "quantized"), "engine": ("numpy", "onnx", "sentence_transformers")},
 }
-CELLS = {"none": 2, "strategies": 6, "peers": 7, "models": 9, "devices": 6, "specification": 27}
+CELLS = {
+    "none": 2,
+    "strategies": 6,
+    "peers": 7,
+    "models": 9,
+    "devices": 6,
+    "specification": 27,
+    "waiting": 24,
+    "full": 78,
+}
 """With references and peers, as the comments of the files say."""
 
 SHOW = """
@@ -81,7 +92,9 @@ def test_a_suite_is_the_sweep_that_it_says(compose, suite):
     composed = compose(f"suite={suite}")
     assert swept(composed) == sorted(product(*(EXPECTED[suite][group] for group in SWEPT)))
     assert {job["suite"]["name"] for job in composed["jobs"]} == {suite}
-    assert {json.dumps(job["peers"]) for job in composed["jobs"]} == {json.dumps(PEERS if suite == "peers" else [])}
+    assert {json.dumps(job["peers"]) for job in composed["jobs"]} == {
+        json.dumps(PEERS if suite in {"peers", "full"} else [])
+    }
     if suite in CELLS:
         assert len(composed["cells"]) == CELLS[suite]
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from bench.gate.outputs.rows import FROM_OUTSIDE, NOTHING, TEXTS, changes_table, dependencies_table, limits_table
 from bench.gate.outputs.wording import WORDS, advice, clean, footnote, reasons, visible
-from bench.report.tables import escape
+from bench.report.document import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bench.gate.verdict import Result, Verdict
-    from bench.report.tables import Table
+    from bench.report.document import Table
 
 MARKER = "<!-- embedding-bench gate -->"
 """First line, by which a bot finds the comment that it wrote for an earlier push."""
@@ -104,7 +104,7 @@ def _to_markdown(table: Table) -> str:
     rows = [
         tuple(
             code(text) if heading in FROM_OUTSIDE and text != NOTHING else escape(text)
-            for heading, text in zip(table.headings, row, strict=True)
+            for heading, text in zip(table.headings, map(str, row), strict=True)
         )
         for row in table.rows
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.gate.outputs.wording import clean, explain, outcome_of, scale_of, shown_finding
-from bench.report.tables import Table
+from bench.report.document import Table
 
 if TYPE_CHECKING:
     from bench.gate.sequence import Decision

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.report.plots.parts.frames import name_rows, rows_figure, strip_frame
+from bench.report.plots.parts.frames import name_panel, name_rows, rows_figure, strip_frame
 from bench.report.plots.parts.looks import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, WHITE, YELLOW
 from bench.report.plots.parts.texts import add_legend, clean
 from bench.report.plots.phases import MAGNIFIED_FROM
@@ -36,23 +36,27 @@ def applies(context: Context) -> bool:
 
 
 def draw(context: Context) -> Figure:
-    """Return the figure."""
+    """Return the figure: a panel for each model, and a second one beside it where the fast ones need magnifying."""
     cells = imports_of(context)
     packages = leading_packages(cells, at_most=len(_STYLES))
     bars = [fold(cell.times_ms, packages) for cell in cells]
     totals = [sum(max(time_ms, 0.0) for time_ms in bar.values()) / 1000 for bar in bars]
     fast = [total for total in totals if 0 < total <= max(totals, default=0.0) / MAGNIFIED_FROM]
-    rows = rows_figure([len(bars)], 2 if fast else 1, overhead_inches=2.0)
-    panes = rows.panes[0]
-    for axes in panes:
-        _draw_bars(axes, bars, packages)
-    name_rows(panes[0], [clean(cell.name) for cell in cells], rows.font_points)
-    panes[0].set_xlim(0, 1.05 * max(totals, default=0.0) or 1.0)
-    panes[0].set_xlabel("Seconds of import, by package (one sample under -X importtime)")
+    models = {cell.model: [place for place, other in enumerate(cells) if other.model == cell.model] for cell in cells}
+    rows = rows_figure([len(places) for places in models.values()], 2 if fast else 1, overhead_inches=2.0)
+    for (model, places), panes in zip(models.items(), rows.panes, strict=False):
+        for axes in panes:
+            _draw_bars(axes, [bars[place] for place in places], packages)
+        name_rows(panes[0], [clean(cells[place].name) for place in places], rows.font_points)
+        if model:
+            name_panel(panes[0], clean(model))
+    below = rows.panes[-1]
+    below[0].set_xlim(0, 1.05 * max(totals, default=0.0) or 1.0)
+    below[0].set_xlabel("Seconds of import, by package (one sample under -X importtime)")
     if fast:
-        panes[1].set_xlim(0, 1.5 * max(fast))
-        panes[1].set_xlabel("The same, magnified")
-    add_legend(rows.figure, panes[0].containers, [*map(clean, packages), OTHERS])
+        below[1].set_xlim(0, 1.5 * max(fast))
+        below[1].set_xlabel("The same, magnified")
+    add_legend(rows.figure, rows.panes[0][0].containers, [*map(clean, packages), OTHERS])
     return rows.figure
 
 

@@ -40,7 +40,7 @@ def draw(context: Context) -> Figure:
     """Return the figure; each panel has its own time axis."""
     records = _shown(context)
     names = names_of(context, map(series_of, records))
-    trees = [leading_imports(import_tree_of(record)) for record in records]
+    trees = [_leading(record) for record in records]
     labels = [_labels(tree) for tree in trees]
     longest = max((len(label) for each in labels for label in each), default=0)
     rows = rows_figure([len(tree) for tree in trees], shared=False, most_inches=0.26, overhead_inches=2.2)
@@ -50,7 +50,7 @@ def draw(context: Context) -> Figure:
         axes.xaxis.set_major_formatter(FuncFormatter(tick))
         strip_frame(axes)
         name_panel(axes, names[series_of(record)])
-    rows.panes[-1][0].set_xlabel("Milliseconds since the first import (one sample under -X importtime)")
+    rows.panes[-1][0].set_xlabel("Milliseconds of import time (one sample under -X importtime)")
     keys = [
         Patch(facecolor=colour, edgecolor=BLACK, linewidth=0.5, hatch=hatch)
         for colour, hatch in ((SKY, ""), (BLUE, "///"))
@@ -59,20 +59,25 @@ def draw(context: Context) -> Figure:
     return rows.figure
 
 
-def leading_imports(tree: Sequence[Import]) -> list[Import]:
+def leading_imports(tree: Sequence[Import], whole_us: float) -> list[Import]:
     """Return the imports from ``MIN_SHARE`` of the whole import time on, at most 25 of them, in their order.
 
     What imports another takes at least as long, so the longest ones hang together as a tree.
     """
-    whole_us = sum(max(one.self_us, 0) for one in tree)
     long = [one for one in tree if one.cumulative_us > 0 and one.cumulative_us >= MIN_SHARE * whole_us]
     kept = {id(one) for one in sorted(long, key=lambda one: -one.cumulative_us)[:_MOST_ROWS]}
     return [one for one in long if id(one) in kept]
 
 
+def _leading(record: Record) -> list[Import]:
+    """Return the leading imports of a cell; the tree of a record has only the longest of all."""
+    whole_us = sum(max(cost["self_us"], 0) for cost in record.facts.get("imports") or ())
+    return leading_imports(import_tree_of(record), whole_us)
+
+
 def _shown(context: Context) -> list[Record]:
     """Return the records of the baseline and of one of ours, or of the first there is."""
-    records = [record for record in of_first_model(context, "importtime") if leading_imports(import_tree_of(record))]
+    records = [record for record in of_first_model(context, "importtime") if _leading(record)]
     baselines = [record for record in records if record.cell.is_baseline]
     ours = [record for record in records if not (record.cell.is_baseline or record.cell.is_peer)]
     ours.sort(key=lambda record: record.cell.strategy != _PREFERRED)

@@ -1,4 +1,7 @@
-"""The sections of a report, in order. Each is a function from the context to Markdown; "" leaves it out."""
+"""The sections of a report, in order. Each is a function from the context to a ``Section``; None leaves it out.
+
+The first ones answer what to use and what it costs, the next ones why, the last ones whether that can be believed.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,19 @@ from bench.report.sections import (
     environment,
     experience,
     glossary,
-    headline,
     imports,
     memory,
     memory_marks,
+    model_size,
     noise,
     phases,
-    pictures,
     preparation,
     problems,
     published,
+    quality,
+    recommendation,
     repeat,
+    sensitivity,
     startup,
 )
 
@@ -28,22 +33,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bench.report.context import Context
+    from bench.report.document import Section
 
-SECTIONS: tuple[Callable[[Context], str], ...] = (
-    headline.render,
+SECTIONS: tuple[Callable[[Context], Section | None], ...] = (
+    recommendation.render,
     startup.render,
-    pictures.render,
-    phases.render,
     experience.render,
     memory.render,
-    memory_marks.render,
     concurrent.render,
     published.render,
+    phases.render,
     imports.render,
+    model_size.render,
+    memory_marks.render,
     allocations.render,
-    preparation.render,
+    quality.render,
     problems.render,
+    sensitivity.render,
     noise.render,
+    preparation.render,
     environment.render,
     repeat.render,
     glossary.render,

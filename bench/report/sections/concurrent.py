@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.report.tables import concurrent_table, to_markdown
+from bench.report.document import Prose, Section
+from bench.report.tables import concurrent_tables
 
 if TYPE_CHECKING:
     from bench.report.context import Context
 
 
-def render(context: Context) -> str:
+def render(context: Context) -> Section | None:
     """Return the section; nothing for a run without that scenario."""
-    table = concurrent_table(context)
-    if not table.rows:
-        return ""
+    tables = concurrent_tables(context)
+    if not tables:
+        return None
     counts = sorted({summary.cell.processes for summary in context.in_scenarios("concurrent")})
-    return (
-        f"## {table.title}\n\n{to_markdown(table)}\n\n"
+    note = (
         f"{' or '.join(map(str, counts))} processes, each with its vectors and none ended: the sum of their "
         "proportional set sizes, in which a page that several processes share counts once."
     )
+    return Section("Memory of several processes (MiB)", (*tables, Prose(note)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.report.tables import escape
+from bench.report.document import Prose, Section, escape
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bench.report.context import Context
 
 
-def render(context: Context) -> str:
+def render(context: Context) -> Section:
     """Return the section."""
     environments = context.manifest["environments"]
     if len(environments) == 1:
@@ -23,13 +23,14 @@ def render(context: Context) -> str:
         for machine, environment in environments.items()
     ]
     apart = "Figures of different machines are not compared with each other."
-    return "\n\n".join(["## Environment", apart, *parts, "### All machines", _list(_settings(context.manifest))])
+    text = "\n\n".join([apart, *parts, "### All machines", _list(_settings(context.manifest))])
+    return Section("Environment", (Prose(text),))
 
 
-def describe(manifest: Mapping[str, Any]) -> str:
+def describe(manifest: Mapping[str, Any]) -> Section:
     """Return the section for the manifest of any kind of run on one machine."""
     (environment,) = manifest["environments"].values()
-    return "## Environment\n\n" + _list(_machine(environment) | _settings(manifest))
+    return Section("Environment", (Prose(_list(_machine(environment) | _settings(manifest))),))
 
 
 def _machine(environment: Mapping[str, Any]) -> dict[str, str]:
@@ -59,4 +60,4 @@ def _settings(manifest: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _list(rows: Mapping[str, str]) -> str:
-    return "\n".join(f"- {name}: {escape(value)}" for name, value in rows.items())
+    return "\n".join(f"- {name}: {escape(value) or '-'}" for name, value in rows.items())

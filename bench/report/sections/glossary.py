@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.metrics import MEMORY, METRICS_BY_KEY, STARTUP
+from bench.metrics import METRICS
+from bench.report.document import Prose, Section
 
 if TYPE_CHECKING:
     from bench.report.context import Context
 
 
-def render(context: Context) -> str:  # noqa: ARG001 - the sections' protocol
-    """Return the section."""
-    metrics = [METRICS_BY_KEY[key] for key in (*STARTUP, *MEMORY)]
-    return "## Columns\n\n" + "\n".join(f"- **{metric.title}** ({metric.unit}): {metric.meaning}" for metric in metrics)
+def render(context: Context) -> Section:
+    """Return the section: every metric that a cell of the run has."""
+    shown = {key for summary in context.measured for key in summary.spreads}
+    lines = [f"- **{metric.title}** ({metric.unit}): {metric.meaning}" for metric in METRICS if metric.key in shown]
+    return Section("Glossary", (Prose("\n".join([*lines, *WORDS])),))
+
+
+WORDS = (
+    "- **Sample**: one fresh process. **Round**: every cell once, in random order. **Cell**: one configuration.",
+    "- **Reference**: plain sentence-transformers in the same round, called baseline.",
+    "- **95 %**: the interval in which the median lies with that confidence, from the order of the samples alone "
+    "(Conover, Practical Nonparametric Statistics, section 3.2); a dash: too few samples.",
+)
+"""What is not a metric."""

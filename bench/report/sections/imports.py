@@ -5,30 +5,42 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.metrics import METRICS_BY_KEY
+from bench.report.document import Prose, Section, Table
+from bench.report.plots import pictures
 from bench.report.profiles import MIN_SHARE, OTHERS, fold, imports_of, leading_packages
-from bench.report.tables import Table, escape, to_markdown
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bench.report.context import Context
+    from bench.report.profiles import CellImports
+
+NOTE = (
+    "Self time of each package's modules, from one more sample of each cell under `python -X importtime`, which makes "
+    "it slower than a timed sample: compare the packages, not these times with those above. A module counts for the "
+    "package it belongs to, whoever imports it; where several threads import at once, the interpreter mixes them up. "
+    f"Packages below {MIN_SHARE:.0%} of every cell's imports are summed as {OTHERS}."
+)
+TITLE = "Imports (ms)"
 
 
-def render(context: Context) -> str:
+def render(context: Context) -> Section | None:
     """Return the section; nothing for a run without this pass."""
-    table = import_table(context)
-    if not table.rows:
-        return ""
-    return (
-        f"## {table.title}\n\n{to_markdown(table)}\n\n"
-        "Self time of each package's modules, from one more sample of each cell under `python -X importtime`, which "
-        "makes it slower than a timed sample: compare the packages, not these times with those above. A module counts "
-        "for the package it belongs to, whoever imports it; where several threads import at once, the interpreter "
-        f"mixes them up. Packages below {MIN_SHARE:.0%} of every cell's imports are summed as {OTHERS}."
-    )
+    tables = import_tables(context)
+    if not tables:
+        return None
+    return Section(TITLE, (*tables, Prose(NOTE), *pictures(context, "imports", "waterfall")))
 
 
-def import_table(context: Context) -> Table:
-    """Return a row per package that matters in any cell and a column per cell, in milliseconds."""
-    cells = imports_of(context)
+def import_tables(context: Context) -> list[Table]:
+    """Return for each model a row per package that matters in any cell and a column per cell, in milliseconds."""
+    by_model: dict[str, list[CellImports]] = {}
+    for cell in imports_of(context):
+        by_model.setdefault(cell.model, []).append(cell)
+    return [_table(f"{TITLE}: {name}" if name else TITLE, cells) for name, cells in by_model.items()]
+
+
+def _table(title: str, cells: Sequence[CellImports]) -> Table:
     packages = leading_packages(cells)
     folded = [fold(cell.times_ms, packages) for cell in cells]
     rows = [
@@ -36,10 +48,8 @@ def import_table(context: Context) -> Table:
         for package in (*packages, OTHERS)
         if any(times[package] for times in folded)
     ]
-    if folded:
-        rows.append(("all imports", *(_show(sum(times.values())) for times in folded)))
-    headings = ("Package", *(escape(cell.name) for cell in cells))
-    return Table("Imports (ms)", headings, tuple(rows))
+    rows.append(("all imports", *(_show(sum(times.values())) for times in folded)))
+    return Table(title, ("Package", *(cell.name for cell in cells)), tuple(rows))
 
 
 def _show(time_ms: float) -> str:

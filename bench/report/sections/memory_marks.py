@@ -6,7 +6,8 @@ import statistics
 from typing import TYPE_CHECKING
 
 from bench.metrics import MIB
-from bench.report.tables import Table, started, to_markdown
+from bench.report.document import Prose, Section, Table
+from bench.report.tables import by_model, started
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,23 +24,23 @@ MARKS = {
 }
 """Marks of the worker and their headings."""
 
+TITLE = "Memory at each mark (MiB)"
 
-def render(context: Context) -> str:
+
+def render(context: Context) -> Section | None:
     """Return the section; nothing where the kernel does not tell these figures."""
-    summaries = started(context)
-    rows = []
-    for summary in summaries:
-        mine = [record for record in context.chosen if (record.cell, record.machine) == (summary.cell, summary.machine)]
-        figures = [_figures(mine, mark) for mark in MARKS]
-        if any(figure != "-" for figure in figures):
-            rows.append((context.name(summary, summaries), *figures))
-    if not rows:
-        return ""
-    table = Table("Memory at each mark (MiB)", ("Strategy", *MARKS.values()), tuple(rows))
-    return (
-        f"## {table.title}\n\n{to_markdown(table)}\n\n"
-        "Anonymous + file-mapped resident memory, then the peak until then; medians."
-    )
+    tables = []
+    for name, summaries in by_model(context, started(context)):
+        rows = []
+        for summary in summaries:
+            mine = context.of(summary)
+            figures = [_figures(mine, mark) for mark in MARKS]
+            if any(figure != "-" for figure in figures):
+                rows.append((context.name(summary, summaries), *figures))
+        if rows:
+            tables.append(Table(f"{TITLE}: {name}" if name else TITLE, ("Strategy", *MARKS.values()), tuple(rows)))
+    note = Prose("Anonymous + file-mapped resident memory, then the peak until then; medians.")
+    return Section(TITLE, (*tables, note)) if tables else None
 
 
 def _figures(records: Sequence[Record], mark: str) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.report.tables import Table, to_markdown
+from bench.report.document import Prose, Section, Table, escape
 
 if TYPE_CHECKING:
     from bench.records import Record
     from bench.report.context import Context
+    from bench.report.document import Block
 
 _SHARES = {
     "foreign_cpu": "processors used by other processes",
@@ -19,22 +20,23 @@ _SHARES = {
 }
 
 
-def render(context: Context) -> str:
+def render(context: Context) -> Section | None:
     """Return the section; nothing where the noise was not recorded."""
     timed = [record for record in context.records if not record.instrument and record.noise]
     if not timed:
-        return ""
+        return None
     disturbed = [record for record in timed if record.contamination]
     counted = [record for record in context.chosen if record.contamination]
     again = sum(record.attempt > 0 for record in timed)
     told = f"{len(disturbed)} of {len(timed)} samples were disturbed, {again} were taken again."
     if counted:
         told += f" {len(counted)} count although they were disturbed: no attempt of them was not."
-    lines = ["## Noise", told, to_markdown(_table(timed))]
+    blocks: list[Block] = [Prose(told), _table(timed)]
     if disturbed:
         last = disturbed[-1]
-        lines.append(f"The last disturbed sample ({context.name(last)}, round {last.round}): {last.contamination}.")
-    return "\n\n".join(lines)
+        which = f"{escape(context.name(last))}, round {last.round}"
+        blocks.append(Prose(f"The last disturbed sample ({which}): {escape(last.contamination)}."))
+    return Section("Noise", tuple(blocks))
 
 
 def _table(timed: list[Record]) -> Table:

@@ -1,32 +1,32 @@
-"""Where the time of a process goes, from its spawn to its end."""
+"""What a process does one after the other."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from bench.metrics import METRICS_BY_KEY, PHASES
-from bench.report.tables import Table, started, to_markdown
+from bench.report.document import Prose, Section, Table
+from bench.report.tables import by_model, started
 
 if TYPE_CHECKING:
     from bench.report.context import Context
 
+NOTE = "Medians of each phase, one after the other, and of the whole process as a timer outside sees it."
+TITLE = "Phases (ms)"
 
-def render(context: Context) -> str:
-    """Return the section."""
-    summaries = started(context)
-    if not summaries:
-        return ""
-    metrics = [METRICS_BY_KEY[key] for key in (*PHASES, "process_ms")]
-    rows = tuple(
-        (
-            context.name(summary, summaries),
-            *(metric.show(summary.median(metric.key), unit=False) for metric in metrics),
-            METRICS_BY_KEY["cpu_s"].show(summary.median("cpu_s"), unit=False),
+
+def render(context: Context) -> Section | None:
+    """Return the section; nothing for a run without such scenarios."""
+    keys = (*PHASES, "process_ms", "cpu_s")
+    headings = ("Strategy", *(METRICS_BY_KEY[key].title for key in keys[:-1]), "CPU (s)")
+    tables = []
+    for name, summaries in by_model(context, started(context)):
+        rows = tuple(
+            (
+                context.name(summary, summaries),
+                *(METRICS_BY_KEY[key].show(summary.median(key), unit=False) for key in keys),
+            )
+            for summary in summaries
         )
-        for summary in summaries
-    )
-    table = Table("Phases (ms)", ("Strategy", *(metric.title for metric in metrics), "CPU (s)"), rows)
-    return (
-        f"## {table.title}\n\n{to_markdown(table)}\n\n"
-        "Medians of each phase, one after the other, and of the whole process as a timer outside sees it."
-    )
+        tables.append(Table(f"{TITLE}: {name}" if name else TITLE, headings, rows))
+    return Section(TITLE, (*tables, Prose(NOTE))) if tables else None

@@ -5,26 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bench.metrics import MIB
-from bench.report.tables import Table, to_markdown
+from bench.report.document import Prose, Section, Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bench.report.context import Context
 
+NOTE = (
+    "Made once for each model and kept (`python -m loader compile`), so it is in none of the times above. The cosine "
+    "is the lowest with the original's vectors on a fixed set of texts, by engine."
+)
 
-def render(context: Context) -> str:
+
+def render(context: Context) -> Section | None:
     """Return the section; nothing for a run that prepared nothing."""
     preparations = context.manifest.get("preparations", [])
     if not preparations:
-        return ""
+        return None
     headings = ("Model", "Precision", "Seconds", "Size (MiB)", "Lowest cosine", "Problem")
-    table = Table("One-time preparation", headings, tuple(_row(preparation) for preparation in preparations))
-    return (
-        f"## {table.title}\n\n{to_markdown(table)}\n\n"
-        "Made once for each model and kept (`python -m loader compile`), so it is in none of the times above. The "
-        "cosine is the lowest with the original's vectors on a fixed set of texts, by engine."
-    )
+    table = Table("One-time preparation", headings, tuple(map(_row, preparations)), names=2)
+    return Section(table.title, (table, Prose(NOTE)))
 
 
 def _row(preparation: Mapping[str, Any]) -> tuple[str, ...]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.report.document import Code, Section
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
@@ -11,11 +13,11 @@ if TYPE_CHECKING:
     from bench.report.context import Context
 
 
-def render(context: Context) -> str:
+def render(context: Context) -> Section:
     """Return the section."""
     return describe(context.manifest)
 
 
-def describe(manifest: Mapping[str, Any]) -> str:
+def describe(manifest: Mapping[str, Any]) -> Section:
     """Return the section for the manifest of any kind of run."""
-    return f"## Repeat this run\n\n```sh\n{manifest['command']}\n```"
+    return Section("Repeat this run", (Code(str(manifest["command"])),))

@@ -1,10 +1,12 @@
-"""The specification's startup table."""
+"""The specification's startup table, where the time goes, and every sample."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.report.tables import started, startup_table, to_markdown
+from bench.report.document import Prose, Section
+from bench.report.plots import pictures
+from bench.report.tables import started, startup_tables
 
 if TYPE_CHECKING:
     from bench.report.context import Context
@@ -12,23 +14,22 @@ if TYPE_CHECKING:
 FOOTNOTES = {
     "model2vec": "model2vec is another model: one stored vector for each token, and their mean. Its vectors are "
     "checked to be finite and not zero; they are not compared with the reference.",
+    "import_numpy": "import\\_numpy embeds nothing: it is the floor, a process that imports NumPy.",
 }
 """What has to be said of a subject wherever it is measured."""
 
 
-def render(context: Context) -> str:
-    """Return the section."""
-    table = startup_table(context)
-    if not table.rows:
-        return ""
+def render(context: Context) -> Section | None:
+    """Return the section; nothing for a run without such scenarios."""
+    tables = startup_tables(context)
+    if not tables:
+        return None
     subjects = {summary.cell.subject for summary in started(context)}
-    return "\n\n".join(
-        [
-            f"## {table.title}",
-            to_markdown(table),
-            "Medians of fresh processes, measured in interleaved rounds. Ratio: a strategy's total divided by the "
-            "reference's in the same round, median over the rounds, and where that median lies with 95 % confidence. "
-            "The columns are explained at the end.",
-            *(note for subject, note in FOOTNOTES.items() if subject in subjects),
-        ]
-    )
+    notes = [
+        "Medians of fresh processes, measured in interleaved rounds, and where the median of the total lies with 95 % "
+        "confidence. *Ratio*: a strategy's total divided by the reference's in the same round, median over the rounds, "
+        "with its interval. *n* samples count; *excluded* ones failed or were disturbed and taken again. The columns "
+        "are explained at the end.",
+        *(note for subject, note in FOOTNOTES.items() if subject in subjects),
+    ]
+    return Section("Startup time (ms)", (*tables, Prose("\n\n".join(notes)), *pictures(context, "phases", "strips")))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -64,10 +63,8 @@ def by_model(context: Context, items: Iterable[Item]) -> list[Group[Item]]:
     for item in items:
         groups.setdefault(item.cell.model, []).append(item)
     totals = _baseline_totals_ms(context)
-    keys = {model: mine[0].cell.model_key or model for model, mine in groups.items()}
-    uses = Counter(keys.values())
     return [
-        Group(model, clean(keys[model] if uses[keys[model]] == 1 else model), tuple(groups[model]))
+        Group(model, clean(context.models.get(model) or model), tuple(groups[model]))
         for model in sorted(groups, key=lambda model: totals.get(model, math.inf))
     ]
 

@@ -1,0 +1,144 @@
+"""What stands in the pages, by name: functions from the committed records to Markdown."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from bench import throughput
+from bench.metrics import METRICS_BY_KEY, MIB
+from bench.plan import BASELINE
+from bench.report import tables
+from bench.report.document import Table
+from bench.report.markdown import to_markdown
+from bench.study.report import read_study, real_table, simulation_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from bench.publish.reports import Reports
+    from bench.report.context import Context
+    from bench.stats import CellSummary
+
+MINILM = "minilm"
+SHOWN_BY_MODEL = (BASELINE, "progressive", "quantized")
+"""What is shown of every model."""
+
+
+def _of_minilm(found: list[Table]) -> str:
+    """Return the table of MiniLM, or the only one."""
+    return to_markdown(next((table for table in found if table.title.endswith(f": {MINILM}")), found[0]))
+
+
+def _idle(context: Context, model: str = MINILM) -> dict[str, CellSummary]:
+    """Return the cells of a model that wait until it is ready, by strategy."""
+    return {
+        summary.cell.strategy: summary
+        for summary in context.in_scenarios("idle")
+        if summary.cell.model_key == model and summary.cell.engine in {"", "auto"}
+    }
+
+
+def show(summary: CellSummary, key: str, *, unit: bool = True) -> str:
+    """Return the median of a metric as text."""
+    return METRICS_BY_KEY[key].show(summary.median(key), unit=unit)
+
+
+def startup_sentences(reports: Reports) -> str:
+    """Return what the start-up table says."""
+    cells = _idle(reports.contexts["reference"])
+    ours, floor = cells["progressive"], cells["import_numpy"]
+    others = [
+        f"{name} {show(cells[key], 'total_ms')} (`{key}`)"
+        for key, name in (
+            (BASELINE, "plain sentence-transformers"),
+            ("fastembed", "fastembed"),
+            ("openvino", "OpenVINO"),
+        )
+        if key in cells and cells[key].spreads
+    ]
+    return (
+        f"- **Total** is the time from the start of the process to the first vector: {show(ours, 'total_ms')} with "
+        f"`progressive`, where a process that only imports NumPy takes {show(floor, 'total_ms')} (`import_numpy`), "
+        f"{', '.join(others)}, all in the same rounds. Full precision, nothing prepared, PyTorch not imported.\n"
+        f"- **Init** is what the main thread pays before the program can go on: {show(ours, 'init_ms')}."
+    )
+
+
+def several_processes(reports: Reports) -> str:
+    """Return what several processes take together."""
+    found = {summary.cell.strategy: summary for summary in reports.contexts["reference"].in_scenarios("concurrent")}
+    count = next(iter(found.values())).cell.processes
+    told = ", ".join(f"{show(summary, 'together_mib')} with `{name}`" for name, summary in found.items())
+    return (
+        "Weights are mapped, so most of this is pages of files that all processes share. "
+        f"{count} processes at the same time took, together: {told} (proportional set size)."
+    )
+
+
+def models(reports: Reports) -> str:
+    """Return what start-up costs with each model."""
+    context = reports.contexts["reference"]
+    sizes = _sizes(context.manifest)
+    rows = []
+    for full, key in context.models.items():
+        cells = _idle(context, key)
+        figures = [show(cells[name], "total_ms", unit=False) for name in SHOWN_BY_MODEL]
+        ratio = cells["progressive"].ratios["total_ms"].median
+        peaks = [show(cells[name], "peak_mib", unit=False) for name in SHOWN_BY_MODEL]
+        size = f"{sizes[full] / MIB:.0f}" if full in sizes else "-"
+        rows.append((sizes.get(full, 0), (key, size, *figures, tables.show_ratio(ratio), *peaks)))
+    times = tuple(f"{name}: Total (ms)" for name in SHOWN_BY_MODEL)
+    memory = tuple(f"{name}: Peak (MiB)" for name in SHOWN_BY_MODEL)
+    headings = ("Model", "Weights (MiB)", *times, "progressive / baseline", *memory)
+    return to_markdown(Table("Models", headings, tuple(row for _, row in sorted(rows))))
+
+
+def _sizes(manifest: Mapping[str, Any]) -> dict[str, int]:
+    """Return the bytes of each model's weights, at full precision."""
+    return {
+        str(made["model"]): int(made["bytes"])
+        for made in manifest["preparations"]
+        if made["precision"] == "float32" and "bytes" in made
+    }
+
+
+def texts_a_second(reports: Reports) -> str:
+    """Return how many texts each engine embeds."""
+    rates = json.loads((reports.root / "reports" / "throughput.json").read_text(encoding="utf-8"))["rates"]
+    rows = tuple(
+        (
+            str(row["subject"]),
+            f"{row['texts_per_s']:,.0f}",
+            f"{row['lowest']:,.0f} to {row['highest']:,.0f}",
+            f"{row['ratio']:.2f}",
+        )
+        for row in throughput.summarise(rates)
+    )
+    return to_markdown(Table("Throughput", ("Engine", "Texts a second", "Range", "Ratio"), rows))
+
+
+def _simulated(name: str) -> Callable[[Reports], str]:
+    def show_study(reports: Reports) -> str:
+        return to_markdown(simulation_table(read_study(reports.root / "reports" / "study" / f"{name}.json")))
+
+    return show_study
+
+
+FIGURES: dict[str, Callable[[Reports], str]] = {
+    "start-up": lambda reports: _of_minilm(tables.startup_tables(reports.contexts["reference"])),
+    "start-up in words": startup_sentences,
+    "memory": lambda reports: _of_minilm(tables.memory_tables(reports.contexts["reference"])),
+    "several processes": several_processes,
+    "models": models,
+    "experience": lambda reports: _of_minilm(tables.experience_tables(reports.contexts["specification"])),
+    "cold": lambda reports: _of_minilm(tables.startup_tables(reports.contexts["cold"])),
+    "texts a second": texts_a_second,
+    "power of the gate": _simulated("default"),
+    "power of the gate, busy": _simulated("busy"),
+    "power of the gate, all threads": _simulated("all-threads"),
+    "power of the gate, real": lambda reports: to_markdown(
+        real_table(read_study(reports.root / "reports" / "study" / "real.json"))
+    ),
+}

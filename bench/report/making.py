@@ -1,0 +1,51 @@
+"""A report, from its runs to its files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.progress import announce
+from bench.report import gather
+from bench.report.document import Document
+from bench.report.lead import lead
+from bench.report.plots import plots_of
+from bench.report.sections import SECTIONS
+from bench.report.writing import write_document
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bench.report.context import Context
+
+TITLE = "What the loading strategies cost"
+
+
+def make_document(context: Context) -> Document:
+    """Return the report of a run, or of several."""
+    sections = [section(context) for section in SECTIONS]
+    return Document(TITLE, lead(context), tuple(section for section in sections if section is not None))
+
+
+def write_report(context: Context, folder: Path) -> Path:
+    """Write the report with its pictures into a folder and return the path of the Markdown."""
+    return write_document(
+        make_document(context), ((plot.name, plot.draw(context)) for plot in plots_of(context)), folder
+    )
+
+
+def present(folder: Path, *, quiet: bool) -> None:
+    """Write the report of a run into its folder, show its tables on the terminal and say where it is.
+
+    Raises:
+        RecordError: the folder holds no run that this version can read.
+    """
+    announce("writing the report and its pictures", quiet=quiet)
+    context = gather.gather([folder], folder)
+    show(context, write_report(context, folder), quiet=quiet)
+
+
+def show(context: Context, report: Path, *, quiet: bool) -> None:
+    """Show the tables of a report on the terminal (not if ``quiet``), and say where it is."""
+    from bench.report import terminal
+
+    terminal.show(context, report, quiet=quiet)

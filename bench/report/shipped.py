@@ -1,0 +1,102 @@
+"""What of a run goes into the package, for ``python -m loader doctor``: ``loader/reference.json``.
+
+``loader.reference`` reads it. The loader never imports this package, so the format is described here, by ``SCHEMA``:
+
+1. the first.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from bench.report.candidates import choices, figures
+from bench.report.reasons import sentence
+from bench.report.recommend import recommend
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bench.report.candidates import Candidate, Choice
+    from bench.report.context import Context
+    from bench.report.recommend import Recommendation
+
+SCHEMA = 1
+
+DIGITS = 4
+"""Significant digits of a figure; more would only be noise."""
+
+
+def to_shipped(context: Context) -> dict[str, Any]:
+    """Return what the package says of a run: its first machine, and for each model the uses and the strategies."""
+    found = choices(context)
+    machine = found[0].machine if found else next(iter(context.manifest["environments"]), "")
+    mine = [choice for choice in found if choice.machine == machine]
+    days = [record.started_at[:10] for record in context.chosen if record.machine == machine and record.started_at]
+    rounds = [figures(candidate).n for choice in mine for candidate in choice.candidates]
+    return {
+        "schema": SCHEMA,
+        "measured": {
+            "date": min(days, default=None),
+            "rounds": max(rounds, default=0),
+            **_environment(context.manifest["environments"].get(machine, {})),
+        },
+        "models": [_model(choice) for choice in mine],
+    }
+
+
+def to_text(context: Context) -> str:
+    """Return ``to_shipped`` as the text of the file; the same records give the same text."""
+    return json.dumps(to_shipped(context), indent=2) + "\n"
+
+
+def _environment(environment: Mapping[str, Any]) -> dict[str, Any]:
+    packages = environment.get("packages", {})
+    return {
+        "processor": environment.get("processor"),
+        "processors": environment.get("processors_usable"),
+        "system": str(environment.get("system", "")).partition(" ")[0] or None,
+        "python": environment.get("python"),
+        "packages": {name: version for name, version in packages.items() if version},
+    }
+
+
+def _model(choice: Choice) -> dict[str, Any]:
+    return {
+        "model": choice.model,
+        "key": choice.model_key,
+        "uses": [_use(found) for found in recommend(choice)],
+        "strategies": [_strategy(candidate) for candidate in choice.candidates],
+    }
+
+
+def _use(found: Recommendation) -> dict[str, Any]:
+    return {
+        "use": found.use.key,
+        "title": found.use.title,
+        "choice": found.winner.name if found.winner else None,
+        "equal": list(found.equals),
+        "why": sentence(found),
+    }
+
+
+def _strategy(candidate: Candidate) -> dict[str, Any]:
+    found = figures(candidate)
+    return {
+        "name": candidate.name,
+        "strategy": candidate.strategy,
+        "engine": candidate.engine,
+        "device": candidate.device,
+        "total_ms": _rounded(found.total_ms),
+        "results_ms": _rounded(found.results_ms),
+        "init_ms": _rounded(found.init_ms),
+        "wait_ms": _rounded(found.wait_ms),
+        "peak_mib": _rounded(found.peak_mib),
+        "anonymous_mib": _rounded(found.anonymous_mib),
+        "ratio_to_baseline": _rounded(found.ratio.median if found.ratio else None),
+        "lowest_cosine": None if found.cosine is None else round(found.cosine, 7),
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.{DIGITS}g}")

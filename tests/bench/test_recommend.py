@@ -1,0 +1,406 @@
+"""What is recommended: on made-up records whose best strategy is known, and on the committed runs."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bench.plan import BASELINE
+from bench.report.candidates import choices, figures
+from bench.report.context import Context, load_context
+from bench.report.document import Prose, Table
+from bench.report.reasons import join, sentence, show_cosine
+from bench.report.recommend import recommend
+from bench.report.sections.recommendation import render
+from bench.report.shipped import to_shipped, to_text
+from bench.report.uses import USES
+from bench.stats import summarise
+from loader.strategies import STRATEGIES
+from tests.bench import fakes
+from tests.conftest import ROOT
+
+MIB = 2**20
+ENVIRONMENT = {
+    "system": "Linux 6",
+    "processor": "made up",
+    "processors_usable": 2,
+    "python": "CPython 3.11.0",
+    "packages": {"torch": "2.0", "numpy": None},
+}
+MANIFEST = {"environments": {"m": ENVIRONMENT}, "command": "python -m bench", "cells": []}
+KEYS = [use.key for use in USES]
+
+
+def sample(strategy="lazy", number=1, *, total=100.0, init=10.0, wait=50.0, peak=60.0, cosine=1.0, stall=0.0, **cell):
+    """Return a record with these figures, in ms and MiB."""
+    marks = {
+        "spawn": 0,
+        "python_up": 5_000_000,
+        "started": round((5 + init) * 1e6),
+        "requested": round((total - wait) * 1e6),
+        "first_embedding": round(total * 1e6),
+    }
+    if cell.get("scenario") == "search_command":
+        marks["results"] = marks["first_embedding"]
+    cell = fakes.make_cell(strategy, **cell)
+    return fakes.make_record(
+        cell,
+        number,
+        marks_ns=marks,
+        memory={"steady": {"peak_rss_bytes": round(peak * MIB), "rss_anon_bytes": MIB}},
+        cosines=() if cosine is None else (1.0, cosine),
+        heartbeat={"total_stall_s": stall / 1000, "longest_stall_s": stall / 2000},
+        machine="m",
+    )
+
+
+def rounds(*arguments, count=8, **changes):
+    return [sample(*arguments, number, **changes) for number in range(1, count + 1)]
+
+
+def context_of(*records, **manifest):
+    flat = [record for group in records for record in group]
+    return Context(MANIFEST | manifest, flat, summarise(flat))
+
+
+def found(context):
+    """What is recommended, by the key of the use."""
+    (choice,) = choices(context)
+    return {each.use.key: each for each in recommend(choice)}
+
+
+def named(context):
+    return {key: each.winner.name if each.winner else None for key, each in found(context).items()}
+
+
+class TestWhoIsNamed:
+    def test_the_fastest_for_a_tool(self):
+        context = context_of(rounds("lazy", total=100.0), rounds("cached", total=90.0))
+        assert named(context)["command_line_tool"] == "cached"
+
+    def test_results_count_before_totals(self):
+        search = {"scenario": "search_command"}
+        context = context_of(
+            rounds("lazy", total=100.0),
+            rounds("cached", total=90.0),
+            rounds("lazy", total=200.0, **search),
+            rounds("cached", total=300.0, **search),
+        )
+        each = found(context)["command_line_tool"]
+        assert each.winner.name == "lazy"
+        assert sentence(each) == "It prints its first result after 200 ms (next: cached, 300 ms)."
+
+    def test_who_asks_at_once_is_looked_at_before_who_waits(self):
+        context = context_of(
+            rounds("lazy", total=100.0),
+            rounds("cached", total=90.0),
+            rounds("lazy", total=90.0, scenario="at_once"),
+            rounds("cached", total=100.0, scenario="at_once"),
+        )
+        assert named(context)["command_line_tool"] == "lazy"
+
+    def test_a_service_needs_exact_vectors_and_a_short_wait(self):
+        context = context_of(
+            rounds("lazy", wait=80.0),
+            rounds("background", wait=10.0),
+            rounds("quantized", wait=1.0, cosine=0.9996),
+        )
+        each = found(context)["service"]
+        assert each.winner.name == "background"
+        assert [loss.name for step in each.deciding for loss in step.lost] == ["quantized", "lazy"]
+        assert sentence(each) == (
+            "Its vectors are as exact as the original's (quantized: lowest cosine 0.99960); the first request takes "
+            "10.0 ms once the model is ready (next: lazy, 80.0 ms)."
+        )
+
+    def test_a_test_suite_is_held_up_least(self):
+        think = {"scenario": "think_time", "think_s": 1.0, "think_kind": "compute"}
+        context = context_of(rounds("background", stall=50.0, **think), rounds("progressive", stall=0.0, **think))
+        each = found(context)["test_suite"]
+        assert each.winner.name == "progressive"
+        assert "it holds other work up by 0.00 ms in all (next: background, 50.0 ms)" in sentence(each)
+
+    def test_a_small_machine_is_told_what_it_costs(self):
+        context = context_of(rounds("lazy", peak=70.0), rounds("quantized", peak=40.0, cosine=0.9996, init=7.0))
+        each = found(context)["small_machine"]
+        assert each.winner.name == "quantized"
+        assert "lowest cosine 0.99960" in sentence(each)
+        assert "goes on after 7.00 ms" in sentence(each)
+
+    def test_the_simplest_of_equal_ones(self):
+        context = context_of(*(rounds(name, wait=10.0) for name in ("cached", "progressive", "background")))
+        each = found(context)["service"]
+        assert (each.winner.name, each.equals) == ("background", ("progressive", "cached"))
+        assert "Equal to it: progressive and cached; background is the simplest of them." in sentence(each)
+
+    @pytest.mark.parametrize(("slower", "kept"), [(1.029, True), (1.031, False)])
+    def test_three_per_cent_are_nothing(self, slower, kept):
+        context = context_of(rounds("cached", total=1000.0), rounds("lazy", total=1000.0 * slower))
+        assert (named(context)["command_line_tool"] == "lazy") == kept
+
+    @pytest.mark.parametrize(("more", "kept"), [(1.9, True), (2.1, False)])
+    def test_neither_are_two_milliseconds(self, more, kept):
+        context = context_of(rounds("cached", total=20.0, wait=1.0), rounds("lazy", total=20.0 + more, wait=1.0))
+        assert (named(context)["command_line_tool"] == "lazy") == kept
+
+    def test_noise_keeps_what_certainty_would_not(self):
+        """20 % slower in most rounds, but not in enough of them."""
+        slow = [120.0, 120.0, 120.0, 120.0, 120.0, 120.0, 90.0, 90.0]
+        unsure = [sample("lazy", number, total=total) for number, total in enumerate(slow, 1)]
+        for records, winner in ((unsure, "lazy"), (rounds("lazy", total=120.0), "cached")):
+            assert named(context_of(records, rounds("cached", total=100.0)))["command_line_tool"] == winner
+
+    @pytest.mark.parametrize("count", [1, 2, 5])
+    def test_few_rounds_have_no_interval_and_the_rule_of_thumb_decides(self, count):
+        context = context_of(rounds("lazy", total=120.0, count=count), rounds("cached", total=100.0, count=count))
+        each = found(context)["command_line_tool"]
+        assert each.winner.name == "cached"
+        (loss,) = each.deciding[0].lost
+        assert (loss.interval, loss.ratio) == (None, pytest.approx(1.2))
+
+    def test_rounds_that_have_nothing_in_common_are_compared_by_their_medians(self):
+        context = context_of([sample("lazy", 1, total=120.0)], [sample("cached", 2, total=100.0)])
+        each = found(context)["command_line_tool"]
+        assert each.winner.name == "cached"
+        assert each.deciding[0].lost[0].ratio is None
+
+
+class TestWhatIsMissing:
+    def test_a_scenario_that_was_not_measured_is_skipped_and_said(self):
+        each = found(context_of(rounds("lazy"), rounds("cached")))["command_line_tool"]
+        assert each.steps[0].skipped
+        assert each.winner.name == "lazy"
+
+    def test_a_use_none_of_whose_scenarios_was_measured(self):
+        each = found(context_of(rounds("lazy"), rounds("cached")))["test_suite"]
+        assert each.winner is None
+        assert sentence(each) == "Nothing was measured in the scenario think_time."
+
+    def test_a_candidate_without_the_figure_that_others_have_is_out(self):
+        context = context_of(rounds("lazy"), rounds("cached"), rounds("cached", scenario="search_command"))
+        each = found(context)["command_line_tool"]
+        assert each.winner.name == "cached"
+        assert "(not measured: lazy)" in sentence(each)
+
+    def test_without_a_reference_vectors_are_not_asked_for(self):
+        each = found(context_of(rounds("lazy", cosine=None), rounds("background", cosine=None, wait=1.0)))["service"]
+        assert each.steps[0].skipped
+        assert each.winner.name == "background"
+
+    def test_no_exact_vectors(self):
+        context = context_of(rounds("quantized", cosine=0.9996), rounds("lazy", cosine=0.9997))
+        each = found(context)["service"]
+        assert each.winner is None
+        assert sentence(each) == "No strategy that was measured has vectors as exact as the original's."
+        assert found(context)["small_machine"].winner.name == "lazy"
+
+    def test_all_failed(self):
+        failed = [replace(record, status="failed", message="boom") for record in rounds("lazy")]
+        context = context_of(failed)
+        assert set(named(context).values()) == {None}
+        (block,) = render(context).blocks
+        assert block == Prose("None, because no cell of the loader has a sample that counts.")
+
+    def test_nothing_of_ours(self):
+        assert render(context_of(rounds(BASELINE))) is None
+        assert render(context_of()) is None
+
+    def test_one_strategy_is_no_choice(self):
+        (block,) = render(context_of(rounds("lazy"))).blocks
+        assert block.markdown == "None, because only lazy was measured; a choice needs several strategies."
+
+    def test_peers_cold_caches_and_other_threads_are_no_candidates(self):
+        context = context_of(
+            rounds("lazy"),
+            rounds("cached", total=50.0, cache_state="cold_disk"),
+            rounds("progressive", total=50.0, threads=1),
+            rounds("fastembed", total=50.0, subject="fastembed", engine=""),
+        )
+        (choice,) = choices(context)
+        assert [candidate.name for candidate in choice.candidates] == ["lazy"]
+
+    def test_the_only_state_of_the_cache_counts_and_several_without_the_usual_one_do_not(self):
+        cold = rounds("lazy", cache_state="cold_disk")
+        assert named(context_of(cold))["command_line_tool"] == "lazy"
+        (choice,) = choices(context_of(cold, rounds("lazy", cache_state="cold_weights")))
+        assert choice.candidates == ()
+        assert "default" in choice.problem
+
+    def test_stalls_of_nothing_are_divided_by_as_well(self):
+        think = {"scenario": "think_time", "think_s": 1.0, "think_kind": "compute"}
+        context = context_of(rounds("lazy", stall=0.0, **think), rounds("background", stall=1.0, **think))
+        assert found(context)["test_suite"].equals == ("background",), "1 ms in all is below what is noticed"
+
+    def test_of_several_think_times_the_one_that_most_were_measured_in(self):
+        def think(seconds):
+            return {"scenario": "think_time", "think_s": seconds, "think_kind": "compute"}
+
+        context = context_of(rounds("lazy", **think(1.0)), rounds("lazy", **think(2.0)), rounds("cached", **think(2.0)))
+        assert found(context)["test_suite"].steps[1].scenario == "think_time 2 s compute"
+
+
+class TestSeveral:
+    def test_models_and_machines_are_told_apart(self):
+        fast = [replace(record, machine="n") for record in rounds("lazy", total=50.0) + rounds("cached", total=90.0)]
+        records = [*rounds("lazy", total=100.0), *rounds("cached", total=80.0), *fast]
+        context = context_of(records, environments={"m": ENVIRONMENT, "n": ENVIRONMENT})
+        tables = [block for block in render(context).blocks if isinstance(block, Table)]
+        assert [table.title for table in tables] == [
+            "Recommendation: minilm, machine A",
+            "Recommendation: minilm, machine B",
+        ]
+        assert [table.rows[0][1] for table in tables] == ["cached", "lazy"]
+        assert to_shipped(context)["models"][0]["uses"][0]["choice"] == "cached", "the first machine's"
+
+    def test_engines_are_told_in_brackets(self):
+        context = context_of(rounds("lazy"), rounds("lazy", total=900.0, engine="onnx"))
+        assert named(context)["command_line_tool"] == "lazy (auto)"
+
+    def test_of_equal_engines_the_one_that_nobody_has_to_name(self):
+        context = context_of(rounds("lazy", engine="aaa"), rounds("lazy"), rounds("background", engine="aaa"))
+        each = found(context)["command_line_tool"]
+        assert (each.winner.name, each.equals) == ("lazy (auto)", ("lazy (aaa)", "background (aaa)"))
+
+
+figure = st.floats(100, 10_000)
+some = st.fixed_dictionaries({"total": st.floats(20_000, 40_000), "wait": figure, "init": figure, "peak": figure})
+measured = st.dictionaries(
+    st.sampled_from([str(name) for name in STRATEGIES]), st.lists(some, min_size=1, max_size=8), min_size=1, max_size=4
+)
+slow_to_make = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=60)
+
+
+def records_of(cells, factor=1.0):
+    return [
+        sample(name, number, **{key: value * factor for key, value in values.items()})
+        for name, samples in cells.items()
+        for number, values in enumerate(samples, 1)
+    ]
+
+
+class TestProperties:
+    @slow_to_make
+    @given(measured)
+    def test_steps_only_ever_eliminate_and_the_winner_is_left(self, cells):
+        (choice,) = choices(context_of(records_of(cells)))
+        for each in recommend(choice):
+            left = {candidate.name for candidate in choice.candidates}
+            for step in each.steps:
+                assert left == {*step.left, *(loss.name for loss in step.lost)}
+                assert step.skipped or step.best in step.left
+                left = set(step.left)
+            if each.winner:
+                assert left == {each.winner.name, *each.equals}
+            assert sentence(each).endswith(".")
+
+    @slow_to_make
+    @given(measured, st.randoms())
+    def test_the_order_of_records_does_not_matter(self, cells, random):
+        records = records_of(cells)
+        shuffled = list(records)
+        random.shuffle(shuffled)
+        assert to_shipped(context_of(shuffled)) == to_shipped(context_of(records))
+
+    @slow_to_make
+    @given(measured, st.sampled_from([2.0, 8.0, 64.0]))
+    def test_the_scale_does_not_matter_above_what_is_noticed(self, cells, factor):
+        """3 % of at least 100 are more than 2, and powers of 2 are exact but for the clock's nanoseconds."""
+        for one, other in zip(
+            found(context_of(records_of(cells))).values(),
+            found(context_of(records_of(cells, factor))).values(),
+            strict=True,
+        ):
+            assert [step.left for step in one.steps] == [step.left for step in other.steps]
+
+    @slow_to_make
+    @given(measured, st.sampled_from([str(name) for name in STRATEGIES]))
+    def test_who_is_better_in_everything_is_never_beaten(self, cells, best):
+        better = {
+            key: 0.9 * min(each[key] for samples in cells.values() for each in samples)
+            for key in ("total", "wait", "init", "peak")
+        }
+        context = context_of(records_of({**cells, best: [better] * 8}))
+        for key in ("command_line_tool", "service", "small_machine"):
+            each = found(context)[key]
+            assert best in {each.winner.name, *each.equals}
+            assert best not in {loss.name for step in each.steps for loss in step.lost}
+
+    @slow_to_make
+    @given(measured)
+    def test_the_section_has_a_row_for_each_use(self, cells):
+        blocks = render(context_of(records_of(cells))).blocks
+        if len(cells) > 1:
+            assert [row[0] for row in blocks[0].rows] == [use.title for use in USES]
+            assert all(len(row) == len(blocks[0].headings) for row in blocks[0].rows)
+        else:
+            assert isinstance(blocks[0], Prose)
+
+
+@pytest.mark.parametrize("hostile", ["<script>", "a|b", "**b**", "[x](http://y)", "a\n\n# b"])
+def test_hostile_names_stay_text(hostile):
+    section = render(context_of(rounds(hostile), rounds("lazy"), rounds("lazy", model_key=hostile, model=hostile)))
+    for block in section.blocks:
+        if isinstance(block, Prose):
+            assert hostile not in block.markdown
+
+
+def test_words():
+    assert [join(list(names)) for names in ("a", "ab", "abc")] == ["a", "a and b", "a, b and c"]
+    assert [show_cosine(value) for value in (1.0, 0.999989, 0.99999, 0.5)] == [
+        "1.00000",
+        "0.99998",
+        "0.99999",
+        "0.50000",
+    ]
+
+
+class TestCommittedRuns:
+    @pytest.mark.parametrize("name", ["reference", "specification", "models", "cold", "concurrent"])
+    def test_they_render(self, name):
+        section = render(load_context(ROOT / "reports" / name))
+        assert section.title == "Recommendation"
+        assert section.blocks
+
+    def test_figures_are_those_of_the_tables(self):
+        specification = load_context(ROOT / "reports" / "specification")
+        (choice,) = choices(specification)
+        shown = {candidate.name: figures(candidate) for candidate in choice.candidates}
+        summary = next(s for s in specification.measured if s.cell.label() == "background/auto/minilm/cpu/idle")
+        assert shown["background (auto)"].total_ms == summary.median("total_ms")
+        assert shown["background (auto)"].ratio == summary.ratios["total_ms"]
+
+    def test_nobody_is_sent_to_pytorch(self):
+        names = named(load_context(ROOT / "reports" / "specification"))
+        assert list(names) == KEYS
+        assert all(name.endswith("(auto)") for name in names.values())
+
+
+class TestShipped:
+    def test_what_is_in_it(self):
+        context = context_of(
+            rounds(BASELINE, total=4000.0, wait=100.0), rounds("lazy", total=100.0), rounds("cached", total=80.0)
+        )
+        shipped = json.loads(to_text(context))
+        (model,) = shipped["models"]
+        assert [use["use"] for use in model["uses"]] == KEYS
+        assert model["uses"][0]["choice"] == "cached"
+        cached = model["strategies"][-1]
+        assert (cached["name"], cached["total_ms"], cached["ratio_to_baseline"]) == ("cached", 80.0, 0.02)
+        assert shipped["measured"] == {
+            "date": "2026-01-01",
+            "rounds": 8,
+            "processor": "made up",
+            "processors": 2,
+            "system": "Linux",
+            "python": "CPython 3.11.0",
+            "packages": {"torch": "2.0"},
+        }
+
+    def test_of_nothing(self):
+        assert to_shipped(context_of())["models"] == []
+
+    def test_the_package_has_that_of_the_committed_reference(self):
+        text = to_text(load_context(ROOT / "reports" / "reference"))
+        assert (ROOT / "loader" / "reference.json").read_text() == text, "make it again with bench.report.shipped"
