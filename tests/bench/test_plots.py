@@ -453,6 +453,20 @@ def test_short_imports_are_left_out_and_the_order_stays():
     assert waterfall.leading_imports(tree_of(-5, 0), 0) == []
 
 
+def test_an_import_that_only_passes_another_on_is_left_out():
+    lengths = {
+        "top": (0, 990),
+        "passes": (1, 980),
+        "also": (2, 960),
+        "works": (3, 950),
+        "part": (4, 400),
+        "end": (1, 10),
+    }
+    tree = [Import(name, depth, 0, 1, length) for name, (depth, length) in lengths.items()]
+    shown = [(one.name, one.depth) for one in waterfall.leading_imports(tree, 1000)]
+    assert shown == [("top", 0), ("works", 1), ("part", 2), ("end", 1)]
+
+
 def test_the_waterfall_shows_baseline_and_progressive_with_clamped_bars():
     odd = [("a", 3, 1000, 99_000, 5000), ("b", 4, 2000, -7, 3000)]
     records = [with_tree(cell(name), *odd) for name in ("lazy", "progressive", BASELINE, "import_numpy")]

@@ -50,7 +50,12 @@ PLOTS: tuple[Plot, ...] = (
         memory_timeline.applies,
     ),
     Plot("imports", "Which packages the import time goes to", imports.draw, imports.applies),
-    Plot("waterfall", "Which imports take the time, one after the other", waterfall.draw, waterfall.applies),
+    Plot(
+        "waterfall",
+        "Which imports take the time, one after the other; those that only pass another on are left out",
+        waterfall.draw,
+        waterfall.applies,
+    ),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from matplotlib.patches import Patch
@@ -27,6 +28,9 @@ _MOST_ROWS = 25
 _DEEPEST = 12
 """Levels that a name is indented by; deeper ones stand below the twelfth."""
 
+_PASSED_ON = 0.9
+"""An import of which another takes so much passes it on."""
+
 _SPACE = "\N{NO-BREAK SPACE}"
 _PREFERRED = "progressive"
 
@@ -50,7 +54,7 @@ def draw(context: Context) -> Figure:
         axes.xaxis.set_major_formatter(FuncFormatter(tick))
         strip_frame(axes)
         name_panel(axes, names[series_of(record)])
-    rows.panes[-1][0].set_xlabel("Milliseconds of import time (one sample under -X importtime)")
+    rows.panes[-1][0].set_xlabel("Milliseconds of import time (under -X importtime)")
     keys = [
         Patch(facecolor=colour, edgecolor=BLACK, linewidth=0.5, hatch=hatch)
         for colour, hatch in ((SKY, ""), (BLUE, "///"))
@@ -62,11 +66,36 @@ def draw(context: Context) -> Figure:
 def leading_imports(tree: Sequence[Import], whole_us: float) -> list[Import]:
     """Return the imports from ``MIN_SHARE`` of the whole import time on, at most 25 of them, in their order.
 
-    What imports another takes at least as long, so the longest ones hang together as a tree.
+    Left out are those that do little but import one other: of ten modules of a package that pass each other on, the
+    innermost is shown, which says why it takes so long. The depth of what is returned is among what is returned.
     """
     long = [one for one in tree if one.cumulative_us > 0 and one.cumulative_us >= MIN_SHARE * whole_us]
-    kept = {id(one) for one in sorted(long, key=lambda one: -one.cumulative_us)[:_MOST_ROWS]}
-    return [one for one in long if id(one) in kept]
+    telling = [one for one, longest_us in zip(long, _longest_inside(long), strict=True) if _tells(one, longest_us)]
+    kept = {id(one) for one in sorted(telling, key=lambda one: -one.cumulative_us)[:_MOST_ROWS]}
+    shown, around = [], list[Import]()
+    for one in long:
+        while around and around[-1].depth >= one.depth:
+            around.pop()
+        if id(one) in kept:
+            shown.append(replace(one, depth=len(around)))
+            around.append(one)
+    return shown
+
+
+def _tells(one: Import, longest_us: float) -> bool:
+    return one.depth == 0 or longest_us < _PASSED_ON * one.cumulative_us
+
+
+def _longest_inside(tree: Sequence[Import]) -> list[float]:
+    """Return the microseconds of the longest import directly inside of each; 0 where there is none."""
+    longest_us, around = [0.0] * len(tree), list[int]()
+    for index, one in enumerate(tree):
+        while around and tree[around[-1]].depth >= one.depth:
+            around.pop()
+        if around:
+            longest_us[around[-1]] = max(longest_us[around[-1]], one.cumulative_us)
+        around.append(index)
+    return longest_us
 
 
 def _leading(record: Record) -> list[Import]:
@@ -107,5 +136,4 @@ def _draw_bars(axes: Axes, tree: Sequence[Import]) -> None:
 
 def _labels(tree: Sequence[Import]) -> list[str]:
     """Return the names, indented by what imported what."""
-    shallowest = min((one.depth for one in tree), default=0)
-    return [_SPACE * 2 * min(one.depth - shallowest, _DEEPEST) + clean(one.name, 40) for one in tree]
+    return [_SPACE * 2 * min(one.depth, _DEEPEST) + clean(one.name, 40) for one in tree]
