@@ -16,9 +16,12 @@ from bench.history.find import find_runs
 from bench.history.markdown import to_markdown
 from bench.history.order import group_runs
 from bench.history.page import notes, sheet_table, summary, to_document
+from bench.history.picture import draw
 from bench.history.sheets import make_history
 from bench.merge import replacing
 from bench.metrics import METRICS_BY_KEY
+from bench.report.saving import save
+from bench.report.terminal import show_tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,10 +96,6 @@ def _share(text: str) -> float:
 
 
 def _write(history: History, output: Path) -> None:
-    # Not above: --help and a wrong option need not wait for Matplotlib.
-    from bench.history.picture import draw
-    from bench.report.saving import save
-
     (output / "plots").mkdir(parents=True, exist_ok=True)
     for sheet in history.sheets:
         save(draw(sheet, history.criteria.tolerance), output / "plots", sheet.file)
@@ -107,8 +106,6 @@ def _write(history: History, output: Path) -> None:
 
 
 def _show(history: History, report: Path, *, quiet: bool) -> None:
-    from bench.report.terminal import show_tables
-
     if not quiet:
         lines = [summary(history), *(f"- {note}" for note in notes(history))]
         sys.stdout.write("".join(f"{line}\n" for line in lines))

@@ -84,7 +84,8 @@ def _point(point: Point) -> dict[str, Any]:
 def _change(series: Series, change: Change) -> dict[str, Any]:
     known = math.isfinite(change.shift.high)
     return {
-        "run": series.points[change.point].run.name,
+        "from": series.points[change.before].run.name,
+        "to": series.points[change.point].run.name,
         "ratio": change.shift.ratio,
         "low": change.shift.low if known else None,
         "high": change.shift.high if known else None,

@@ -69,13 +69,21 @@ def notes(history: History) -> list[str]:
         )
     if any(series.reference is None and series.metric.unit != "MiB" for series in everything):
         found.append("Where times are plain, a machine that became slower looks like slower code.")
-    share, confidence = f"{criteria.tolerance:.1%}".replace(".0%", "%"), f"{criteria.confidence:.0%}"
+    share, confidence = f"{criteria.tolerance * 100:.3g} %", f"{criteria.confidence * 100:.3g} %"
     found.append(
         f"A mark: the {confidence} interval of the change since the run before lies wholly beyond {share} and beyond "
         "what is too little to notice. Each interval stands by itself, so among many changes some marks are chance. "
         "Nothing is judged here: that does the gate."
     )
+    if any(_is_noise(sheet.series, change) for sheet in history.sheets for change in sheet.series.changes):
+        found.append(
+            "A mark between two runs of the same commit: the machine changed, and other marks may be its as well."
+        )
     return found
+
+
+def _is_noise(series: Series, change: Change) -> bool:
+    return change.mark in {"up", "down"} and series.points[change.before].place == series.points[change.point].place
 
 
 def _row(series: Series, point: Point, change: Change | None) -> tuple[str, ...]:
@@ -105,7 +113,7 @@ def _show(series: Series, value: float) -> str:
 
 
 def _percent(ratio: float) -> str:
-    return f"{ratio - 1.0:+.1%}".replace("%", " %")
+    return f"{(ratio - 1.0) * 100:+.1f} %".replace("-0.0 %", "0.0 %").replace("+0.0 %", "0.0 %")
 
 
 def _problem(series: Series, point: Point) -> str:

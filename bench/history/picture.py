@@ -26,6 +26,10 @@ MAX_LABELS = 40
 """Where there are more commits, not each has its name below it."""
 
 _WIDEST = 16.0
+_AROUND = 0.05
+_OUTLIER = 2.0
+"""Times the highest median or end of an interval, from which a sample is an arrow at the edge."""
+
 _DOTS_SHARE, _RUNS_SHARE = 0.5, 0.7
 """What the dots of a run take of its place, and what all runs of a commit take of theirs."""
 
@@ -38,12 +42,14 @@ def draw(sheet: Sheet, tolerance: float) -> Figure:
     axes = figure.add_subplot()
     places = _places(series.points)
     width = min(_RUNS_SHARE / max((len(position.runs) for position in group.positions), default=1), 0.4)
+    top = _top(series.points)
     for point, x in zip(series.points, places, strict=True):
-        _draw_samples(axes, point, x, width * _DOTS_SHARE)
+        _draw_samples(axes, point, x, width * _DOTS_SHARE, top)
     _draw_medians(axes, series.points, places)
+    _widen(axes, series.points)
     _mark_changes(axes, series, places)
     _label(axes, group.positions)
-    axes.set_title(_drawable(sheet.title), parse_math=False, fontsize="medium", loc="left")
+    axes.set_title(_drawable(sheet.title), parse_math=False, fontsize="medium", loc="left", pad=24)
     axes.set_ylabel(_drawable(series.axis), parse_math=False)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
@@ -62,15 +68,37 @@ def _places(points: Sequence[Point]) -> list[float]:
     return places
 
 
-def _draw_samples(axes: Axes, point: Point, x: float, width: float) -> None:
+def _top(points: Sequence[Point]) -> float:
+    """Return what no sample is drawn above: one that was held up for seconds would make all others a line."""
+    ends = [point.interval.high if point.interval else point.median for point in points if point.median is not None]
+    return _OUTLIER * max((end for end in ends if end is not None), default=0.0)
+
+
+def _is_above(point: Point, top: float) -> bool:
+    return any(value > top > 0.0 for value in point.values.values())
+
+
+def _draw_samples(axes: Axes, point: Point, x: float, width: float, top: float) -> None:
     values = [value for _, value in sorted(point.values.items())]
+    across = axes.get_xaxis_transform()
     if not values:
         # A run that should have had samples is not to look like one that never was.
-        axes.plot([x], [0.02], marker="x", color="black", transform=axes.get_xaxis_transform(), clip_on=False)
+        axes.plot([x], [0.02], marker="x", color="black", transform=across, clip_on=False)
         return
     # In the order of the rounds, so that a machine that changed during the run shows.
     spread = [x + width * ((number + 0.5) / len(values) - 0.5) for number in range(len(values))]
-    axes.plot(spread, values, linestyle="", marker="o", markersize=2.5, color=_SAMPLE, alpha=0.7, zorder=2)
+    style = {"linestyle": "", "color": _SAMPLE, "alpha": 0.7, "zorder": 2}
+    inside = [(where, value) for where, value in zip(spread, values, strict=True) if not value > top > 0.0]
+    axes.plot([where for where, _ in inside], [value for _, value in inside], marker="o", markersize=2.5, **style)
+    above = [where for where, value in zip(spread, values, strict=True) if value > top > 0.0]
+    axes.plot(above, [0.985] * len(above), marker="$\\uparrow$", markersize=6, transform=across, **style)
+
+
+def _widen(axes: Axes, points: Sequence[Point]) -> None:
+    """Show at least some percent to either side: a difference that nobody notices must not fill the picture."""
+    medians = [point.median for point in points if point.median is not None]
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, min(medians) * (1.0 - _AROUND)), max(high, max(medians) * (1.0 + _AROUND)))
 
 
 def _draw_medians(axes: Axes, points: Sequence[Point], places: Sequence[float]) -> None:
@@ -82,7 +110,14 @@ def _draw_medians(axes: Axes, points: Sequence[Point], places: Sequence[float]) 
         if interval is not None:
             below, above = median - interval.low, interval.high - median
             axes.errorbar(
-                [x], [median], yerr=[[below], [above]], color=_MEDIAN, linewidth=2.0, capsize=5, capthick=2.0, zorder=4
+                [x],
+                [median],
+                yerr=[[below], [above]],
+                color=_MEDIAN,
+                linewidth=2.0,
+                capsize=min(5.0, 120.0 / len(points)),
+                capthick=2.0,
+                zorder=4,
             )
         face = _MEDIAN if interval is not None else "white"
         axes.plot([x], [median], marker="s", markersize=6, color=_MEDIAN, markerfacecolor=face, zorder=5)
@@ -106,7 +141,12 @@ def _mark_changes(axes: Axes, series: Series, places: Sequence[float]) -> None:
             clip_on=False,
         )
         axes.annotate(
-            f"{change.shift.ratio - 1.0:+.0%}", (x, 1.04), xycoords=across, ha="center", va="bottom", fontsize="small"
+            f"{(change.shift.ratio - 1.0) * 100:+.0f} %",
+            (x, 1.04),
+            xycoords=across,
+            ha="center",
+            va="bottom",
+            fontsize="small",
         )
         axes.axvline(x, color=colour, linewidth=0.8, linestyle=":", zorder=1)
 
@@ -144,11 +184,15 @@ def _add_legend(figure: Figure, series: Series, tolerance: float) -> None:
     if any(point.median is not None and point.interval is None for point in series.points):
         label = "median of too few samples for one"
         handles.append(Line2D([], [], color=_MEDIAN, marker="s", markersize=6, markerfacecolor="white", label=label))
+    if any(_is_above(point, _top(series.points)) for point in series.points):
+        handles.append(
+            Line2D([], [], linestyle="", marker="$\\uparrow$", color=_SAMPLE, label="a sample above the edge")
+        )
     if not all(point.values for point in series.points):
         handles.append(Line2D([], [], linestyle="", marker="x", color="black", label="no sample with the figure"))
     for mark, (shape, colour) in _MARKS.items():
         if any(change.mark == mark for change in series.changes):
-            label = f"{mark} by more than {tolerance:.0%} since the run before"
+            label = f"{mark} by more than {tolerance * 100:.3g} % since the run before"
             handles.append(
                 Line2D(
                     [], [], linestyle="", marker=shape, color=colour, markeredgecolor="black", markersize=8, label=label

@@ -65,13 +65,15 @@ class Change:
     """From a run to the next that has values.
 
     Attributes:
-        point: the later one, as its number in the series.
+        before: the earlier one, as its number in the series.
+        point: the later one.
         shift: ratio of the later to the earlier, with an interval of its own.
         limit: how large a ratio does not matter: tolerance, or floor of the metric.
         mark: ``up`` or ``down``: the interval lies wholly beyond the limit; ``none``: it does not; ``unclear``: too
             few samples for an interval; ``machine``: the reference itself changed too much for anything to be said.
     """
 
+    before: int
     point: int
     shift: Shift
     limit: float
@@ -186,13 +188,13 @@ def _reference(runs: Sequence[Run], cell: Cell, metric: Metric) -> Cell | None:
 def _changes(points: Sequence[Point], metric: Metric, reference: Cell | None, criteria: Criteria) -> tuple[Change, ...]:
     changes = []
     measured = [(number, point) for number, point in enumerate(points) if point.values]
-    for (_, before), (number, after) in pairwise(measured):
+    for (earlier, before), (number, after) in pairwise(measured):
         # A ratio needs values above 0, which a stall, for one, need not be.
         if min(*before.values.values(), *after.values.values()) > 1.0 / _LARGEST and before.plain_median:
             shift = _shift(before, after, criteria.alpha)
             limit = criteria.limit(metric, before.plain_median)
             moved = reference is not None and _has_moved(before.run, after.run, reference, metric, criteria.alpha)
-            changes.append(Change(number, shift, limit, "machine" if moved else _mark(shift, limit)))
+            changes.append(Change(earlier, number, shift, limit, "machine" if moved else _mark(shift, limit)))
     return tuple(changes)
 
 
