@@ -4,6 +4,6 @@
 - ``order``: which runs belong together, and in which order they stand;
 - ``series``: one metric of one cell in all runs of a group, and what changed from each to the next; pure functions;
 - ``sheets``: which series are drawn, and what they are called;
-- ``picture``: draws one; ``page``: words and tables; ``markdown``: a page as text; ``data``: the same for programs;
+- ``picture``: draws one; ``page``: words and tables; ``data``: the same for programs;
 - ``__main__``: the command line.
 """

@@ -7,19 +7,19 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.comparison import Criteria
 from bench.errors import EXIT_HARNESS, EXIT_OK, BenchError
 from bench.history.data import to_json
 from bench.history.find import find_runs
-from bench.history.markdown import to_markdown
 from bench.history.order import group_runs
 from bench.history.page import notes, sheet_table, summary, to_document
 from bench.history.picture import draw
 from bench.history.sheets import make_history
 from bench.merge import replacing
 from bench.metrics import METRICS_BY_KEY
+from bench.report.markdown import render
 from bench.report.saving import save
 from bench.report.terminal import show_tables
 
@@ -100,7 +100,7 @@ def _write(history: History, output: Path) -> None:
     for sheet in history.sheets:
         save(draw(sheet, history.criteria.tolerance), output / "plots", sheet.file)
     data = json.dumps(to_json(history), indent=2, sort_keys=True, allow_nan=False)
-    for name, text in (("history.json", data + "\n"), ("history.md", to_markdown(to_document(history)))):
+    for name, text in (("history.json", data + "\n"), ("history.md", render(to_document(history)))):
         with replacing(output / name) as partial:
             partial.write_text(text, encoding="utf-8")
 
@@ -110,8 +110,7 @@ def _show(history: History, report: Path, *, quiet: bool) -> None:
         lines = [summary(history), *(f"- {note}" for note in notes(history))]
         sys.stdout.write("".join(f"{line}\n" for line in lines))
         sys.stdout.flush()
-    tables: list[Any] = [sheet_table(sheet) for sheet in history.sheets]
-    show_tables(tables, report, quiet=quiet)
+    show_tables([sheet_table(sheet) for sheet in history.sheets], report, quiet=quiet)
 
 
 if __name__ == "__main__":

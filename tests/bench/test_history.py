@@ -18,7 +18,6 @@ from bench.environment import fingerprint, read_manifest, write_manifest
 from bench.errors import ConfigError, RecordError
 from bench.history.__main__ import main
 from bench.history.find import find_runs
-from bench.history.markdown import to_markdown
 from bench.history.order import Position, group_runs
 from bench.history.page import notes, sheet_table, to_document
 from bench.history.picture import draw
@@ -29,6 +28,7 @@ from bench.intervals import median_interval
 from bench.merge import merge
 from bench.plan import BASELINE
 from bench.records import append_record
+from bench.report.markdown import render
 from bench.report.saving import save
 from bench.shifts import independent_shift, paired_shift
 from tests.bench import fakes
@@ -193,7 +193,7 @@ class TestFinding:
         odd = write_run(folder / "odd", {LAZY: 100}, rounds=2)
         lines = [json.loads(line) | {field: value} for line in (odd / "records.jsonl").read_text().splitlines()]
         (odd / "records.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        assert to_markdown(to_document(history_of(folder)))
+        assert render(to_document(history_of(folder)))
         assert "good" in [run.name for run in find_runs([folder]).runs]
 
     def test_nothing_there(self, tmp_path, capsys):
@@ -474,7 +474,7 @@ class TestOutput:
         write_run(tmp_path / "1", {LAZY: 100}, rounds=1, revision=make_revision(1, subject=hostile))
         history = history_of(tmp_path)
         assert "\x1b" not in "".join(sheet_table(only(history.sheets)).rows[0])
-        tokens = MarkdownIt("commonmark").enable("table").parse(to_markdown(to_document(history)))
+        tokens = MarkdownIt("commonmark").enable("table").parse(render(to_document(history)))
         cells = [token.children for token in tokens if token.type == "inline" and "script" in token.content]
         assert [child.type for child in only(cells)] == ["text"] * len(only(cells))
         assert "".join(child.content for child in only(cells)).startswith("a | b <script> [x](y) `z` $q$")
@@ -542,7 +542,7 @@ def test_whatever_the_runs_are_there_is_a_page(tmp_path_factory, runs, absolute)
         counted = [r for run in found for r in run.records]
         assert not any("first_embedding" in record.marks_ns for record in counted)
         return
-    page = to_markdown(to_document(history))
+    page = render(to_document(history))
     assert page.isprintable() or set(page) - {"\n"} == {letter for letter in page if letter.isprintable()}
     tables = [token for token in MarkdownIt("commonmark").enable("table").parse(page) if token.type == "tbody_open"]
     assert len(tables) == len(history.sheets)
