@@ -25,6 +25,7 @@ from bench.process import run_python
 from bench.progress import announce, make_progress
 from bench.records import Record, append_record, read_records
 from bench.resume import reopen
+from bench.revision import describe_revision
 from bench.runner import Runner, Stamp
 from bench.sampler import Sampler, beat_iterations
 from bench.variables import fixed_variables, worker_environment
@@ -218,6 +219,7 @@ def _make_index(prepared: Mapping[str, Any], environ: Mapping[str, str], folder:
 def _describe(configs: Sequence[BenchConf], plan: Plan, prepared: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "command": command_line(),
+        "revision": describe_revision(),
         "suite": configs[0].suite.name,
         "variables": {**fixed_variables(Path("<private>")), **passed_variables(configs[0].pass_variables)},
         "protocol": to_plain(configs[0])["protocol"],

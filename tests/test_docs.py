@@ -73,6 +73,7 @@ def test_commands_are_right(python, page):
             "bench.compare",
             "bench.study",
             "bench.export",
+            "bench.history",
         }:
             words = [*words[:3], "--help"]
         elif words[2] in {"pytest", "pytest_benchmark"}:

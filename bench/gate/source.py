@@ -45,11 +45,13 @@ class Revision:
         asked: how the user named it.
         commit: its full hash.
         subject: the first line of its message.
+        committed_at: when it was made, ISO 8601 with time zone; "" where nobody knows.
     """
 
     asked: str
     commit: str
     subject: str
+    committed_at: str = ""
 
     @property
     def short(self) -> str:
@@ -82,8 +84,9 @@ def resolve(repository: Path, asked: str, environ: Mapping[str, str]) -> Revisio
     commit = _commit(repository, asked, environ)
     if commit is None:
         raise BenchError(_unknown(repository, asked, environ))
-    words = ["log", "-1", "--no-show-signature", "--encoding=UTF-8", "--format=%s", commit, "--"]
-    return Revision(asked, commit, _git_output(repository, words, environ, f"Reading commit {commit}").strip())
+    words = ["log", "-1", "--no-show-signature", "--encoding=UTF-8", "--format=%cI%n%s", commit, "--"]
+    committed_at, _, subject = _git_output(repository, words, environ, f"Reading commit {commit}").partition("\n")
+    return Revision(asked, commit, subject.strip(), committed_at)
 
 
 def check_out(repository: Path, revision: Revision, target: Path, environ: Mapping[str, str]) -> None:

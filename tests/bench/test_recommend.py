@@ -264,12 +264,15 @@ class TestSeveral:
         assert (each.winner.name, each.equals) == ("lazy (auto)", ("lazy (aaa)", "background (aaa)"))
 
 
-figure = st.floats(100, 10_000)
-some = st.fixed_dictionaries({"total": st.floats(20_000, 40_000), "wait": figure, "init": figure, "peak": figure})
+# Tens, so that medians are alike or more than 2 apart, whatever they are multiplied by.
+figure = st.integers(1, 1000).map(lambda value: value * 10.0)
+some = st.fixed_dictionaries(
+    {"total": figure.map(lambda value: value + 20_000), "wait": figure, "init": figure, "peak": figure}
+)
 measured = st.dictionaries(
     st.sampled_from([str(name) for name in STRATEGIES]), st.lists(some, min_size=1, max_size=8), min_size=1, max_size=4
 )
-slow_to_make = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=60)
+slow_to_make = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=25)
 
 
 def records_of(cells, factor=1.0):
@@ -306,7 +309,6 @@ class TestProperties:
     @slow_to_make
     @given(measured, st.sampled_from([2.0, 8.0, 64.0]))
     def test_the_scale_does_not_matter_above_what_is_noticed(self, cells, factor):
-        """3 % of at least 100 are more than 2, and powers of 2 are exact but for the clock's nanoseconds."""
         for one, other in zip(
             found(context_of(records_of(cells))).values(),
             found(context_of(records_of(cells, factor))).values(),

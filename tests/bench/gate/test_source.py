@@ -71,9 +71,10 @@ def listing(folder):
 
 def test_a_revision_is_found_by_any_of_its_names(repository, git, environ):
     first = git(repository, "rev-parse", "HEAD~2")
+    committed_at = git(repository, "log", "-1", "--format=%cI", first)
     for asked in ("v1.0", "HEAD~2", "older~1", first, first[:8], "HEAD^{/it 1}"):
         revision = resolve(repository, asked, environ)
-        assert revision == Revision(asked, first, "Make it 1")
+        assert revision == Revision(asked, first, "Make it 1", committed_at)
         assert revision.short == first[:10]
     assert resolve(repository, "main", environ).subject == "Make it 3"
 
