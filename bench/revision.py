@@ -14,6 +14,9 @@ from bench.process import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
+MEASURED = ("bench", "conf", "loader")
+"""The folders that decide what is measured and how; a report or a page that changed makes no difference."""
+
 TIMEOUT_S = 10.0
 """Of each of two calls of git, which take milliseconds: a file system that hangs must not keep a run from starting."""
 
@@ -29,7 +32,7 @@ def describe_revision(folder: Path = ROOT) -> dict[str, Any] | None:
 
     Returns:
         ``commit``: its full hash; ``committed_at``: when it was committed, ISO 8601 with time zone; ``subject``: the
-        first line of its message; ``dirty``: whether tracked files below the folder differ from it, None if git does
+        first line of its message; ``dirty``: whether tracked files of ``MEASURED`` differ from it, None if git does
         not tell. None for all of it where there is no git, or where the commit does not hold the code: an environment
         may lie in a checkout of something else.
     """
@@ -39,7 +42,7 @@ def describe_revision(folder: Path = ROOT) -> dict[str, Any] | None:
     commit, committed_at, subject = ((shown or "").split("\n", 3) + [""] * 3)[:3]
     if not re.fullmatch("[0-9a-f]{40,64}", commit):
         return None
-    changes = _git(folder, ["status", "--porcelain", "--untracked-files=no", "--", "."])
+    changes = _git(folder, ["status", "--porcelain", "--untracked-files=no", "--", *MEASURED])
     return {
         "commit": commit,
         "committed_at": committed_at,
