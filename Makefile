@@ -1,5 +1,5 @@
-# 'make bench' measures, 'make test' tests, 'make micro' times single calls. Each makes the environment first if it is
-# missing.
+# 'make bench' measures, 'make test' tests, 'make reference' measures everything for half an hour and reports it, 'make micro'
+# times single calls. Each makes the environment first if it is missing.
 #
 #   PYTHON=python3.12      the interpreter that the environment is made with
 #   VENV=.venv             where the environment is
@@ -7,6 +7,7 @@
 #   PIP_ARGS="..."         for instance --extra-index-url https://download.pytorch.org/whl/cpu, for PyTorch without CUDA
 #   BENCH_ARGS="..."       what to measure, see 'python -m bench --help'
 #   TEST_ARGS="..."        which tests to run
+#   REFERENCE=reports/...  the folder of 'make reference'; it must not have runs yet
 #   MICRO_ARGS="..."       which calls to time, for instance -k tokens, and options of pytest-benchmark
 
 PYTHON ?= python3
@@ -16,14 +17,24 @@ PIP_ARGS ?=
 BENCH_ARGS ?= -m strategy=lazy,background,progressive,quantized,cached model=minilm
 TEST_ARGS ?= -n 2 --dist worksteal
 MICRO_ARGS ?=
+REFERENCE ?= reports/mine
 
-.PHONY: bench test micro lint clean
+.PHONY: bench test reference micro lint clean
 
 bench: $(VENV)/ready
 	$(VENV)/bin/python -m bench $(BENCH_ARGS)
 
 test: $(VENV)/ready
 	$(VENV)/bin/python -m pytest $(TEST_ARGS)
+
+reference: $(VENV)/ready
+	$(VENV)/bin/python -m bench suite=full reports_dir=$(REFERENCE) run_name=full
+	$(VENV)/bin/python -m bench suite=waiting reports_dir=$(REFERENCE) run_name=waiting
+	$(VENV)/bin/python -m bench -m strategy=progressive,quantized scenario=concurrent protocol.rounds=3 \
+		'protocol.passes=[]' reports_dir=$(REFERENCE) run_name=concurrent
+	$(VENV)/bin/python -m bench suite=quality model=minilm reports_dir=$(REFERENCE) run_name=quality
+	$(VENV)/bin/python -m bench.report $(REFERENCE)/full $(REFERENCE)/waiting $(REFERENCE)/concurrent \
+		$(REFERENCE)/quality --output $(REFERENCE)
 
 micro: $(VENV)/ready
 	$(VENV)/bin/python -m pytest tests/benchmarks --benchmark-enable --benchmark-json=reports/micro.json $(MICRO_ARGS)

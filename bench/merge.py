@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 from bench.config import QUALITY
 from bench.environment import read_manifest, write_manifest
 from bench.errors import EXIT_HARNESS, EXIT_INCOMPARABLE, EXIT_OK, BenchError, ConfigError, RecordError
-from bench.progress import announce
 from bench.records import Record, read_records
 from bench.run import MANIFEST_FILE, RECORDS_FILE, new_folder
 
@@ -237,7 +236,6 @@ def main() -> int:
         if len(names) > 1:
             sys.stderr.write(f"error: runs of {len(names)} machines cannot be compared: {', '.join(names)}\n")
             return EXIT_INCOMPARABLE
-        announce(f"merging {len(asked.runs)} runs", quiet=asked.quiet)
         folder = merge(asked.runs, asked.output)
         from bench.report.making import present
 

@@ -73,6 +73,8 @@ def test_commands_are_right(python, page):
             "bench.compare",
             "bench.study",
             "bench.export",
+            "bench.publish",
+            "bench.report",
             "bench.history",
         }:
             words = [*words[:3], "--help"]
@@ -236,27 +238,21 @@ class TestNothingUndocumentedExists:
                         assert name in docs or name in internal, f"{path}: {name}"
 
 
-def test_the_readme_shows_the_reference_run():
-    from bench.report.context import load_context
-    from bench.report.tables import experience_table, memory_table, startup_table, to_markdown
+def test_what_is_generated_shows_the_committed_records():
+    from bench.publish.__main__ import is_there
+    from bench.publish.files import generated
+    from bench.publish.reports import Reports
 
-    readme = (ROOT / "README.md").read_text()
-    shown = {"reference": (startup_table, memory_table), "specification": (experience_table,), "cold": (startup_table,)}
-    for run, tables in shown.items():
-        context = load_context(ROOT / "reports" / run)
-        for table in tables:
-            assert to_markdown(table(context)) in readme, f"copy the tables of reports/{run}/report.md into the README"
+    differing = [str(path) for path, text in generated(Reports(ROOT)) if not is_there(path, text)]
+    assert not differing, "run python -m bench.publish"
 
 
-def test_the_page_about_the_gates_power_shows_its_study():
-    from bench.report.tables import to_markdown
-    from bench.study.report import read_study, real_table, simulation_table
+def test_every_generated_part_is_shown_somewhere():
+    from bench.publish.figures import FIGURES
+    from bench.publish.markers import names
 
-    page = (DOCS / "explanation" / "gate-power.md").read_text()
-    for name in ("default", "busy", "all-threads"):
-        study = read_study(ROOT / "reports" / "study" / f"{name}.json")
-        assert to_markdown(simulation_table(study)) in page, f"copy the table of {name} into the page"
-    assert to_markdown(real_table(read_study(ROOT / "reports" / "study" / "real.json"))) in page
+    shown = {name for page in PAGES for name in names(page.read_text())}
+    assert shown == set(FIGURES)
 
 
 def test_no_path_of_one_machine_is_committed():

@@ -83,7 +83,8 @@ def test_wheel_works_from_any_folder(python, tmp_path):
         names = archive.namelist()
         archive.extractall(site)
     assert {name.partition("/")[0] for name in names if ".dist-info" not in name} == {"loader", "bench", "conf"}
-    assert "loader/py.typed" in names
+    assert {"loader/py.typed", "loader/reference.json"} <= set(names)
+    assert {f"bench/report/html/page.{kind}" for kind in ("html", "css", "js")} <= set(names)
     # A conf.py in the working folder must not get in the way of the configuration.
     (tmp_path / "conf.py").write_text("raise RuntimeError('not this one')")
     code = """

@@ -80,7 +80,7 @@ def changed(**fields):
             "why": "Because.",
         }
     ]
-    data["models"].append(other)
+    data["models"][1:] = [other]
     return json.dumps(data)
 
 

@@ -9,8 +9,11 @@ from bench import throughput
 from bench.metrics import METRICS_BY_KEY, MIB
 from bench.plan import BASELINE
 from bench.report import tables
+from bench.report.candidates import choices
 from bench.report.document import Table
 from bench.report.markdown import to_markdown
+from bench.report.recommend import recommend
+from bench.report.sections.recommendation import recommendation_table
 from bench.study.report import read_study, real_table, simulation_table
 
 if TYPE_CHECKING:
@@ -104,6 +107,52 @@ def _sizes(manifest: Mapping[str, Any]) -> dict[str, int]:
     }
 
 
+def recommendation(reports: Reports) -> str:
+    """Return what suits each use, with MiniLM."""
+    choice = next(choice for choice in choices(reports.contexts["reference"]) if choice.model_key == MINILM)
+    return to_markdown(recommendation_table("Recommendation", recommend(choice)))
+
+
+def vectors(reports: Reports) -> str:
+    """Return how near the vectors are to the original's."""
+    context = reports.contexts["reference"]
+    lowest = min(
+        value
+        for record in context.chosen
+        if record.facts.get("precision") == "float32" and not record.cell.is_baseline
+        for value in record.cosines
+    )
+    text = f"Vectors: at full precision those of plain sentence-transformers (lowest cosine {lowest:.7f})"
+    if context.quality is None:
+        return f"{text}."
+    eight_bits = [
+        (record.facts["engine"], found)
+        for record, found in context.quality.compared
+        if record.facts["precision"] == "int8" and found.cosine_mean is not None
+    ]
+    told = " and ".join(f"{found.cosine_mean:.4f} (`{engine}`)" for engine, found in eight_bits)
+    count = max((found.text_count for _, found in eight_bits), default=0)
+    return (
+        f"{text}; with 8 bits at a mean cosine of {told}, over {count:,} texts. How good they are for search is "
+        f"measured "
+        "by `python -m bench suite=quality`, and stands in the same report."
+    )
+
+
+def measured_on(reports: Reports) -> str:
+    """Return where, with what and when the reference report was measured."""
+    context = reports.contexts["reference"]
+    (environment, *_) = context.manifest["environments"].values()
+    names = {"numpy": "NumPy", "onnxruntime": "ONNX Runtime", "torch": "PyTorch"}
+    names["sentence-transformers"] = "sentence-transformers"
+    versions = [f"{name} {environment['packages'][key]}" for key, name in names.items()]
+    counts = [summary.spreads["total_ms"].n for summary in context.in_scenarios("idle")]
+    return (
+        f"Measured on {environment['processors_usable']} processors of a shared machine ({environment['python']}, "
+        f"{', '.join(versions)}), {min(counts)} fresh processes of each cell in interleaved rounds."
+    )
+
+
 def texts_a_second(reports: Reports) -> str:
     """Return how many texts each engine embeds."""
     rates = json.loads((reports.root / "reports" / "throughput.json").read_text(encoding="utf-8"))["rates"]
@@ -131,10 +180,13 @@ FIGURES: dict[str, Callable[[Reports], str]] = {
     "start-up in words": startup_sentences,
     "memory": lambda reports: _of_minilm(tables.memory_tables(reports.contexts["reference"])),
     "several processes": several_processes,
+    "recommendation": recommendation,
     "models": models,
     "experience": lambda reports: _of_minilm(tables.experience_tables(reports.contexts["specification"])),
     "cold": lambda reports: _of_minilm(tables.startup_tables(reports.contexts["cold"])),
     "texts a second": texts_a_second,
+    "vectors": vectors,
+    "measured on": measured_on,
     "power of the gate": _simulated("default"),
     "power of the gate, busy": _simulated("busy"),
     "power of the gate, all threads": _simulated("all-threads"),

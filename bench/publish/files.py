@@ -31,6 +31,15 @@ def generated(reports: Reports) -> Iterator[tuple[Path, str]]:
     for name, context in reports.contexts.items():
         yield reports.folder(name) / MARKDOWN_FILE, markdown.render(make_document(context))
     yield reports.root / SHIPPED, shipped.to_text(reports.contexts["reference"])
+    yield from filled_pages(reports)
+
+
+def filled_pages(reports: Reports) -> Iterator[tuple[Path, str]]:
+    """Yield README and documentation with their generated parts made anew.
+
+    Raises:
+        ConfigError: a page has a part that is unknown or has no end.
+    """
 
     @cache
     def content(name: str) -> str:

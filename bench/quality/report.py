@@ -71,7 +71,7 @@ def present_in(output: Path, folder: Path, *, quiet: bool) -> None:
     from bench.report.terminal import show_tables
 
     context = load_context(folder)
-    report = write_document(make_document(context), (), output)
+    report = write_document(make_document(context), output)
     show_tables((vector_table(context), task_table(context), problem_table(context)), report, quiet=quiet)
 
 

@@ -11,6 +11,7 @@ from bench.plan import Cell, cell_from_json
 from bench.records import read_records
 from bench.selection import select
 from bench.stats import summarise
+from loader.strategies import STRATEGIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,7 +41,8 @@ class Context:
     Attributes:
         manifest: see ``bench.environment``.
         records: all of them, in the order they were written.
-        summaries: by machine and cell, in the order of the plan.
+        summaries: by machine; references, peers, then strategies in the order of the documentation, each in the order
+            of the plan.
         quality: what a run of suite=quality found, if one is reported together with these.
         flame_graphs: where the flame graphs of a run lie, relative to the report: by the run's identity, and by "" for
             runs without one; a run that is missing has none to link to.
@@ -129,4 +131,11 @@ def make_context(
 ) -> Context:
     """Return the context of a manifest and its records; see ``Context`` for the rest."""
     planned = [cell_from_json(cell) for cell in manifest["cells"]]
-    return Context(manifest, records, summarise(records, planned), quality, flame_graphs)
+    return Context(manifest, records, summarise(records, sorted(planned, key=_rank)), quality, flame_graphs)
+
+
+def _rank(cell: Cell) -> tuple[bool, bool, int]:
+    """Return what sorts references first, then peers, then strategies as they are documented; a sort keeps the rest."""
+    known = [str(name) for name in STRATEGIES]
+    strategy = known.index(cell.strategy) if cell.strategy in known else len(known)
+    return not cell.is_baseline, not cell.is_peer, strategy

@@ -8,9 +8,9 @@ from bench.progress import announce
 from bench.report import gather
 from bench.report.document import Document
 from bench.report.lead import lead
-from bench.report.plots import plots_of
+from bench.report.plots import draw_all
 from bench.report.sections import SECTIONS
-from bench.report.writing import write_document
+from bench.report.writing import PICTURES, write_document
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,9 +28,8 @@ def make_document(context: Context) -> Document:
 
 def write_report(context: Context, folder: Path) -> Path:
     """Write the report with its pictures into a folder and return the path of the Markdown."""
-    return write_document(
-        make_document(context), ((plot.name, plot.draw(context)) for plot in plots_of(context)), folder
-    )
+    draw_all(context, folder / PICTURES)
+    return write_document(make_document(context), folder)
 
 
 def present(folder: Path, *, quiet: bool) -> None:

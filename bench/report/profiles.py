@@ -6,11 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeGuard
 
+from bench.plan import as_watched
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from bench.records import Record
-    from bench.report.context import Context
+    from bench.report.context import Context, OfCell
 
 MIN_SHARE = 0.01
 """A package that takes no such share of any cell's import time is one of the others."""
@@ -70,6 +72,14 @@ def imports_of(context: Context) -> list[CellImports]:
         )
         for record in records
     ]
+
+
+def imports_of_cell(context: Context, item: OfCell) -> dict[str, float]:
+    """Return milliseconds of self time by package of one cell, empty if that was not looked at."""
+    for record in profiled(context, "importtime"):
+        if (record.cell, record.machine) == (as_watched(item.cell), item.machine):
+            return {str(cost["package"]): cost["self_us"] / 1000 for cost in record.facts.get("imports", ())}
+    return {}
 
 
 def leading_packages(cells: Sequence[CellImports], at_most: int | None = None) -> list[str]:

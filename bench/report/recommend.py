@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 from bench.comparison import FLOORS
 from bench.fidelity import MIN_COSINE
-from bench.intervals import median_interval
+from bench.intervals import Interval, median_interval
 from bench.metrics import METRICS_BY_KEY
 from bench.report.uses import COSINE, USES
+from bench.shifts import paired_shift
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
 
-    from bench.intervals import Interval
     from bench.metrics import Metric
     from bench.plan import Cell
     from bench.report.candidates import Candidate, Choice
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 ALIKE = 1.03
 """Ratio up to which two strategies are alike: nobody notices 3 %, the tolerance of comparisons and gates as well."""
+
+ALPHA = 0.025
+"""Probability that an interval of a ratio ends on the wrong side, at each of its ends."""
 
 EXACT = MIN_COSINE["float32"]
 """Lowest cosine with the original's vectors at which vectors count as exact."""
@@ -40,7 +43,8 @@ class Loss:
     Attributes:
         name: of the candidate.
         value: its median, or its lowest cosine; None where it was not measured.
-        ratio: to the best's by round, the median; None for cosines and without a common round.
+        ratio: to the best's by round, see ``bench.shifts.paired_shift``, or the median where a figure is 0; None for
+            cosines and without a common round.
         interval: of that ratio, None with too few rounds.
     """
 
@@ -187,6 +191,11 @@ def _against(choice: Choice, candidate: Candidate, best: Candidate, scenario: st
     ratios = [_divide(mine[key], theirs[key]) for key in mine if key in theirs]
     if not ratios:
         return Loss(candidate.name, value)
+    if all(0.0 < ratio < math.inf for ratio in ratios):
+        shift = paired_shift([math.log(ratio) for ratio in ratios], ALPHA)
+        interval = Interval(shift.low, shift.high) if math.isfinite(shift.high) else None
+        return Loss(candidate.name, value, shift.ratio, interval)
+    # Stalls may be 0, which has no logarithm.
     return Loss(candidate.name, value, statistics.median(ratios), median_interval(ratios))
 
 

@@ -2,9 +2,9 @@
 
 A second run is imagined, of as many rounds and with the same noise, in which one cell takes some per cent more, and
 compared with the first as ``python -m bench.compare`` compares two runs: ratios to the reference of the same round, the
-Hodges-Lehmann shift of their logarithms and its interval, at the level that Holm's procedure begins with. Both runs are
-drawn from the rounds of this one, whole and with replacement (Efron and Tibshirani, An Introduction to the Bootstrap,
-1993, chapter 6).
+Hodges-Lehmann shift of their logarithms and its interval, at the level that Holm's procedure begins with for the
+figures of one cell. Both runs are drawn from the rounds of this one, whole and with replacement (Efron and Tibshirani,
+An Introduction to the Bootstrap, 1993, chapter 6).
 
 This knows the noise within the run and nothing else. What changes between two runs, from one day to another, is in no
 sample of one run: ``python -m bench.gate`` measures both revisions in turns for that reason. A few rounds also vary a
@@ -117,18 +117,17 @@ def sensitivities(context: Context, criteria: Criteria | None = None) -> list[Se
     found = []
     for machine in dict.fromkeys(summary.machine for summary in context.measured):
         measured = [summary.cell for summary in context.measured if summary.machine == machine]
-        ours = [cell for cell in measured if not (cell.is_baseline or cell.is_peer)]
-        asked = sum(len(criteria.metrics_of(cell)) for cell in ours)
-        for cell in ours:
-            one = _of_cell(context, machine, cell, _reference(measured, cell), criteria, asked)
-            found += [one] if one else []
+        for cell in measured:
+            if not (cell.is_baseline or cell.is_peer):
+                one = _of_cell(context, machine, cell, _reference(measured, cell), criteria)
+                found += [one] if one else []
     return found
 
 
 def _of_cell(
-    context: Context, machine: str, cell: Cell, reference: Cell | None, criteria: Criteria, asked: int
+    context: Context, machine: str, cell: Cell, reference: Cell | None, criteria: Criteria
 ) -> Sensitivity | None:
-    """Return what a comparison sees of a cell, one of ``asked`` figures that are judged together."""
+    """Return what a comparison sees of a cell, whose figures are judged together and with those of no other."""
     metric = leading_metric(cell)
     mine = [record for record in context.chosen if record.machine == machine]
     values = [value for record in mine if record.cell == cell and (value := metric.value(record)) is not None]
@@ -138,7 +137,7 @@ def _of_cell(
     if reference is not None and metric.unit in {"ms", "s"}:
         ratios = ratios_by_round(mine, cell, reference, metric)
     logs = sorted(math.log(value) for value in ratios or values)
-    alpha, middle = criteria.alpha / asked, statistics.median(logs)
+    alpha, middle = criteria.alpha / len(criteria.metrics_of(cell)), statistics.median(logs)
     deviation = statistics.median(abs(value - middle) for value in logs)
     lows = tuple(sorted(_lower_ends(logs, alpha)))
     limit = criteria.limit(metric, statistics.median(values))

@@ -12,6 +12,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from bench.report.document import Table, clean
+from bench.report.sections import recommendation
 from bench.report.tables import (
     concurrent_tables,
     experience_tables,
@@ -40,6 +41,9 @@ def show(context: Context, report: Path, *, quiet: bool) -> None:
     """Print the tables of a run (not if ``quiet``) and the path of the report on stdout."""
     makers = (startup_tables, experience_tables, memory_tables, concurrent_tables)
     tables = [table for make in makers for table in make(context)]
+    recommended = recommendation.render(context)
+    if recommended is not None:
+        tables[:0] = [block for block in recommended.blocks if isinstance(block, Table)]
     show_tables([*tables, problem_table(context)], report, quiet=quiet)
 
 

@@ -1,35 +1,32 @@
-"""Writing a report: Markdown, HTML and pictures, side by side in one folder."""
+"""Writing a report: Markdown and HTML, beside the pictures that are there."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.report import markdown
-from bench.report.saving import save
+from bench.report import html, markdown
+from bench.report.document import Picture
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
-
-    from matplotlib.figure import Figure
 
     from bench.report.document import Document
 
-MARKDOWN_FILE = "report.md"
+MARKDOWN_FILE, HTML_FILE, PICTURES = "report.md", "report.html", "plots"
 
 
-def write_document(document: Document, figures: Iterable[tuple[str, Figure]], folder: Path) -> Path:
-    """Write the report and its pictures into a folder, which is made if it is missing; return the Markdown's path.
+def write_document(document: Document, folder: Path) -> Path:
+    """Write the report into a folder, which is made if it is missing; return the path of the Markdown.
 
     Args:
-        document: the report.
-        figures: its pictures, by name; drawn one after the other.
+        document: the report; the SVG files of its pictures are in the folder already, in ``PICTURES``.
         folder: where to.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for name, figure in figures:
-        (folder / "plots").mkdir(exist_ok=True)
-        save(figure, folder / "plots", name)
+    blocks = [*document.lead, *(block for section in document.sections for block in section.blocks)]
+    names = [block.name for block in blocks if isinstance(block, Picture)]
+    pictures = {name: (folder / PICTURES / f"{name}.svg").read_text(encoding="utf-8") for name in names}
     report = folder / MARKDOWN_FILE
     report.write_text(markdown.render(document), encoding="utf-8")
+    (folder / HTML_FILE).write_text(html.render(document, pictures), encoding="utf-8")
     return report

@@ -592,7 +592,7 @@ def test_a_run_that_was_killed_while_it_wrote_is_compared(tmp_path):
     assert only(compare(read_run(folder), read_run(folder), Criteria(("total_ms",)))).verdict == "same"
 
 
-@pytest.mark.parametrize("name", ["cold", "reference", "specification"])
+@pytest.mark.parametrize("name", ["cold", "reference/full", "specification"])
 def test_the_runs_of_this_repository_can_be_compared_with_themselves(name):
     run = read_run(ROOT / "reports" / name)
     comparison = compare(run, run, Criteria())

@@ -281,7 +281,8 @@ def test_no_sample_is_lost():
     assert dots(strips.draw(context), 4) == 2 * 4 * 3
     assert dots(phases.draw(context), 3.5) == 2 * (2 * 4 * 3)  # the second time in the magnified column
     assert dots(model_size.draw(context), 4) == 2 * 4 * 3
-    assert dots(waiting.draw(context), 4) == 2 * 4 * 3 * (2 + 2)  # at once in the panels of both kinds of work
+    # At once in the panels of both kinds of work; nobody waits for import_numpy.
+    assert dots(waiting.draw(context), 4) == 2 * 3 * 3 * (2 + 2)
     assert dots(pareto.draw(context), 4) == 2 * 4 * 3 + 2 * 3 * 3  # the fast ones once more
 
 
@@ -392,15 +393,15 @@ def test_labels_are_placed_even_where_there_is_no_room():
 def test_waiting_begins_at_once_and_leaves_idle_out():
     records = [fakes.make_record(cell(**scenario), 1) for scenario in ({}, at(0), at(0.5), at(2.0))]
     axes = waiting.draw(context_of(records)).axes[0]
-    assert list(axes.get_xticks()) == [0.0, 0.5, 2.0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "0.5", "2"]
     medians = next(line for line in axes.get_lines() if line.get_markersize() == 9)
-    assert list(medians.get_xdata()) == [0.0, 0.5, 2.0]
+    assert list(medians.get_xdata()) == [0, 1, 2]
     assert list(medians.get_ydata()) == [80.0] * 3
 
 
 def test_one_think_time_alone_is_a_picture():
     figure = waiting.draw(context_of([fakes.make_record(cell(name, **at(1.0))) for name in STRATEGIES]))
-    assert list(figure.axes[0].get_xticks()) == [1.0]
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["1"]
     low, high = figure.axes[0].get_xlim()
     assert all(low < x < high for line in figure.axes[0].get_lines() for x in line.get_xdata())
     assert "1 s sleep" not in " ".join(all_texts(figure))
@@ -486,7 +487,7 @@ def test_machines_keep_apart_in_every_picture():
             assert any("machine B" in text for text in all_texts(plot.draw(context))), plot.name
 
 
-@pytest.mark.parametrize("name", ["reference", "models", "specification", "cold"])
+@pytest.mark.parametrize("name", ["reference/full", "specification", "cold"])
 def test_the_published_runs_are_drawn(name):
     context = load_context(ROOT / "reports" / name)
     assert {"phases", "strips", "pareto"} <= {plot.name for plot in plots_of(context)}

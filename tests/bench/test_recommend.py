@@ -147,7 +147,7 @@ class TestWhoIsNamed:
 
     def test_noise_keeps_what_certainty_would_not(self):
         """20 % slower in most rounds, but not in enough of them."""
-        slow = [120.0, 120.0, 120.0, 120.0, 120.0, 120.0, 90.0, 90.0]
+        slow = [120.0, 120.0, 120.0, 120.0, 120.0, 70.0, 75.0, 80.0]
         unsure = [sample("lazy", number, total=total) for number, total in enumerate(slow, 1)]
         for records, winner in ((unsure, "lazy"), (rounds("lazy", total=120.0), "cached")):
             assert named(context_of(records, rounds("cached", total=100.0)))["command_line_tool"] == winner
@@ -359,7 +359,7 @@ def test_words():
 
 
 class TestCommittedRuns:
-    @pytest.mark.parametrize("name", ["reference", "specification", "models", "cold", "concurrent"])
+    @pytest.mark.parametrize("name", ["reference/full", "specification", "cold", "reference/concurrent"])
     def test_they_render(self, name):
         section = render(load_context(ROOT / "reports" / name))
         assert section.title == "Recommendation"
@@ -402,7 +402,3 @@ class TestShipped:
 
     def test_of_nothing(self):
         assert to_shipped(context_of())["models"] == []
-
-    def test_the_package_has_that_of_the_committed_reference(self):
-        text = to_text(load_context(ROOT / "reports" / "reference"))
-        assert (ROOT / "loader" / "reference.json").read_text() == text, "make it again with bench.report.shipped"

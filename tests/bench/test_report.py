@@ -234,6 +234,6 @@ def test_machines_of_a_merged_run_stand_beside_each_other():
     report = render(Context(manifest, records, summarise(records)))
     assert "| lazy, machine A | 10.0 | - | 80.0 | 100 | 100 to 100 | 1.00 | 1.00 to 1.00 | 6 | 0 |" in report
     assert "| lazy, machine B | 10.0 | - | 980 | 1,000 | 1,000 to 1,000 | 1.00 | 1.00 to 1.00 | 6 | 0 |" in report
-    assert "### Machine B" in report
+    assert "- machine B\n  - Processor: another one" in report
     assert "another one" in report
     assert "not compared with each other" in report

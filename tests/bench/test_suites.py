@@ -32,7 +32,7 @@ EXPECTED = {
         "engine": ("sentence_transformers", "auto"),
         "scenario": ("idle", "think_time", "search_command"),
     },
-    "waiting": ONE | {"strategy": ("lazy", "background", "progressive", "quantized"), "scenario": ("think_time",) * 6},
+    "waiting": ONE | {"strategy": ("lazy", "background", "progressive", "quantized"), "scenario": ("think_time",) * 12},
     "full": ONE | {"strategy": STRATEGIES, "model": MODELS, "scenario": ("idle", "think_time", "search_command")},
     "quality": ONE | {"strategy": ("lazy", "quantized"), "engine": ("numpy", "onnx", "sentence_transformers")},
 }
@@ -43,7 +43,7 @@ CELLS = {
     "models": 9,
     "devices": 6,
     "specification": 27,
-    "waiting": 24,
+    "waiting": 48,
     "full": 72,
 }
 """With references and peers, as the comments of the files say."""

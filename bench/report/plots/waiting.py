@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bench.fidelity import WITHOUT_VECTORS
 from bench.report.plots.parts.cells import by_model, in_order, names_of, samples_of, series_of
 from bench.report.plots.parts.frames import grid_figure, name_panel, strip_frame
 from bench.report.plots.parts.looks import PALE, keys_of, looks_of
@@ -28,8 +28,8 @@ _KEY = "first_embedding_ms"
 
 _WORK = {"sleep": "sleep", "compute": "computing in Python"}
 
-_DODGE = 0.45
-"""The share of the smallest distance of two think times over which strategies stand beside each other."""
+_DODGE = 0.7
+"""The share of the distance of two think times over which strategies stand beside each other."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class _Panel:
 
 def applies(context: Context) -> bool:
     """Return whether a run has requests after think time."""
-    return any(_KEY in summary.spreads for summary in context.in_scenarios("think_time"))
+    return any(_has_request(summary) for summary in context.in_scenarios("think_time"))
 
 
 def draw(context: Context) -> Figure:
@@ -57,22 +57,35 @@ def draw(context: Context) -> Figure:
     names, looks = names_of(context, series), looks_of(context, series)
     scale = scale_of([value for item in shown for value in samples.values(item, _KEY)])
     times = sorted({item.cell.think_s for item in shown})
+    positions = {think_s: number for number, think_s in enumerate(times)}
     figure, panes = grid_figure(len(panels), panel_inches=(7.5, 4.6) if len(panels) < 2 else (5.0, 4.0))
     for axes, panel in zip(panes, panels, strict=False):
-        _draw_panel(axes, panel, samples, _shifts(times, series), looks)
+        _draw_panel(axes, panel, samples, positions, _shifts(series), looks)
         if len(panels) > 1:
             name_panel(axes, panel.title)
-        axes.set_xlabel(f"Other work before the first request (s, {_work(panel.kind)})", parse_math=False)
+        axes.set_xlabel(
+            "Other work before the request (s)" if len(panels) > 1 else _alone(panel.kind), parse_math=False
+        )
     for axes in panes:
         scale.apply(axes, "y")
-        axes.set_xticks(times, [f"{time:g}" for time in times])
-        axes.set_xlim(min(times, default=0.0) - 0.5 * _gap(times), max(times, default=0.0) + 0.5 * _gap(times))
+        axes.set_xticks(list(range(len(times))), [f"{think_s:g}" for think_s in times])
+        axes.set_xlim(-0.5, max(len(times), 1) - 0.5)
         axes.grid(axis="y", color=PALE, linewidth=0.6)
         axes.set_axisbelow(True)
         strip_frame(axes)
         axes.set_ylabel("The first request waits (ms)")
     add_legend(figure, keys_of(looks, series), [names[one] for one in series])
     return figure
+
+
+def _has_request(item: CellSummary) -> bool:
+    """Tell whether somebody waits for a vector: not where nothing is embedded."""
+    return _KEY in item.spreads and item.cell.subject not in WITHOUT_VECTORS
+
+
+def _alone(kind: str) -> str:
+    """Return the name of the axis of a panel that has no title."""
+    return f"Other work before the request (s, {_work(kind)})"
 
 
 def _work(kind: str) -> str:
@@ -84,32 +97,31 @@ def _series(item: CellSummary) -> Series:
 
 
 def _panels(context: Context) -> list[_Panel]:
-    found = [item for item in context.in_scenarios("at_once", "think_time") if _KEY in item.spreads]
+    found = [item for item in context.in_scenarios("at_once", "think_time") if _has_request(item)]
     kinds = list(dict.fromkeys(item.cell.think_kind for item in found if item.cell.scenario == "think_time"))
     panels = []
     for group in by_model(context, found):
         for kind in kinds:
             items = tuple(item for item in group.items if item.cell.think_kind in {"", kind})
             if any(item.cell.think_kind == kind for item in items):
-                title = f"{group.title}, {_work(kind)}" if len(kinds) > 1 else group.title
-                panels.append(_Panel(title, kind, items))
-    return panels
+                panels.append(_Panel(f"{group.title}, {_work(kind)}", kind, items))
+    # Where some have several lengths of other work, the others tell little: they stand in the table.
+    lengths = [{item.cell.think_s for item in panel.items} for panel in panels]
+    most = max(map(len, lengths), default=0)
+    return [panel for panel, own in zip(panels, lengths, strict=True) if len(own) > 1 or most == 1]
 
 
-def _shifts(times: Sequence[float], series: Sequence[Series]) -> dict[Series, tuple[float, float]]:
-    """Return by how many seconds each series stands aside, so that none hides another, and half its width."""
-    step = _DODGE * _gap(times) / max(len(series), 1)
+def _shifts(series: Sequence[Series]) -> dict[Series, tuple[float, float]]:
+    """Return by how much each series stands aside, so that none hides another, and half its width."""
+    step = _DODGE / max(len(series), 1)
     return {one: ((number - (len(series) - 1) / 2) * step, 0.3 * step) for number, one in enumerate(series)}
-
-
-def _gap(times: Sequence[float]) -> float:
-    return min((later - earlier for earlier, later in itertools.pairwise(times)), default=1.0)
 
 
 def _draw_panel(
     axes: Axes,
     panel: _Panel,
     samples: Samples,
+    positions: Mapping[float, int],
     shifts: Mapping[Series, tuple[float, float]],
     looks: Mapping[Series, Look],
 ) -> None:
@@ -120,7 +132,7 @@ def _draw_panel(
         look, (middle, half) = looks[series], shifts[series]
         for think_s, values in by_time.items():
             places = in_order(len(values), half)
-            axes.plot([think_s + middle + place for place in places], values, **look.sample())
+            axes.plot([positions[think_s] + middle + place for place in places], values, **look.sample())
         times = sorted(think_s for think_s, values in by_time.items() if values)
         medians = [statistics.median(by_time[think_s]) for think_s in times]
-        axes.plot([think_s + middle for think_s in times], medians, **look.median())
+        axes.plot([positions[think_s] + middle for think_s in times], medians, **look.median())

@@ -27,6 +27,7 @@ from bench.report.sections import (
     repeat,
     sensitivity,
     startup,
+    steps,
 )
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ SECTIONS: tuple[Callable[[Context], Section | None], ...] = (
     allocations.render,
     quality.render,
     problems.render,
+    steps.render,
     sensitivity.render,
     noise.render,
     preparation.render,

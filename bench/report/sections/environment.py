@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import indent
 from typing import TYPE_CHECKING
 
 from bench.report.document import Prose, Section, escape
@@ -19,12 +20,12 @@ def render(context: Context) -> Section:
     if len(environments) == 1:
         return describe(context.manifest)
     parts = [
-        f"### {context.machine_name(machine).replace('machine', 'Machine')}\n\n{_list(_machine(environment))}"
+        f"- {context.machine_name(machine)}\n{indent(_list(_machine(environment)), '  ')}"
         for machine, environment in environments.items()
     ]
+    parts.append(f"- All machines\n{indent(_list(_settings(context.manifest)), '  ')}")
     apart = "Figures of different machines are not compared with each other."
-    text = "\n\n".join([apart, *parts, "### All machines", _list(_settings(context.manifest))])
-    return Section("Environment", (Prose(text),))
+    return Section("Environment", (Prose(f"{apart}\n\n" + "\n".join(parts)),))
 
 
 def describe(manifest: Mapping[str, Any]) -> Section:

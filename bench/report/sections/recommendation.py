@@ -1,4 +1,4 @@
-"""Which strategy suits which use, and how that was found."""
+"""Which strategy suits which use."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from bench.report.candidates import choices
 from bench.report.document import Prose, Section, Table, escape
-from bench.report.reasons import cost_in_memory, describe_step, join, key_figures, sentence
-from bench.report.recommend import ALIKE, recommend
+from bench.report.reasons import cost_in_memory, join, sentence
+from bench.report.recommend import recommend
 from bench.report.uses import USES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.report.candidates import Candidate, Choice
+    from bench.report.candidates import Choice
     from bench.report.context import Context
     from bench.report.document import Block
     from bench.report.recommend import Recommendation
@@ -21,11 +21,10 @@ if TYPE_CHECKING:
 TITLE = "Recommendation"
 
 _METHOD = (
-    "How this was found: each use has criteria, the most important first. At each, the strategy with the best median "
-    "stays, and with it every other that cannot be told apart from it: the 95 % interval of their ratio, formed within "
-    f"each round, holds 1; or they differ by at most {(ALIKE - 1) * 100:.0f} %, or by less than 2 ms or 2 MiB. Of "
-    "those left at the end, the simplest is named. Below, who was out has the ratio to the best and its interval in "
-    "brackets. All of this holds for what was measured here; another machine or model may give other answers."
+    "The records decide: for each use, the strategy with the best median of the most important figure stays, and with "
+    "it every other that cannot be told apart from it; then the next figure decides among these. Of those left at the "
+    "end, the simplest is named. *The recommendation, step by step* has all of it. Another machine or model may give "
+    "other answers."
 )
 
 
@@ -35,17 +34,15 @@ def render(context: Context) -> Section | None:
     if not found:
         return None
     blocks: list[Block] = []
-    steps: list[Block] = []
     for choice in found:
-        where, recommended = _where(choice) if len(found) > 1 else "", recommend(choice)
+        where, recommended = where_of(choice) if len(found) > 1 else "", recommend(choice)
         reason = _nothing_to_choose(choice, recommended)
         if reason:
             blocks.append(Prose(f"{escape(where)}: {reason}" if where else _capital(reason)))
-            continue
-        blocks.append(_table(f"{TITLE}: {where}" if where else TITLE, recommended))
-        steps += [Prose(_steps(each, each.winner, where)) for each in recommended if each.winner]
-    if steps:
-        blocks += [Prose(_METHOD), *steps]
+        else:
+            blocks.append(recommendation_table(f"{TITLE}: {where}" if where else TITLE, recommended))
+    if any(isinstance(block, Table) for block in blocks):
+        blocks.append(Prose(_METHOD))
     return Section(TITLE, tuple(blocks))
 
 
@@ -63,7 +60,8 @@ def _nothing_to_choose(choice: Choice, recommended: Sequence[Recommendation]) ->
     return ""
 
 
-def _table(title: str, recommended: Sequence[Recommendation]) -> Table:
+def recommendation_table(title: str, recommended: Sequence[Recommendation]) -> Table:
+    """Return what suits each use, and why."""
     rows = tuple(
         (
             each.use.title,
@@ -76,20 +74,8 @@ def _table(title: str, recommended: Sequence[Recommendation]) -> Table:
     return Table(title, ("Use", "Strategy", "Why", "Cost in memory"), rows, names=4)
 
 
-def _steps(found: Recommendation, winner: Candidate, where: str) -> str:
-    """Return how it was found: a list, which ends where one is left."""
-    head = f"**{found.use.title}**{f', {escape(where)}' if where else ''} ({found.use.meaning}):"
-    lines = []
-    for step in found.steps:
-        lines.append(f"- {escape(describe_step(step))}")
-        if len(step.left) == 1:
-            break
-    simplest = ", the simplest of those left" if found.equals else ""
-    lines.append(f"- Named: **{escape(winner.name)}**{simplest}: {escape(key_figures(winner))}.")
-    return "\n".join([head, "", *lines])
-
-
-def _where(choice: Choice) -> str:
+def where_of(choice: Choice) -> str:
+    """Return which model and machine a choice is about."""
     return ", ".join(part for part in (choice.model_key, choice.machine_name) if part)
 
 

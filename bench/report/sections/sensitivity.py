@@ -24,8 +24,9 @@ _LIMIT = f"{Criteria().tolerance * 100:.0f} %, or {FLOORS['ms']:g} ms or {FLOORS
 _MEANING = "\n".join(
     [
         f"Imagine this run again, with one strategy {EFFECT * 100:.0f} % slower, and both compared by "
-        "`python -m bench.compare`: as ratios to the reference of the same round where there is one, all figures "
-        "judged together.",
+        "`python -m bench.compare`: as ratios to the reference of the same round where there is one, with the "
+        "strategy's Total, Init Time and Peak judged together. Where many strategies are compared at once, each has to "
+        "be surer, and less is seen.",
         "",
         "- *Noise*: half of the rounds are within this of the median.",
         f"- *{_CHANGE} seen*: in how many such comparisons the whole interval of the change is above 1.",
