@@ -109,7 +109,7 @@ def _part(block: Block, title: str, anchor: str, anchors: Anchors, pictures: Map
     if isinstance(block, Picture):
         return _Part("picture", text=block.caption, source=source(pictures[block.name]))
     if not isinstance(block, Table):
-        return _Part("code", text=block.text)
+        return _Part("code", text="\n".join(block.lines))
     own = block.title.strip()
     if own in ("", title):
         return _table(block, label=anchor)
@@ -124,15 +124,14 @@ def _table(table: Table, *, label: str, anchor: str = "") -> _Part:
         name = index < table.names
         sorting = order([str(cell) for cell in column], name=name)
         kind = "name" if name else "figure" if sorting.numeric else "text"
-        columns.append(_Column(heading, kind, len({*sorting.ranks}) > 1))
-        hrefs = [quoted(cell.target) if isinstance(cell, Link) else "" for cell in column]
-        cells.append(
-            [
-                _Cell(str(cell), *rest)
-                for cell, *rest in zip(column, hrefs, [kind] * len(column), sorting.ranks, strict=True)
-            ]
-        )
-    return _Part("table", anchor, label, table.title, None, tuple(columns), tuple(zip(*cells, strict=True)))
+        columns.append(_Column(heading, kind, sortable=len({*sorting.ranks}) > 1))
+        cells.append([_cell(cell, kind, rank) for cell, rank in zip(column, sorting.ranks, strict=True)])
+    rows = tuple(zip(*cells, strict=True))
+    return _Part("table", anchor, label, table.title, columns=tuple(columns), rows=rows)
+
+
+def _cell(cell: str | Link, kind: str, rank: int | None) -> _Cell:
+    return _Cell(str(cell), quoted(cell.target) if isinstance(cell, Link) else "", kind, rank)
 
 
 def _title(text: str) -> str:
