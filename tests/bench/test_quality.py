@@ -790,7 +790,12 @@ class TestRealRuns:
         done = python(None, "-m", "bench", *words, timeout=550, env=environ)
         assert done.code == 0, done.err
         folder = tmp_path / "reports" / "run"
-        assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "quality.jsonl", "report.html", "report.md"]
+        assert sorted(path.name for path in folder.iterdir()) == [
+            "manifest.json",
+            "quality.jsonl",
+            "report.html",
+            "report.md",
+        ]
         assert not list((tmp_path / "temporary").glob("bench-*")), "vectors and caches are removed"
         reference, numpy, unsupported = read_quality_records(folder / "quality.jsonl")
 
