@@ -113,7 +113,7 @@ def test_the_policy_allows_this_style_and_script_only():
 def test_a_picture_is_inside_the_page_with_its_shape_and_caption():
     source = html.render(REALISTIC, PICTURES)
     encoded = base64.b64encode(SVG.encode()).decode()
-    tag = f'<img src="data:image/svg+xml;base64,{encoded}" alt="The phases" width="936" height="471">'
+    tag = f'<img src="data:image/svg+xml;base64,{encoded}" alt="The phases" width="1248" height="629">'
     assert tag in source
     assert "<figcaption>The phases</figcaption>" in source
 
@@ -281,6 +281,17 @@ def test_contrast_of_the_colours(scheme):
         for back in ("ground", "panel"):
             light, dark = sorted((_luminance(colours[front]), _luminance(colours[back])), reverse=True)
             assert (light + 0.05) / (dark + 0.05) >= 4.5, (front, back)
+
+
+def test_kinds_of_columns():
+    """Figures stand on the right, and long texts keep some width."""
+    rows = (("a" * 50, "b", "c" * 50, "1", "x 1", "d" * 50), ("a", "b", "c", "-", "-", "-"))
+    table = Table("t", tuple("123456"), rows, names=3)
+    source = html.render(Document("t", (), (Section("t", (table,)),)), {})
+    kinds = ["name", "name", "long", "figure", "text", "long"]
+    assert re.findall(r'<th scope="col" class="(\w+)"', source) == kinds
+    assert re.findall(r'<t[hd](?: scope="row")? class="(\w+)"', source) == kinds * 2
+    assert re.findall(r'<th scope="row" class="name" data-rank="(\d)">', source) == ["1", "0"]
 
 
 def test_links_lead_to_files_and_schemes_stay_text():

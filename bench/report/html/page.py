@@ -25,12 +25,14 @@ if TYPE_CHECKING:
     from bench.report.html.picture import Source
 
 _FOLDER = Path(__file__).parent
+_LONG = 40
+"""A column with a text of more characters keeps some width on a narrow screen, instead of a word on each line."""
 
 
 @dataclass(frozen=True)
 class _Column:
     heading: str
-    kind: str  # "name", "figure" or "text": a class of the style
+    kind: str  # "name", "figure", "text" or "long": a class of the style
     sortable: bool
 
 
@@ -121,9 +123,9 @@ def _table(table: Table, *, label: str, anchor: str = "") -> _Part:
     columns, cells = [], []
     for index, heading in enumerate(table.headings):
         column = [row[index] for row in table.rows]
-        name = index < table.names
+        name, longest = index < table.names, max((len(str(cell)) for cell in column), default=0)
         sorting = order([str(cell) for cell in column], name=name)
-        kind = "name" if name else "figure" if sorting.numeric else "text"
+        kind = "figure" if sorting.numeric else "long" if index and longest > _LONG else "name" if name else "text"
         columns.append(_Column(heading, kind, sortable=len({*sorting.ranks}) > 1))
         cells.append([_cell(cell, kind, rank) for cell, rank in zip(column, sorting.ranks, strict=True)])
     rows = tuple(zip(*cells, strict=True))

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from bench.report.html.characters import allowed
 
-_VIEW_BOX = re.compile(r'<svg\b[^>]*\bviewBox="0 0 ([0-9]{1,5})(?:\.[0-9]+)? ([0-9]{1,5})(?:\.[0-9]+)?"')
+_VIEW_BOX = re.compile(r'<svg\b[^>]*\bviewBox="0 0 ([0-9]{1,5}(?:\.[0-9]+)?) ([0-9]{1,5}(?:\.[0-9]+)?)"')
+_PX_PER_PT = 4 / 3  # https://www.w3.org/TR/css-values-4/#absolute-lengths; matplotlib draws in points
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Source:
 
     Attributes:
         url: the whole picture, as a ``data:`` URL.
-        width: together with the height the shape of the picture, in no unit; 0 if it does not tell.
+        width: in CSS pixels; 0 if the picture does not tell.
         height: see the width.
     """
 
@@ -29,5 +30,5 @@ class Source:
 def source(svg: str) -> Source:
     """Return an SVG as the source of an ``img``."""
     found = _VIEW_BOX.search(svg)
-    width, height = (int(found[1]), int(found[2])) if found else (0, 0)
+    width, height = (round(float(side) * _PX_PER_PT) for side in found.groups()) if found else (0, 0)
     return Source(f"data:image/svg+xml;base64,{b64encode(allowed(svg).encode()).decode()}", width, height)
