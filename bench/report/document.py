@@ -67,7 +67,7 @@ class Code:
     @property
     def lines(self) -> list[str]:
         """The lines."""
-        return [visible(line.rstrip()) for line in self.text.split("\n")]
+        return [visible(line.expandtabs().rstrip()) for line in self.text.split("\n")]
 
 
 @dataclass(frozen=True)

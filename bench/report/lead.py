@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 PHASES = {
     "python_ms": "the start of Python",
-    "init_ms": "init (the program waits)",
-    "ready_ms": "loading (the program goes on)",
+    "init_ms": "init, for which the program waits",
+    "ready_ms": "loading, while the program goes on",
     "first_embedding_ms": "the first request",
 }
 """What a start is made of, one after the other."""
@@ -97,8 +97,8 @@ def _made_of(context: Context, candidate: Candidate) -> str:
     names = (
         PHASES if "ready_ms" in phases else PHASES | {"first_embedding_ms": "the first request, which loads the model"}
     )
-    told = join([f"{names[key]} {show(value)}" for key, value in phases.items()])
-    largest = names[max(phases, key=lambda key: phases[key])].partition(" (")[0]
+    told = join([f"{show(value)} for {names[key]}" for key, value in phases.items()])
+    largest = names[max(phases, key=lambda key: phases[key])]
     text = f"**What dominates its start-up:** {largest}. Of {show(median('total_ms'))}: {told}."
     return " ".join([text, *_floor(context, summary), *_packages(context, summary)])
 

@@ -119,7 +119,10 @@ def _clause(found: Recommendation, step: Step) -> str:
         text = _CLAUSES[step.criterion.key].format(show(step, found.value(step)), _WHEN.get(scenario, "")).strip()
     measured = [loss for loss in step.lost if loss.value is not None]
     if measured:
-        return f"{text} ({other.format(measured[0].name, show(step, measured[0].value))})"
+        notes = [other.format(measured[0].name, show(step, measured[0].value))]
+        if found.winner and step.best not in {"", found.winner.name} and step.criterion.key != COSINE:
+            notes.insert(0, f"not told apart from the best: {step.best}, {show(step, step.best_value)}")
+        return f"{text} ({'; '.join(notes)})"
     if step.lost:
         return f"{text} (not measured: {join([loss.name for loss in step.lost])})"
     if found.winner and step.best != found.winner.name:

@@ -9,25 +9,36 @@ from hypothesis import HealthCheck, given, settings
 from markdown_it import MarkdownIt
 from pymarkdown.api import PyMarkdownApi
 
+from bench.report import html
+from bench.report.document import Picture
 from bench.report.making import make_document
 from bench.report.markdown import render
 from tests.bench.any_records import contexts
+from tests.bench.html_pages import SVG, Page
+from tests.bench.test_html_report import REMARKS
+from tests.browser import check_html
 
 SETTINGS = settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=60)
 
 
 @pytest.fixture(scope="module")
-def rendered():
-    """Reports of arbitrary records, in Markdown."""
+def documents():
+    """Reports of arbitrary records."""
     found = []
 
     @SETTINGS
     @given(contexts())
     def collect(context):
-        found.append(render(make_document(context)))
+        found.append(make_document(context))
 
     collect()
     return found
+
+
+@pytest.fixture(scope="module")
+def rendered(documents):
+    """The same in Markdown."""
+    return [render(document) for document in documents]
 
 
 def test_tables_are_whole(rendered):
@@ -78,6 +89,19 @@ def test_a_linter_has_nothing_to_say(rendered, tmp_path):
         )
         for each in found.scan_failures
     ]
+
+
+def test_the_page_is_valid_and_runs_nothing_of_the_records(documents, tmp_path):
+    files = []
+    for number, document in enumerate(documents):
+        blocks = [block for section in document.sections for block in section.blocks]
+        pictures = {block.name: SVG for block in blocks if isinstance(block, Picture)}
+        files.append(tmp_path / f"{number}.html")
+        files[-1].write_text(html.render(document, pictures), encoding="utf-8")
+        page = Page(files[-1].read_text(encoding="utf-8"))
+        assert page.tags.count("script") == 1
+        assert not [target for target in page.targets if target.partition(":")[0] not in {"data", target}]
+    assert not [line for line in check_html(files) if not any(remark in line for remark in REMARKS)]
 
 
 def test_the_records_are_hostile_enough(rendered):
