@@ -28,7 +28,7 @@ _CLAUSES = {
 }
 """What a metric says of a strategy; the second place is ``_WHEN``."""
 
-_WHEN = {"idle": "once the model is ready", "think_time": "after that work"}
+_WHEN = {"idle": "once the model is ready", "think_time": "after other work"}
 
 
 def sentence(found: Recommendation) -> str:
