@@ -132,7 +132,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "total_stall_ms",
-        "Stalls, Total",
+        "All Stalls",
         "ms",
         "All delays of the main thread of at least 2 ms during its other work, together.",
         _heartbeat_ms("total_stall_s"),

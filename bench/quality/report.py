@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.quality.context import QualityContext, load_context
-from bench.quality.tables import COLUMNS, names_of, problem_table, task_table, vector_table
+from bench.quality.tables import COLUMNS, lowest_texts, problem_table, task_table, vector_table
 from bench.report.document import Document, Prose, Section, escape
 from bench.report.sections import environment, repeat
 from bench.report.writing import write_document
@@ -30,11 +30,7 @@ def quality_sections(context: QualityContext) -> Iterator[Section]:
     """Yield what is particular to quality."""
     vectors, tasks, problems = vector_table(context), task_table(context), problem_table(context)
     if vectors.rows:
-        worst = "\n".join(
-            f"- {escape(', '.join(names_of(context, record)))}: {escape(figures.cosine_min_text or '')}"
-            for record, figures in context.compared
-        )
-        yield Section(vectors.title, (vectors, Prose(f"The text with the lowest cosine:\n\n{worst}")))
+        yield Section(vectors.title, (vectors, Prose(lowest_texts(context))))
     if tasks.rows:
         yield Section(tasks.title, (tasks, Prose(TASKS)))
     if problems.rows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.report.document import Table
+from bench.report.document import Table, escape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,3 +86,12 @@ def names_of(context: QualityContext, record: QualityRecord) -> Sequence[str]:
 
 def _shown(value: float | None, digits: int = 4) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
+
+
+def lowest_texts(context: QualityContext) -> str:
+    """Return the text with the lowest cosine of each cell."""
+    lines = [
+        f"- {escape(', '.join(names_of(context, record)))}: {escape(figures.cosine_min_text or '')}"
+        for record, figures in context.compared
+    ]
+    return "\n".join(["The text with the lowest cosine:", "", *lines])

@@ -10,8 +10,7 @@ from bench.report.document import Prose, escape
 from bench.report.profiles import imports_of_cell
 from bench.report.reasons import cost_in_memory, join, key_figures, sentence, show_cosine
 from bench.report.recommend import recommend
-from bench.report.sections.sensitivity import verdict
-from bench.report.sensitivity import sensitivities
+from bench.report.sensitivity import EFFECT, RELIABLE, sensitivities
 from bench.report.tables import started
 from bench.report.uses import ANY, ONE_SHOT
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from bench.report.candidates import Candidate, Choice
     from bench.report.context import Context
     from bench.report.document import Block
+    from bench.report.sensitivity import Sensitivity
     from bench.stats import CellSummary
 
 PHASES = {
@@ -41,50 +41,62 @@ def lead(context: Context) -> tuple[Block, ...]:
     choice = next((choice for choice in choices(context) if choice.candidates), None)
     if choice is None:
         return tuple(blocks)
-    fastest, answer = _fastest(choice)
+    fastest, answer = _fastest(context, choice)
     several = len(context.models) > 1 or choice.machine_name
     where = ", ".join(part for part in (context.models[choice.model], choice.machine_name) if part)
     lines = [
         answer,
-        _memory(context, choice, fastest),
+        _memory(context, fastest),
         _made_of(context, fastest),
         _would_be_seen(context, fastest),
-        _believable(context),
+        _believable(context, choice),
     ]
     heading = f"At a glance, for {escape(where)} (the others follow below):" if several else "At a glance:"
     return (*blocks, Prose("\n".join([heading, "", *(f"- {line}" for line in lines if line)])))
 
 
-def _fastest(choice: Choice) -> tuple[Candidate, str]:
+def _fastest(context: Context, choice: Choice) -> tuple[Candidate, str]:
     """Return the strategy for a command line tool, or the only one, and what makes it that."""
     found = recommend(choice)[0]
     if found.winner is None or len(choice.candidates) == 1:
         (only, *_) = choice.candidates
         return only, f"**{escape(only.name)}**: {escape(key_figures(only))}."
     text = f"**The fastest for a command line tool: {escape(found.winner.name)}.** {escape(sentence(found))}"
-    plain = found.winner.find("total_ms", ONE_SHOT)
-    if plain is not None and "total_ms" in plain.ratios:
-        times = 1 / plain.ratios["total_ms"].median
-        shown = f"{times:.{0 if times >= 10 else 1}f}"
-        text += f" Plain sentence-transformers takes {shown} times as long to its first vector."
+    leading = next((step for step in found.steps if step.scenario), None)
+    if leading is None:
+        return found.winner, text
+    summary, key = found.winner.summaries[leading.scenario], leading.criterion.key
+    plain, ratio = _baseline(context, summary), summary.ratios.get(key)
+    if plain is not None and ratio is not None:
+        times = f"{1 / ratio.median:.{0 if ratio.median <= 0.1 else 1}f}"
+        took = METRICS_BY_KEY[key].show(plain.median(key))
+        text += f" Plain sentence-transformers takes {took} for the same, {times} times as long."
     return found.winner, text
 
 
-def _memory(context: Context, choice: Choice, candidate: Candidate) -> str:
+def _memory(context: Context, candidate: Candidate) -> str:
     """Return what it costs in memory, beside plain sentence-transformers."""
     summary = candidate.find("peak_mib", ANY)
     if summary is None:
         return ""
     text = f"**Its cost in memory:** {escape(cost_in_memory(candidate))}"
-    if "peak_mib" in summary.ratios:
-        plain = next(
-            other
-            for other in context.measured
-            if other.cell.is_baseline
-            and (other.cell.reference, other.machine) == (summary.cell.reference, choice.machine)
-        )
+    plain = _baseline(context, summary)
+    if plain is not None and plain.median("peak_mib") is not None:
         text += f"; plain sentence-transformers takes {METRICS_BY_KEY['peak_mib'].show(plain.median('peak_mib'))}"
     return f"{text}."
+
+
+def _baseline(context: Context, summary: CellSummary) -> CellSummary | None:
+    """Return the reference of a cell."""
+    for other in context.measured:
+        if other.cell.is_baseline and _belongs(other, summary):
+            return other
+    return None
+
+
+def _belongs(other: CellSummary, summary: CellSummary) -> bool:
+    """Whether two cells differ in nothing but what embeds."""
+    return (other.cell.reference, other.machine) == (summary.cell.reference, summary.machine)
 
 
 def _made_of(context: Context, candidate: Candidate) -> str:
@@ -98,19 +110,21 @@ def _made_of(context: Context, candidate: Candidate) -> str:
         PHASES if "ready_ms" in phases else PHASES | {"first_embedding_ms": "the first request, which loads the model"}
     )
     told = join([f"{show(value)} for {names[key]}" for key, value in phases.items()])
-    largest = names[max(phases, key=lambda key: phases[key])]
-    text = f"**What dominates its start-up:** {largest}. Of {show(median('total_ms'))}: {told}."
-    return " ".join([text, *_floor(context, summary), *_packages(context, summary)])
+    largest, total = names[max(phases, key=lambda key: phases[key])], median("total_ms")
+    of_numpy = _floor(context, summary)
+    is_numpy = of_numpy is not None and total is not None and of_numpy > total / 2
+    text = f"**What dominates its start-up:** {'importing NumPy' if is_numpy else largest}."
+    if is_numpy:
+        text += f" A process that does nothing else takes {show(of_numpy)} of the {show(total)}."
+    return " ".join([f"{text} One after the other: {told}.", *_packages(context, summary)])
 
 
-def _floor(context: Context, summary: CellSummary) -> list[str]:
+def _floor(context: Context, summary: CellSummary) -> float | None:
     """Return what a process takes that only imports NumPy, if that was measured beside."""
     for other in context.measured:
-        is_alike = (other.cell.reference, other.machine) == (summary.cell.reference, summary.machine)
-        if is_alike and other.cell.subject == "import_numpy":
-            took = METRICS_BY_KEY["total_ms"].show(other.median("total_ms"))
-            return [f"A process that does nothing but import NumPy takes {took}."]
-    return []
+        if other.cell.subject == "import_numpy" and _belongs(other, summary):
+            return other.median("total_ms")
+    return None
 
 
 def _packages(context: Context, summary: CellSummary) -> list[str]:
@@ -128,29 +142,46 @@ def _would_be_seen(context: Context, candidate: Candidate) -> str:
     summary = candidate.find("total_ms", ONE_SHOT)
     for found in sensitivities(context):
         if summary is not None and (found.cell, found.machine) == (summary.cell, summary.machine):
-            return (
-                f"**Would +10 % have been seen?** By comparing this run with a second one like it: {verdict(found)}. "
-                f"The "
-                "gate (`python -m bench.gate`) takes as many rounds as it needs; how often it was right stands in "
-                "`docs/explanation/gate-power.md`."
-            )
+            return f"**Would a start that is 10 % slower have been noticed?** {_noticed(found)}"
     return ""
 
 
-def _believable(context: Context) -> str:
+def _noticed(found: Sensitivity) -> str:
+    """Return what a comparison with a second run like this one sees."""
+    if not found.can_be_told:
+        return (
+            f"Not by this run: a comparison of two takes at least {found.rounds_needed} rounds, and it has {found.n}."
+        )
+    reliable = f"{found.smallest_seen:.0%}" if found.smallest_seen is not None else "no change up to 100 %"
+    return (
+        f"A comparison of this run with a second one like it sees it in {found.seen(EFFECT):.0%} of cases; what it "
+        f"sees in {RELIABLE:.0%} of them is {reliable} or more. The gate (`python -m bench.gate`) takes as many rounds "
+        f"as it needs, "
+        "and sees less."
+    )
+
+
+def _believable(context: Context, choice: Choice) -> str:
     """Return how much stands behind the figures."""
     counts = [summary.spreads["total_ms"].n for summary in started(context) if "total_ms" in summary.spreads]
     if not counts:
         return ""
     rounds = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
-    excluded = sum(summary.excluded for summary in context.summaries)
-    text = (
-        f"**Can this be believed?** {rounds} fresh processes of each cell count; {excluded} samples were left out, "
-        "because they failed, or were disturbed and taken again."
-    )
+    again = sum(record.attempt > 0 for record in context.records)
+    missing = sum(not summary.spreads for summary in context.summaries)
+    text = f"**Can this be believed?** {rounds} fresh processes of each start-up count"
+    if again:
+        text += f"; {again} samples were taken again because other work disturbed them"
+    if missing:
+        text += f"; {missing} of {len(context.summaries)} cells have no sample that counts (see below)"
+    text += "."
     by_precision: dict[str, list[float]] = {}
     for record in context.chosen:
-        if record.cosines and not record.cell.is_baseline:
+        if record.cosines and not record.cell.is_baseline and record.cell.model == choice.model:
             by_precision.setdefault(escape(str(record.facts.get("precision"))), []).extend(record.cosines)
     told = [f"{show_cosine(min(cosines))} ({precision})" for precision, cosines in by_precision.items()]
-    return f"{text} Lowest cosine with plain sentence-transformers' vectors: {join(told)}." if told else text
+    return (
+        f"{text} Lowest cosine of the samples' vectors with plain sentence-transformers': {join(told)}."
+        if told
+        else text
+    )

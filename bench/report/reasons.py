@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 _CLAUSES = {
     "results_ms": "it prints its first result after {}",
     "total_ms": "its first vector comes {} after process start",
-    "init_ms": "the program goes on after {}",
+    "init_ms": "the caller is blocked for {}",
     "first_embedding_ms": "the first request takes {} {}",
+    "second_embedding_ms": "the next request takes {}",
     "peak_mib": "it takes {} of memory at most",
     "total_stall_ms": "it holds other work up by {} in all",
     "longest_stall_ms": "it holds other work up by {} at worst",
@@ -39,7 +40,7 @@ def sentence(found: Recommendation) -> str:
     leading = next(step for step in measured if step.criterion.key != COSINE)
     told = [_capital("; ".join(_clause(found, step) for step in measured if step is leading or step.lost))]
     if found.equals:
-        told.append(f"Equal to it: {join(found.equals)}; {found.winner.name} is the simplest of them")
+        told.append(f"Not to be told from it: {join(found.equals)}; {found.winner.name} is the simplest of them")
     told += _costs(found, found.winner)
     return " ".join(f"{part}." for part in told)
 
@@ -51,7 +52,7 @@ def cost_in_memory(candidate: Candidate) -> str:
         METRICS_BY_KEY["peak_mib"].show(found.peak_mib),
         METRICS_BY_KEY["anonymous_mib"].show(found.anonymous_mib),
     )
-    return peak if found.anonymous_mib is None else f"{peak}, of which {own} are its own"
+    return peak if found.anonymous_mib is None else f"{peak}, {own} of it private"
 
 
 def describe_step(step: Step) -> str:
@@ -113,20 +114,20 @@ def join(parts: Sequence[str]) -> str:
 def _clause(found: Recommendation, step: Step) -> str:
     """Return what a step says of the winner, with the closest of those that it eliminated."""
     if step.criterion.key == COSINE:
-        text, other = "its vectors are as exact as the original's", "{}: lowest cosine {}"
+        text, other = "its vectors are as exact as the original's", "not those of {}: lowest cosine {}"
     else:
-        scenario, other = step.scenario.partition(" ")[0], "next: {}, {}"
+        scenario, other = step.scenario.partition(" ")[0], "measurably worse: {}, {}"
         text = _CLAUSES[step.criterion.key].format(show(step, found.value(step)), _WHEN.get(scenario, "")).strip()
     measured = [loss for loss in step.lost if loss.value is not None]
     if measured:
         notes = [other.format(measured[0].name, show(step, measured[0].value))]
         if found.winner and step.best not in {"", found.winner.name} and step.criterion.key != COSINE:
-            notes.insert(0, f"not told apart from the best: {step.best}, {show(step, step.best_value)}")
+            notes.insert(0, f"best: {step.best}, {show(step, step.best_value)}, a difference within the noise")
         return f"{text} ({'; '.join(notes)})"
     if step.lost:
         return f"{text} (not measured: {join([loss.name for loss in step.lost])})"
     if found.winner and step.best != found.winner.name:
-        return f"{text}, which cannot be told apart from the best ({step.best}, {show(step, step.best_value)})"
+        return f"{text} (best: {step.best}, {show(step, step.best_value)}, a difference within the noise)"
     return text
 
 
@@ -134,14 +135,33 @@ def _costs(found: Recommendation, winner: Candidate) -> list[str]:
     """Return what the winner costs in vectors and, where only memory was looked at, before the program goes on."""
     told, is_small = [], found.use.key == "small_machine"
     if winner.cosine is not None and winner.cosine < EXACT:
-        told.append(f"Its vectors are not quite the original's (lowest cosine {show_cosine(winner.cosine)})")
+        told.append(
+            f"Its vectors are not quite the original's (lowest cosine of the samples {show_cosine(winner.cosine)})"
+        )
     elif is_small:
         compared = "were not compared with" if winner.cosine is None else "are as exact as"
         told.append(f"Its vectors {compared} the original's")
     init_ms = figures(winner).init_ms
     if is_small and init_ms is not None:
-        told.append(f"The program goes on after {METRICS_BY_KEY['init_ms'].show(init_ms)}")
-    return told
+        told.append(f"The caller is blocked for {METRICS_BY_KEY['init_ms'].show(init_ms)}")
+    return told + _together(found, winner) if is_small else told
+
+
+def _together(found: Recommendation, winner: Candidate) -> list[str]:
+    """Return who takes less than the winner where several processes use the model, if anybody does."""
+    measured = {
+        candidate.name: (value, summary.cell.processes)
+        for candidate in found.candidates
+        if (summary := candidate.find("together_mib", ("concurrent",))) and (value := summary.median("together_mib"))
+    }
+    if winner.name not in measured:
+        return []
+    best = min(measured, key=lambda name: measured[name])
+    if best == winner.name:
+        return []
+    show = METRICS_BY_KEY["together_mib"].show
+    value, processes = measured[best]
+    return [f"But {processes} processes together take {show(measured[winner.name][0])}, and with {best} {show(value)}"]
 
 
 def _step_name(step: Step) -> str:

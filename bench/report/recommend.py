@@ -30,7 +30,7 @@ ALIKE = 1.03
 """Ratio up to which two strategies are alike: nobody notices 3 %, the tolerance of comparisons and gates as well."""
 
 ALPHA = 0.025
-"""Probability that any interval of a step ends on the wrong side, at each of its ends."""
+"""Probability that an interval of a ratio ends on the wrong side, at each of its ends."""
 
 EXACT = MIN_COSINE["float32"]
 """Lowest cosine with the original's vectors at which vectors count as exact."""
@@ -87,6 +87,7 @@ class Recommendation:
         equals: names of the others that stayed to the end.
         steps: how it was found, a step for each criterion.
         problem: why there is no winner, or "".
+        candidates: who was to choose from.
     """
 
     use: Use
@@ -94,6 +95,7 @@ class Recommendation:
     equals: tuple[str, ...]
     steps: tuple[Step, ...]
     problem: str = ""
+    candidates: tuple[Candidate, ...] = ()
 
     @property
     def deciding(self) -> list[Step]:
@@ -134,7 +136,7 @@ def _recommend(choice: Choice, use: Use) -> Recommendation:
         problem = f"nothing was measured in the scenario {' or '.join(wanted)}"
     if problem:
         return Recommendation(use, None, (), tuple(steps), problem)
-    return Recommendation(use, left[0], _names(left[1:]), tuple(steps))
+    return Recommendation(use, left[0], _names(left[1:]), tuple(steps), candidates=choice.candidates)
 
 
 def _scenario(criterion: Criterion, left: Sequence[Candidate]) -> str | None:
@@ -173,7 +175,7 @@ def _fastest(
     )
     kept, lost = [], []
     for candidate in left:
-        loss = _against(choice, candidate, best, scenario, metric, len(left) - 1)
+        loss = _against(choice, candidate, best, scenario, metric)
         if candidate is best or _is_alike(loss, best_value, metric):
             kept.append(candidate)
         else:
@@ -182,8 +184,8 @@ def _fastest(
     return Step(criterion, scenario, best.name, best_value, tuple(lost), _names(kept)), kept
 
 
-def _against(choice: Choice, candidate: Candidate, best: Candidate, scenario: str, metric: Metric, rivals: int) -> Loss:
-    """Return what a candidate shows beside the best, one of ``rivals``, whether or not it is eliminated by it."""
+def _against(choice: Choice, candidate: Candidate, best: Candidate, scenario: str, metric: Metric) -> Loss:
+    """Return what a candidate shows beside the best, whether or not it is eliminated by it."""
     (value,) = _values([candidate], metric.key, scenario)
     if value is None:
         return Loss(candidate.name, None)
@@ -192,11 +194,7 @@ def _against(choice: Choice, candidate: Candidate, best: Candidate, scenario: st
     if not ratios:
         return Loss(candidate.name, value)
     if all(0.0 < ratio < math.inf for ratio in ratios):
-        logs = [math.log(ratio) for ratio in ratios]
-        # Whoever is compared with several is more often wrong about one (Bonferroni); too few rounds cannot mind that.
-        shift = paired_shift(logs, ALPHA / max(rivals, 1))
-        if not math.isfinite(shift.high):
-            shift = paired_shift(logs, ALPHA)
+        shift = paired_shift([math.log(ratio) for ratio in ratios], ALPHA)
         interval = Interval(shift.low, shift.high) if math.isfinite(shift.high) else None
         return Loss(candidate.name, value, shift.ratio, interval)
     # Stalls may be 0, which has no logarithm.

@@ -118,7 +118,8 @@ def sensitivities(context: Context, criteria: Criteria | None = None) -> list[Se
     for machine in dict.fromkeys(summary.machine for summary in context.measured):
         measured = [summary.cell for summary in context.measured if summary.machine == machine]
         for cell in measured:
-            if not (cell.is_baseline or cell.is_peer):
+            # A Total that holds a second of other work says nothing about a share of the start.
+            if not (cell.is_baseline or cell.is_peer or cell.think_s):
                 one = _of_cell(context, machine, cell, _reference(measured, cell), criteria)
                 found += [one] if one else []
     return found

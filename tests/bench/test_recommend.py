@@ -90,7 +90,7 @@ class TestWhoIsNamed:
         )
         each = found(context)["command_line_tool"]
         assert each.winner.name == "lazy"
-        assert sentence(each) == "It prints its first result after 200 ms (next: cached, 300 ms)."
+        assert sentence(each) == "It prints its first result after 200 ms (measurably worse: cached, 300 ms)."
 
     def test_who_asks_at_once_is_looked_at_before_who_waits(self):
         context = context_of(
@@ -111,8 +111,8 @@ class TestWhoIsNamed:
         assert each.winner.name == "background"
         assert [loss.name for step in each.deciding for loss in step.lost] == ["quantized", "lazy"]
         assert sentence(each) == (
-            "Its vectors are as exact as the original's (quantized: lowest cosine 0.99960); the first request takes "
-            "10.0 ms once the model is ready (next: lazy, 80.0 ms)."
+            "Its vectors are as exact as the original's (not those of quantized: lowest cosine 0.99960); the first "
+            "request takes 10.0 ms once the model is ready (measurably worse: lazy, 80.0 ms)."
         )
 
     def test_a_test_suite_is_held_up_least(self):
@@ -120,20 +120,20 @@ class TestWhoIsNamed:
         context = context_of(rounds("background", stall=50.0, **think), rounds("progressive", stall=0.0, **think))
         each = found(context)["test_suite"]
         assert each.winner.name == "progressive"
-        assert "it holds other work up by 0.00 ms in all (next: background, 50.0 ms)" in sentence(each)
+        assert "it holds other work up by 0.00 ms in all (measurably worse: background, 50.0 ms)" in sentence(each)
 
     def test_a_small_machine_is_told_what_it_costs(self):
         context = context_of(rounds("lazy", peak=70.0), rounds("quantized", peak=40.0, cosine=0.9996, init=7.0))
         each = found(context)["small_machine"]
         assert each.winner.name == "quantized"
-        assert "lowest cosine 0.99960" in sentence(each)
-        assert "goes on after 7.00 ms" in sentence(each)
+        assert "lowest cosine of the samples 0.99960" in sentence(each)
+        assert "is blocked for 7.00 ms" in sentence(each)
 
     def test_the_simplest_of_equal_ones(self):
         context = context_of(*(rounds(name, wait=10.0) for name in ("cached", "progressive", "background")))
         each = found(context)["service"]
         assert (each.winner.name, each.equals) == ("background", ("progressive", "cached"))
-        assert "Equal to it: progressive and cached; background is the simplest of them." in sentence(each)
+        assert "Not to be told from it: progressive and cached; background is the simplest of them." in sentence(each)
 
     @pytest.mark.parametrize(("slower", "kept"), [(1.029, True), (1.031, False)])
     def test_three_per_cent_are_nothing(self, slower, kept):

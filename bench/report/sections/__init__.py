@@ -14,6 +14,7 @@ from bench.report.sections import (
     experience,
     glossary,
     imports,
+    measured,
     memory,
     memory_marks,
     model_size,
@@ -21,7 +22,6 @@ from bench.report.sections import (
     phases,
     preparation,
     problems,
-    published,
     quality,
     recommendation,
     repeat,
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
 
 SECTIONS: tuple[Callable[[Context], Section | None], ...] = (
     recommendation.render,
+    measured.render,
     startup.render,
     experience.render,
     memory.render,
     concurrent.render,
-    published.render,
     phases.render,
     imports.render,
     model_size.render,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.metrics import METRICS_BY_KEY, MIB
-from bench.report.document import Link, Prose, Section, Table
+from bench.report.document import Link, Prose, Section, Table, escape
 from bench.report.profiles import profiled
 
 if TYPE_CHECKING:
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from bench.records import Record
     from bench.report.context import Context
 
-_ALLOCATORS, _FRAMES = 3, 5
+_ALLOCATORS, _FRAMES = 3, 3
 """How many are named for each cell."""
 
 NOTE = (
     "From one more sample of each cell under memray, which counts mapped files as heap and slows the load: the Peak "
-    "above is the kernel's (VmHWM). By the innermost Python frame, most was held by:"
+    "above is the kernel's (VmHWM)."
 )
 
 
@@ -29,7 +29,14 @@ def render(context: Context) -> Section | None:
     if not records:
         return None
     table = _allocation_table(context, records)
-    return Section(table.title, (table, Prose(NOTE), _frame_table(context, records)))
+    first = [record for record in records if record.cell.model == records[0].cell.model]
+    return Section(table.title, (table, Prose(_note(context, first)), _frame_table(context, first)))
+
+
+def _note(context: Context, shown: Sequence[Record]) -> str:
+    """Return what the tables are, and of which model the second one is."""
+    of_model = f" of {escape(context.models[shown[0].cell.model])}" if len(context.models) > 1 else ""
+    return f"{NOTE} By the innermost Python frame, the cells{of_model} held most in:"
 
 
 def _allocation_table(context: Context, records: Sequence[Record]) -> Table:

@@ -26,11 +26,14 @@ def render(context: Context) -> Section | None:
     if not timed:
         return None
     disturbed = [record for record in timed if record.contamination]
-    counted = [record for record in context.chosen if record.contamination]
+    warm_ups = sum(record.is_warmup for record in disturbed)
+    counted = sum(bool(record.contamination) for record in context.chosen)
     again = sum(record.attempt > 0 for record in timed)
-    told = f"{len(disturbed)} of {len(timed)} samples were disturbed, {again} were taken again."
-    if counted:
-        told += f" {len(counted)} count although they were disturbed: no attempt of them was not."
+    told = (
+        f"Other work on the machine disturbed {len(disturbed)} of {len(timed)} samples: {warm_ups} in warm-up rounds, "
+        f"which never count, {counted} that count, because no attempt of them was undisturbed, and "
+        f"{len(disturbed) - warm_ups - counted} that do not. {again} samples were taken again."
+    )
     blocks: list[Block] = [Prose(told), _table(timed)]
     if disturbed:
         last = disturbed[-1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.quality.tables import COLUMNS, task_table, vector_table
+from bench.quality.tables import COLUMNS, lowest_texts, task_table, vector_table
 from bench.report.document import Prose, Section
 
 if TYPE_CHECKING:
@@ -20,4 +20,4 @@ def render(context: Context) -> Section | None:
         return None
     shown = {heading for table in tables for heading in table.headings}
     meanings = "\n".join(f"- **{name}**: {meaning}" for name, meaning in COLUMNS.items() if name in shown)
-    return Section("Quality of the vectors", (*tables, Prose(meanings)))
+    return Section("Quality of the vectors", (*tables, Prose(lowest_texts(context.quality)), Prose(meanings)))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench.report.document import Prose, Section
 from bench.report.plots import pictures
+from bench.report.published import NOTE, is_asked_for
 from bench.report.tables import started, startup_tables
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def render(context: Context) -> Section | None:
         "confidence. *Ratio*: a strategy's total divided by the reference's in the same round, median over the rounds, "
         "with its interval. *n* samples count; *excluded* ones failed or were disturbed and taken again. The columns "
         "are explained at the end.",
+        *([NOTE] if is_asked_for(context.manifest) else []),
         *(note for subject, note in FOOTNOTES.items() if subject in subjects),
     ]
     return Section("Startup time (ms)", (*tables, Prose("\n\n".join(notes)), *pictures(context, "phases", "strips")))
