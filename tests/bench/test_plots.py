@@ -2,6 +2,7 @@
 lost."""
 
 import dataclasses
+import itertools
 import math
 import warnings
 from xml.etree import ElementTree
@@ -11,11 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.plan import BASELINE, COMMAND
+from bench.report import tables
 from bench.report.context import Context, load_context
 from bench.report.document import Picture
 from bench.report.plots import (
     PLOTS,
     draw_all,
+    imports,
     memory_timeline,
     model_size,
     pareto,
@@ -261,12 +264,20 @@ def test_two_engines_of_a_strategy_share_colour_and_marker_but_not_all():
     assert len(set(looks)) == 3
 
 
-def test_models_stand_from_the_fastest_baseline_to_the_slowest():
+def test_models_stand_in_the_order_of_the_tables():
     totals = {"c": 300.0, "a": 500.0, "b": 400.0}
     records = [fakes.make_record(cell("lazy", "none"))]
     records += [fakes.make_record(cell(BASELINE, model), 1, total) for model, total in totals.items()]
+    imported = [{"package": "numpy", "self_us": 60, "modules": 2}]
+    for record in reversed(list(records)):
+        records.append(fakes.make_record(record.cell, instrument="importtime", facts={"imports": imported}))
     context = context_of(records)
-    assert [group.title for group in by_model(context, context.measured)] == ["c", "b", "a", "none"]
+    order = [name for name, _ in tables.by_model(context, context.measured)]
+    assert order == ["none", "c", "a", "b"]
+    assert [group.title for group in by_model(context, reversed(context.measured))] == order
+    for plot in (phases, strips, pareto, imports):
+        titles = [axes.get_title(loc="left") for axes in plot.draw(context).axes]
+        assert [title for title in titles if title] == order
 
 
 def test_models_of_one_short_name_keep_apart():
@@ -362,6 +373,15 @@ def test_the_front_is_what_nothing_beats(points):
     assert [peak for _, peak in best] == sorted((peak for _, peak in best), reverse=True)
 
 
+def test_what_is_magnified_beside_a_panel_is_labelled_there_alone():
+    totals = {BASELINE: 4800.0, "fastembed": 500.0, "lazy": 90.0, "progressive": 91.0, "quantized": 92.0}
+    left, right = pareto.draw(context_of([fakes.make_record(cell(name), 1, ms) for name, ms in totals.items()])).axes
+    assert {text.get_text() for text in left.texts} == {"baseline", "fastembed", "magnified at right"}
+    assert {text.get_text() for text in right.texts} == {"lazy", "progressive", "quantized"}
+    together = pareto.draw(context_of([fakes.make_record(cell(name), 1, 90.0) for name in totals])).axes[0]
+    assert {text.get_text() for text in together.texts} == set(totals)
+
+
 def test_what_embeds_nothing_is_not_in_the_front():
     records = [fakes.make_record(cell(name), 1, total) for name, total in (("import_numpy", 70.0), ("lazy", 90.0))]
     axes = pareto.draw(context_of(records)).axes[0]
@@ -407,6 +427,29 @@ def test_one_think_time_alone_is_a_picture():
     assert "1 s sleep" not in " ".join(all_texts(figure))
 
 
+def test_strategies_stand_apart_by_as_many_as_were_measured_at_a_think_time():
+    few, many = STRATEGIES[1:3], [name for name in STRATEGIES if name != "import_numpy"]
+    records = [fakes.make_record(cell(name, **at(0.5))) for name in few]
+    records += [fakes.make_record(cell(name, **at(1.0))) for name in many]
+    axes = waiting.draw(context_of(records)).axes[0]
+    places = [x for line in axes.get_lines() if line.get_markersize() == 9 for x in line.get_xdata()]
+    for position, names in ((0, few), (1, many)):
+        near = sorted(x for x in places if round(x) == position)
+        assert len(near) == len(names)
+        assert sum(near) / len(near) == pytest.approx(position)
+        assert all(later - earlier > 0.1 for earlier, later in itertools.pairwise(near))
+
+
+def test_no_strategy_stands_far_from_the_size_of_its_model():
+    for large in (100 * MIB, 400 * MIB):  # on a linear and on a logarithmic axis
+        context = dataclasses.replace(whole_run(), manifest=context_of([], model_bytes={}).manifest)
+        context.manifest["model_bytes"] = {"org/small": 60 * MIB, "org/large": large}
+        axes = model_size.draw(context).axes[0]
+        drawn = {x for line in axes.get_lines() for x in line.get_xdata()}
+        assert all(min(abs(x / size - 1) for size in (60, large / MIB)) <= 0.0401 for x in drawn)
+        assert {60.0, large / MIB} < drawn, "what meets no others stands at the size itself"
+
+
 def test_the_size_of_a_model_is_measured_or_what_preparing_it_wrote():
     prepared = [
         {"model": "org/small", "precision": "int8", "bytes": 1 * MIB},
@@ -428,7 +471,8 @@ def test_memory_is_stacked_in_mib_with_the_marks_there_are():
     assert lower[:, 1].max() == 3.0
     assert upper[:, 1].max() == 8.0
     assert [line.get_xdata()[0] for line in axes.get_lines()] == [20.0, 80.0]
-    assert axes.get_title(loc="left").endswith("at most 8 MiB")
+    assert axes.get_title(loc="left") == "lazy: at most 8 MiB"
+    assert axes.get_xlim() == (0.0, pytest.approx(1.03 * 90))
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels[2:] == ["Imported", "First vector"]
 
@@ -439,8 +483,8 @@ def test_memory_has_at_most_nine_panels_of_one_model_and_the_baseline_first():
     figure = memory_timeline.draw(context_of(records))
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert len(titles) == 9
-    assert titles[0].startswith("baseline:")
-    assert titles[1].startswith("s0:")
+    assert titles[0].startswith("baseline, small:")
+    assert titles[1].startswith("s0, small:")
 
 
 def tree_of(*costs):
@@ -473,6 +517,8 @@ def test_the_waterfall_shows_baseline_and_progressive_with_clamped_bars():
     records = [with_tree(cell(name), *odd) for name in ("lazy", "progressive", BASELINE, "import_numpy")]
     figure = waterfall.draw(context_of(records))
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["baseline", "progressive"]
+    several = waterfall.draw(context_of([*records, fakes.make_record(cell(model="large"))]))
+    assert [axes.get_title(loc="left") for axes in several.axes] == ["baseline, small", "progressive, small"]
     bars = [(bar.get_x(), bar.get_width()) for bar in figure.axes[0].patches]
     assert bars == [(0.0, 5.0), (0.0, 5.0), (1.0, 3.0), (4.0, 0.0)]
     names = [text.get_text().rstrip("\N{NO-BREAK SPACE}") for text in figure.axes[0].get_yticklabels()]

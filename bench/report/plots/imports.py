@@ -37,7 +37,8 @@ def applies(context: Context) -> bool:
 
 def draw(context: Context) -> Figure:
     """Return the figure: a panel for each model, and a second one beside it where the fast ones need magnifying."""
-    cells = imports_of(context)
+    order = list(context.models.values())
+    cells = sorted(imports_of(context), key=lambda cell: order.index(cell.model) if cell.model else 0)
     packages = leading_packages(cells, at_most=len(_STYLES))
     bars = [fold(cell.times_ms, packages) for cell in cells]
     totals = [sum(max(time_ms, 0.0) for time_ms in bar.values()) / 1000 for bar in bars]

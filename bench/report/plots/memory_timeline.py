@@ -8,10 +8,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from bench.metrics import MIB
-from bench.report.plots.parts.cells import names_of, series_of
+from bench.report.plots.parts.cells import name_with_model, names_of, series_of
 from bench.report.plots.parts.frames import grid_figure, name_panel, strip_frame
 from bench.report.plots.parts.looks import BLACK, DASHDOT, DASHED, DOTTED, SOLID, VERMILION, YELLOW
-from bench.report.plots.parts.scales import plain_ticks, scale_of
+from bench.report.plots.parts.scales import plain_ticks
 from bench.report.plots.parts.texts import add_legend
 from bench.report.profiles import MemoryPoint, memory_timeline_of, of_first_model
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from bench.report.context import Context
 
 _MOST_PANELS = 9
+
+_STRETCH = 1.03
+"""How much further than to the last point the axis of time goes."""
 
 _MARKS = {
     "imported": ("Imported", DOTTED, 1.4),
@@ -52,7 +55,8 @@ def draw(context: Context) -> Figure:
         points = memory_timeline_of(record)
         _draw_panel(axes, points, record)
         peak = max((point.anonymous_bytes + point.file_mapped_bytes for point in points), default=0) / MIB
-        name_panel(axes, f"{names[series_of(record)]}: at most {peak:,.0f} MiB")
+        name = name_with_model(context, names[series_of(record)], record)
+        name_panel(axes, f"{name}: at most {peak:,.0f} MiB")
     for axes in panes:
         axes.set_xlabel("Milliseconds since process start")
         axes.set_ylabel("Resident (MiB)")
@@ -79,8 +83,8 @@ def _draw_panel(axes: Axes, points: Sequence[MemoryPoint], record: Record) -> No
     marks = [(record.marks_ns[mark] / 1e6, style) for mark, style in _MARKS.items() if mark in record.marks_ns]
     for time_ms, (_, line, width) in marks:
         axes.axvline(time_ms, color=BLACK, linestyle=line, linewidth=width, zorder=3)
-    across = scale_of([*times_ms, *(time_ms for time_ms, _ in marks)])
-    axes.set_xlim(min(across.low, 0.0), across.high)
+    drawn_ms = [0.0, *times_ms, *(time_ms for time_ms, _ in marks)]
+    axes.set_xlim(_STRETCH * min(drawn_ms), _STRETCH * max(drawn_ms) or 1.0)
     axes.set_ylim(0.0, 1.08 * max(both, default=0.0) or 1.0)
 
 

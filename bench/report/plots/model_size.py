@@ -6,7 +6,7 @@ import statistics
 from typing import TYPE_CHECKING
 
 from bench.metrics import MIB
-from bench.report.plots.parts.cells import by_model, names_of, samples_of, series_of
+from bench.report.plots.parts.cells import by_model, in_order, names_of, samples_of, series_of
 from bench.report.plots.parts.frames import grid_figure, strip_frame
 from bench.report.plots.parts.looks import PALE, keys_of, looks_of
 from bench.report.plots.parts.scales import scale_of
@@ -22,15 +22,17 @@ if TYPE_CHECKING:
     from bench.report.context import Context
     from bench.report.plots.parts.cells import Group, Series
     from bench.report.plots.parts.looks import Look
-    from bench.report.plots.parts.scales import Scale
     from bench.stats import CellSummary
 
 
 _WIDE = 3.0
 """Sizes are on a logarithmic scale from so many times the smallest on: a few models differ less than strategies do."""
 
-_DODGE = 0.013
-"""By how much of the axis strategies stand aside from each other."""
+_ASIDE = 1.04
+"""How many times a model's size the last strategy stands at, and the first one below it: sizes must stay readable."""
+
+_ABOVE = {"markerfacecolor": "none", "zorder": 5}
+"""Medians are hollow here and above all samples: with so little room beside each other they would be hidden."""
 
 
 def applies(context: Context) -> bool:
@@ -51,15 +53,16 @@ def draw(context: Context) -> Figure:
     names, looks = names_of(context, by_series), looks_of(context, by_series)
     figure, (axes,) = grid_figure(1, panel_inches=(8.0, 5.0))
     across = scale_of([size_mib(context, group.model) for group in groups], wide=_WIDE, margin=0.1)
-    for number, (series, by_size) in enumerate(by_series.items()):
-        _draw_series(axes, by_size, looks[series], _DODGE * (number - (len(by_series) - 1) / 2), across)
+    aside = _aside(by_series)
+    for series, by_size in by_series.items():
+        _draw_series(axes, by_size, looks[series], aside[series])
     values = [value for by_size in by_series.values() for found in by_size.values() for value in found]
     scale_of(values).apply(axes, "y")
     across.apply(axes, "x")
     strip_frame(axes)
     axes.grid(axis="y", color=PALE, linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.set_xlabel("Size of the weights in float32 (MiB); strategies stand beside each other")
+    axes.set_xlabel("Size of the weights in float32 (MiB); strategies that take about as long stand up to 4 % aside")
     axes.set_ylabel("Total (ms)")
     _name_models(axes, context, groups)
     add_legend(figure, keys_of(looks, list(by_series)), list(names.values()))
@@ -87,14 +90,30 @@ def _groups(context: Context) -> list[Group[CellSummary]]:
     return sorted(groups, key=lambda group: size_mib(context, group.model))
 
 
-def _draw_series(axes: Axes, by_size: Mapping[float, list[float]], look: Look, shift: float, scale: Scale) -> None:
+def _aside(by_series: Mapping[Series, Mapping[float, list[float]]]) -> dict[Series, float]:
+    """Return by which factor each series stands aside of the size: 1 for those whose samples meet no others."""
+    crowded = [
+        one
+        for one, mine in by_series.items()
+        if any(_meet(mine, theirs) for other, theirs in by_series.items() if other != one)
+    ]
+    factors = [_ASIDE**share for share in in_order(len(crowded), 1.0)]
+    return dict.fromkeys(by_series, 1.0) | dict(zip(crowded, factors, strict=True))
+
+
+def _meet(one: Mapping[float, list[float]], other: Mapping[float, list[float]]) -> bool:
+    """Tell whether the samples of two series overlap at a size."""
+    return any(min(one[size]) <= max(other[size]) and min(other[size]) <= max(one[size]) for size in {*one} & {*other})
+
+
+def _draw_series(axes: Axes, by_size: Mapping[float, list[float]], look: Look, aside: float) -> None:
     for size, values in by_size.items():
-        axes.plot([scale.moved(size, shift)] * len(values), values, **look.sample())
+        axes.plot([size * aside] * len(values), values, **look.sample())
     sizes = sorted(by_size)
     axes.plot(
-        [scale.moved(size, shift) for size in sizes],
+        [size * aside for size in sizes],
         [statistics.median(by_size[size]) for size in sizes],
-        **look.median(),
+        **look.median() | _ABOVE,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from matplotlib.lines import Line2D
@@ -36,6 +36,8 @@ _BEHIND_LABEL = {"facecolor": WHITE, "edgecolor": "none", "alpha": 0.8, "pad": 0
 _MARGIN = 0.08
 """The share of an axis that is left free at an end, for labels."""
 
+_ELSEWHERE = "magnified at right"
+
 _NEAR = 2.0
 """Cells that take up to so many times as long as the fastest are drawn again, magnified, where others take far longer.
 """
@@ -57,13 +59,14 @@ class _Point:
 
 @dataclass(frozen=True)
 class _Panel:
-    """What a panel shows, and its scales."""
+    """What a panel shows, and its scales; the points that are magnified beside it are labelled there alone."""
 
     title: str
     points: Sequence[_Point]
     across: Scale
     up: Scale
     label: str = "Total (ms)"
+    magnified: Sequence[_Point] = ()
 
 
 def applies(context: Context) -> bool:
@@ -87,6 +90,9 @@ def draw(context: Context) -> Figure:
     across, up = _scales(every, from_zero=True, margin=_MARGIN)
     panels = [_Panel(title, points, across, up) for title, points in models]
     magnified = [_magnified(panel) for panel in panels]
+    panels = [
+        replace(panel, magnified=near.points if near else ()) for panel, near in zip(panels, magnified, strict=True)
+    ]
     columns = 2 if any(magnified) else 1
     inches = (6.0, 4.4) if len(panels) < 2 else (6.0, 2.7)
     grid = fixed_grid(max(len(panels), 1) * columns, panel_inches=inches, columns=columns)
@@ -168,12 +174,24 @@ def _draw_panel(axes: Axes, panel: _Panel, size: tuple[float, float]) -> None:
 
     lines = [Box.around(placed(start), placed(end)) for start, end in itertools.pairwise(corners)]
     dots = distinct(placed(pair) for point in panel.points for pair in point.samples)
-    _draw_labels(axes, [placed(point.median) for point in panel.points], panel, size, [*lines, *dots])
+    labelled = [point for point in panel.points if point not in panel.magnified]
+    names, places = [point.name for point in labelled], [placed(point.median) for point in labelled]
+    if panel.magnified:
+        names.append(_ELSEWHERE)
+        places.append(placed(_middle(panel.magnified)))
+    hidden = [Box.around(placed(point.median), placed(point.median)) for point in panel.magnified]
+    _draw_labels(axes, places, names, size, [*lines, *dots, *hidden])
     panel.across.apply(axes, "x")
     panel.up.apply(axes, "y")
     axes.set_xlabel(panel.label)
     axes.set_ylabel("Peak memory (MiB)")
     strip_frame(axes)
+
+
+def _middle(points: Sequence[_Point]) -> tuple[float, float]:
+    """Return the median that is in the middle of those of the crowd, the fastest that compete."""
+    medians = sorted(point.median for point in points if point.competes)
+    return medians[len(medians) // 2]
 
 
 def _corners(best: Sequence[tuple[float, float]], panel: _Panel) -> list[tuple[float, float]]:
@@ -189,11 +207,10 @@ def _corners(best: Sequence[tuple[float, float]], panel: _Panel) -> list[tuple[f
 def _draw_labels(
     axes: Axes,
     places: Sequence[tuple[float, float]],
-    panel: _Panel,
+    names: Sequence[str],
     size: tuple[float, float],
     obstacles: Sequence[Box],
 ) -> None:
-    names = [point.name for point in panel.points]
     boxes = place(places, names, size, _FONT_POINTS, obstacles)
     for (x, y), name, box in zip(places, names, boxes, strict=True):
         nearest = box.nearest((x, y))

@@ -28,8 +28,14 @@ _KEY = "first_embedding_ms"
 
 _WORK = {"sleep": "sleep", "compute": "computing in Python"}
 
-_DODGE = 0.7
-"""The share of the distance of two think times over which strategies stand beside each other."""
+_DODGE = 0.9
+"""The share of the distance of two think times over which strategies stand beside each other, where they are many."""
+
+_WIDEST = 0.16
+"""How far apart strategies stand where they are few, as a share of the same distance."""
+
+_INCHES = {1: (7.5, 4.6), 2: (6.5, 4.4)}
+"""The size of a panel, by how many there are; with more of them, they are smaller."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +64,9 @@ def draw(context: Context) -> Figure:
     scale = scale_of([value for item in shown for value in samples.values(item, _KEY)])
     times = sorted({item.cell.think_s for item in shown})
     positions = {think_s: number for number, think_s in enumerate(times)}
-    figure, panes = grid_figure(len(panels), panel_inches=(7.5, 4.6) if len(panels) < 2 else (5.0, 4.0))
+    figure, panes = grid_figure(len(panels), panel_inches=_INCHES.get(max(len(panels), 1), (5.0, 4.0)))
     for axes, panel in zip(panes, panels, strict=False):
-        _draw_panel(axes, panel, samples, positions, _shifts(series), looks)
+        _draw_panel(axes, panel, samples, positions, looks)
         if len(panels) > 1:
             name_panel(axes, panel.title)
         axes.set_xlabel(
@@ -71,6 +77,8 @@ def draw(context: Context) -> Figure:
         axes.set_xticks(list(range(len(times))), [f"{think_s:g}" for think_s in times])
         axes.set_xlim(-0.5, max(len(times), 1) - 0.5)
         axes.grid(axis="y", color=PALE, linewidth=0.6)
+        for number in range(1, len(times)):  # says which think time what stands far aside belongs to
+            axes.axvline(number - 0.5, color=PALE, linewidth=0.6, zorder=0)
         axes.set_axisbelow(True)
         strip_frame(axes)
         axes.set_ylabel("The first request waits (ms)")
@@ -111,28 +119,27 @@ def _panels(context: Context) -> list[_Panel]:
     return [panel for panel, own in zip(panels, lengths, strict=True) if len(own) > 1 or most == 1]
 
 
-def _shifts(series: Sequence[Series]) -> dict[Series, tuple[float, float]]:
-    """Return by how much each series stands aside, so that none hides another, and half its width."""
-    step = _DODGE / max(len(series), 1)
+def _places(series: Sequence[Series]) -> dict[Series, tuple[float, float]]:
+    """Return by how much each of those at one think time stands aside, to hide no other, and half its width."""
+    step = min(_DODGE / max(len(series), 1), _WIDEST)
     return {one: ((number - (len(series) - 1) / 2) * step, 0.3 * step) for number, one in enumerate(series)}
 
 
 def _draw_panel(
-    axes: Axes,
-    panel: _Panel,
-    samples: Samples,
-    positions: Mapping[float, int],
-    shifts: Mapping[Series, tuple[float, float]],
-    looks: Mapping[Series, Look],
+    axes: Axes, panel: _Panel, samples: Samples, positions: Mapping[float, int], looks: Mapping[Series, Look]
 ) -> None:
     by_series: dict[Series, dict[float, list[float]]] = {}
     for item in panel.items:
         by_series.setdefault(_series(item), {})[item.cell.think_s] = samples.values(item, _KEY)
-    for series, by_time in by_series.items():
-        look, (middle, half) = looks[series], shifts[series]
-        for think_s, values in by_time.items():
-            places = in_order(len(values), half)
-            axes.plot([positions[think_s] + middle + place for place in places], values, **look.sample())
-        times = sorted(think_s for think_s, values in by_time.items() if values)
-        medians = [statistics.median(by_time[think_s]) for think_s in times]
-        axes.plot([positions[think_s] + middle for think_s in times], medians, **look.median())
+    ordered = [one for one in looks if one in by_series]  # at every think time in the same order
+    places = {think_s: _places([one for one in ordered if by_series[one].get(think_s)]) for think_s in positions}
+    for series in ordered:
+        look, middles = looks[series], []
+        for think_s, values in sorted(by_series[series].items()):
+            if not values:
+                continue
+            aside, half = places[think_s][series]
+            middle = positions[think_s] + aside
+            axes.plot([middle + place for place in in_order(len(values), half)], values, **look.sample())
+            middles.append((middle, statistics.median(values)))
+        axes.plot([x for x, _ in middles], [median_ms for _, median_ms in middles], **look.median())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
 
-from bench.report.plots.parts.cells import names_of, series_of
+from bench.report.plots.parts.cells import name_with_model, names_of, series_of
 from bench.report.plots.parts.frames import name_panel, name_rows, rows_figure, strip_frame
 from bench.report.plots.parts.looks import BLACK, BLUE, SKY
 from bench.report.plots.parts.scales import tick
@@ -53,7 +53,7 @@ def draw(context: Context) -> Figure:
         name_rows(axes, [label.ljust(longest, _SPACE) for label in each], rows.font_points, font="monospace")
         axes.xaxis.set_major_formatter(FuncFormatter(tick))
         strip_frame(axes)
-        name_panel(axes, names[series_of(record)])
+        name_panel(axes, name_with_model(context, names[series_of(record)], record))
     rows.panes[-1][0].set_xlabel("Milliseconds of import time (under -X importtime)")
     keys = [
         Patch(facecolor=colour, edgecolor=BLACK, linewidth=0.5, hatch=hatch)

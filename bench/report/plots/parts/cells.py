@@ -57,25 +57,22 @@ def names_of(context: Context, series: Iterable[Series]) -> dict[Series, str]:
     return {one: clean(context.name(one, found)) for one in found}
 
 
+def name_with_model(context: Context, name: str, item: OfCell) -> str:
+    """Return the name of a cell, with its model if the run has several."""
+    return f"{name}, {model_title(context, item.cell.model)}" if len(context.models) > 1 else name
+
+
+def model_title(context: Context, model: str) -> str:
+    """Return what a model is called, fit to be drawn."""
+    return clean(context.models.get(model) or model)
+
+
 def by_model(context: Context, items: Iterable[Item]) -> list[Group[Item]]:
-    """Return the items by model, from the fastest baseline to the slowest; models without one come last."""
-    groups: dict[str, list[Item]] = {}
+    """Return the items by model, in the order of the tables."""
+    groups: dict[str, list[Item]] = {model: [] for model in context.models}
     for item in items:
-        groups.setdefault(item.cell.model, []).append(item)
-    totals = _baseline_totals_ms(context)
-    return [
-        Group(model, clean(context.models.get(model) or model), tuple(groups[model]))
-        for model in sorted(groups, key=lambda model: totals.get(model, math.inf))
-    ]
-
-
-def _baseline_totals_ms(context: Context) -> dict[str, float]:
-    totals: dict[str, float] = {}
-    for summary in context.measured:
-        total = summary.median("total_ms")
-        if summary.cell.is_baseline and total is not None:
-            totals[summary.cell.model] = min(total, totals.get(summary.cell.model, math.inf))
-    return totals
+        groups[item.cell.model].append(item)
+    return [Group(model, model_title(context, model), tuple(found)) for model, found in groups.items() if found]
 
 
 @dataclass(frozen=True)

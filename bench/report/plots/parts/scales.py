@@ -38,12 +38,6 @@ class Scale:
             return math.log(value / self.low) / math.log(self.high / self.low)
         return (value - self.low) / (self.high - self.low)
 
-    def moved(self, value: float, share: float) -> float:
-        """Return what lies beside a value, by a share of the axis."""
-        if self.is_log:
-            return value * math.exp(share * math.log(self.high / self.low))
-        return value + share * (self.high - self.low)
-
     def ticks(self) -> list[float]:
         """Return the places of the ticks of a logarithmic scale."""
         decades = math.log10(self.high / self.low)
