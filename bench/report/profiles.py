@@ -56,9 +56,14 @@ class Import:
 
 
 def profiled(context: Context, instrument: str) -> list[Record]:
-    """Return the ``ok`` record that each cell has of an instrument; the last, where it was measured again."""
+    """Return the ``ok`` record that each cell has of an instrument; the last, where it was measured again.
+
+    They are in the order of the summaries.
+    """
     found = [record for record in context.records if record.instrument == instrument and record.status == "ok"]
-    return list({(record.machine, record.cell): record for record in found}.values())
+    last = {(record.machine, record.cell): record for record in found}
+    order = dict.fromkeys((summary.machine, as_watched(summary.cell)) for summary in context.summaries)
+    return [last[key] for key in dict.fromkeys([*order, *last]) if key in last]
 
 
 def imports_of(context: Context) -> list[CellImports]:
