@@ -429,7 +429,7 @@ def check_both_are_measured(tmp_path):
     assert "one" in report
     assert "two" in report
     names = sorted(path.name for path in folder.iterdir())
-    assert names == ["00-one", "01-two", "manifest.json", "plots", "records.jsonl", "report.md"]
+    assert names == ["00-one", "01-two", "manifest.json", "plots", "records.jsonl", "report.html", "report.md"]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("submitit") is None, reason="needs submitit")

@@ -73,7 +73,13 @@ def test_a_sweep_of_six_by_three_that_is_killed_twice_ends_complete(tmp_path, mo
     assert len({record.run for record in records}) == 1
     assert kept < SAMPLES
     assert (folder / "records.jsonl").read_bytes().startswith(before[: before.rfind(b"\n") + 1]), "nothing is rewritten"
-    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "plots", "records.jsonl", "report.html", "report.md"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "manifest.json",
+        "plots",
+        "records.jsonl",
+        "report.html",
+        "report.md",
+    ]
     assert "Report: " in out
 
 
