@@ -8,7 +8,7 @@ which the formats escape by themselves; in ``Prose`` it has to pass ``escape``.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~&$]|:(?=//)|(?<=www)\.)", re.IGNORECASE)
 _NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029\ufffe\uffff]")
@@ -101,6 +101,17 @@ class Document:
     title: str
     lead: tuple[Block, ...]
     sections: tuple[Section, ...]
+
+
+def dense(table: Table) -> Table:
+    """Return the table without columns that have nothing in them but dashes."""
+    kept = [
+        index
+        for index in range(len(table.headings))
+        if index < table.names or any(str(row[index]) != "-" for row in table.rows)
+    ]
+    headings = tuple(table.headings[index] for index in kept)
+    return replace(table, headings=headings, rows=tuple(tuple(row[index] for index in kept) for row in table.rows))
 
 
 def clean(text: str) -> str:

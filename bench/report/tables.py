@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from bench.fidelity import WITHOUT_VECTORS
 from bench.metrics import MEMORY, METRICS_BY_KEY, STARTUP
 from bench.plan import WARM
 from bench.report.document import Table
@@ -74,16 +75,13 @@ def concurrent_tables(context: Context) -> list[Table]:
 def experience_tables(context: Context) -> list[Table]:
     """Return the specification's third table of each model: what the user of a program notices.
 
-    Of several lengths of one kind of other work the longest is shown; ``waiting_tables`` show all.
+    Of several lengths and kinds of other work, that of the most cells is shown; ``waiting_tables`` show all.
     """
-    longest: dict[tuple[str, str], float] = {}
-    for summary in context.in_scenarios("think_time"):
-        key = (summary.cell.model, summary.cell.think_kind)
-        longest[key] = max(longest.get(key, 0.0), summary.cell.think_s)
+    usual = {model: _usual_work(context, model) for model in context.models}
     summaries = [
         summary
         for summary in context.in_scenarios("at_once", "think_time", "search_command")
-        if summary.cell.think_s == longest.get((summary.cell.model, summary.cell.think_kind), 0.0)
+        if summary.cell.scenario != "think_time" or _work(summary) == usual[summary.cell.model]
     ]
     if not summaries:
         return []
@@ -92,6 +90,16 @@ def experience_tables(context: Context) -> list[Table]:
         return _experience(context, title, summaries)
 
     return _for_each_model(context, "Startup experience", [*summaries, *context.in_scenarios("idle")], make)
+
+
+def _work(summary: CellSummary) -> tuple[float, str]:
+    return summary.cell.think_s, summary.cell.think_kind
+
+
+def _usual_work(context: Context, model: str) -> tuple[float, str] | None:
+    """Return length and kind of the other work that most cells of a model have, the longest of several."""
+    found = [_work(summary) for summary in context.in_scenarios("think_time") if summary.cell.model == model]
+    return max(found, key=lambda work: (found.count(work), work), default=None)
 
 
 def waiting_tables(context: Context) -> list[Table]:
@@ -110,12 +118,10 @@ def waiting_tables(context: Context) -> list[Table]:
         rows = tuple(
             (
                 name,
-                *(
-                    metric.show(found.median(metric.key), unit=False) if (found := mine.get(length)) else "-"
-                    for length in lengths
-                ),
+                *(shown(found, metric.key) if (found := mine.get(length)) else "-" for length in lengths),
             )
             for name, mine in by_row.items()
+            if len(mine) > 1 or len(lengths) == 1
         )
         return Table(title, ("Strategy", *(f"after {think_s:g} s {kind}" for kind, think_s in lengths)), rows)
 
@@ -173,7 +179,7 @@ def _experience(context: Context, title: str, summaries: Sequence[CellSummary]) 
         figures = []
         for label, key, _ in columns:
             found = by_scenario.get(label)
-            figures.append(METRICS_BY_KEY[key].show(found.median(key) if found else None, unit=False))
+            figures.append(shown(found, key) if found else "-")
         rows.append((name, *figures))
     headings = tuple(heading for _, _, heading in columns)
     table = Table(title, ("Strategy", *headings), tuple(rows), details=headings[-3:])
@@ -219,13 +225,19 @@ def _figures(
     rows = tuple(
         (
             context.name(summary, summaries),
-            *(METRICS_BY_KEY[key].show(summary.median(key), unit=False) for key in keys),
+            *(shown(summary, key) for key in keys),
             *_leading(summary, metric),
             str(summary.excluded),
         )
         for summary in summaries
     )
     return Table(title, headings, rows, details=("Excluded", "Ratio, 95 %", f"{name}, 95 %"))
+
+
+def shown(summary: CellSummary, key: str) -> str:
+    """Return a median as text; what embeds nothing has no embedding."""
+    is_empty = key in {"first_embedding_ms", "second_embedding_ms"} and summary.cell.subject in WITHOUT_VECTORS
+    return METRICS_BY_KEY[key].show(None if is_empty else summary.median(key), unit=False)
 
 
 def _leading(summary: CellSummary, metric: Metric) -> tuple[str, str, str, str]:

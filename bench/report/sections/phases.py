@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench.metrics import METRICS_BY_KEY, PHASES
 from bench.report.document import Prose, Section, Table
-from bench.report.tables import by_model, started
+from bench.report.tables import by_model, shown, started
 
 if TYPE_CHECKING:
     from bench.report.context import Context
@@ -24,7 +24,7 @@ def render(context: Context) -> Section | None:
         rows = tuple(
             (
                 context.name(summary, summaries),
-                *(METRICS_BY_KEY[key].show(summary.median(key), unit=False) for key in keys),
+                *(shown(summary, key) for key in keys),
             )
             for summary in summaries
         )

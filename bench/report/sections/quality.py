@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.quality.tables import COLUMNS, lowest_texts, task_table, vector_table
-from bench.report.document import Prose, Section
+from bench.report.document import Prose, Section, dense
 
 if TYPE_CHECKING:
     from bench.report.context import Context
@@ -15,7 +15,7 @@ def render(context: Context) -> Section | None:
     """Return the section; nothing without such a run."""
     if context.quality is None:
         return None
-    tables = [table for table in (vector_table(context.quality), task_table(context.quality)) if table.rows]
+    tables = [dense(table) for table in (vector_table(context.quality), task_table(context.quality)) if table.rows]
     if not tables:
         return None
     shown = {heading for table in tables for heading in table.headings}
