@@ -161,7 +161,8 @@ def bring_together(base: Side, head: Side, cell: Cell, metric: Metric, alpha: fl
         pairs = [(value, theirs[number]) for (_, number), value in before.items() if number in theirs]
         mine, others = ([pair[side] for pair in pairs] for side in (0, 1))
         return Samples("by round", _logs(mine), _logs(others), *medians) if pairs else None
-    reference = _reference(base, head, cell) if metric.unit in {"ms", "s"} else None
+    common = [other for other in base.measured if other in head.measured]
+    reference = reference_of(cell, common) if metric.unit in {"ms", "s"} else None
     if reference is not None:
         first, second = (_logs(side.values(reference, metric).values()) for side in (base, head))
         mine, others = (_logs(ratios_by_round(side.records, cell, reference, metric)) for side in (base, head))
@@ -171,9 +172,8 @@ def bring_together(base: Side, head: Side, cell: Cell, metric: Metric, alpha: fl
     return Samples("absolute", _logs(before.values()), _logs(after.values()), *medians)
 
 
-def _reference(base: Side, head: Side, cell: Cell) -> Cell | None:
-    """Return the cell that both runs have and whose times are those of the machine."""
-    common = [other for other in base.measured if other in head.measured]
+def reference_of(cell: Cell, common: Sequence[Cell]) -> Cell | None:
+    """Return the cell, of those that both runs have, whose times are those of the machine."""
     for other in common:
         if other.is_baseline and other.reference == cell.reference:
             return other

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from bench.metrics import METRICS_BY_KEY
 from bench.report.candidates import figures
 from bench.report.recommend import EXACT
+from bench.report.tables import show_ratio
 from bench.report.uses import COSINE
 
 if TYPE_CHECKING:
@@ -99,11 +100,6 @@ def show(step: Step, value: float | None) -> str:
 def show_cosine(value: float) -> str:
     """Return a cosine, never rounded up: 0.999989 is not 0.99999."""
     return f"{math.floor(value * 1e5 + 1e-6) / 1e5:.5f}"
-
-
-def show_ratio(ratio: float) -> str:
-    """Return a ratio with as many digits as mean something."""
-    return f"{ratio:.3f}" if ratio < 0.2 else f"{ratio:.2f}" if ratio < 10 else f"{ratio:,.0f}"
 
 
 def join(parts: Sequence[str]) -> str:

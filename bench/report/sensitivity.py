@@ -23,7 +23,7 @@ from scipy.stats import norm
 
 from bench.comparison import Criteria
 from bench.metrics import leading_metric
-from bench.pairing import OTHER_REFERENCE
+from bench.pairing import reference_of
 from bench.selection import ratios_by_round
 from bench.shifts import ENOUGH
 
@@ -120,7 +120,7 @@ def sensitivities(context: Context, criteria: Criteria | None = None) -> list[Se
         for cell in measured:
             # A Total that holds a second of other work says nothing about a share of the start.
             if not (cell.is_baseline or cell.is_peer or cell.think_s):
-                one = _of_cell(context, machine, cell, _reference(measured, cell), criteria)
+                one = _of_cell(context, machine, cell, reference_of(cell, measured), criteria)
                 found += [one] if one else []
     return found
 
@@ -146,17 +146,6 @@ def _of_cell(
     return Sensitivity(
         cell, machine, metric, used, len(logs), math.expm1(deviation), _rounds_needed(alpha), limit, lows
     )
-
-
-def _reference(measured: Sequence[Cell], cell: Cell) -> Cell | None:
-    """Return what ``bench.pairing`` divides by when both runs have the cells of this one."""
-    for other in measured:
-        if other.is_baseline and other.reference == cell.reference:
-            return other
-    for other in measured:
-        if other.subject == OTHER_REFERENCE and (other.model, other.scenario) == (cell.model, cell.scenario):
-            return other
-    return None
 
 
 def _lower_ends(logs: Sequence[float], alpha: float) -> list[float]:

@@ -143,7 +143,7 @@ def problem_table(context: Context) -> Table:
 
 def show_ratio(ratio: float) -> str:
     """Return a ratio with as many decimals as mean something."""
-    return f"{ratio:.2f}" if ratio >= 0.2 else f"{ratio:.3f}"
+    return f"{ratio:.3f}" if ratio < 0.2 else f"{ratio:.2f}" if ratio < 10 else f"{ratio:,.0f}"
 
 
 def show_interval(interval: Interval | None, show: Callable[[float], str]) -> str:

@@ -1,11 +1,8 @@
 """Reports: any records render, the same records give the same bytes, text from outside stays text."""
 
 import dataclasses
-import re
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from bench.environment import write_manifest
 from bench.errors import BenchError
@@ -71,33 +68,6 @@ def write_run(folder, records):
     for record in records:
         append_record(folder / "records.jsonl", record)
     return folder
-
-
-ANY_RECORD = st.builds(
-    lambda cell, number, total, status, message, warmup: dataclasses.replace(
-        fakes.make_record(cell, number, total), status=status, message=message, is_warmup=warmup
-    ),
-    st.sampled_from(CELLS),
-    st.integers(0, 3),
-    st.floats(1, 1e5),
-    st.sampled_from(["ok", "ok", "failed", "timeout", "unsupported", "invalid"]),
-    st.text(),
-    st.booleans(),
-)
-
-
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
-@given(st.lists(ANY_RECORD, max_size=12))
-def test_any_records_render(records):
-    report = render(context_of(records))
-    assert report.startswith("# What the loading strategies cost")
-    columns = []
-    for line in report.splitlines():
-        if line.startswith("|"):
-            columns.append(len(re.split(r"(?<!\\)\|", line)))
-        else:
-            assert len(set(columns)) <= 1, f"the table above {line!r} has rows of different lengths"
-            columns = []
 
 
 def test_a_report_has_the_specified_tables():
