@@ -54,8 +54,6 @@ def start_gate(tmp_path, **options):
         cwd=ROOT,
         env=environ,
         text=True,
-        # A signal that whoever runs the tests has ignored, as nohup does with SIGHUP, would stay so.
-        preexec_fn=lambda: [signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGHUP)],
         **options,
     )
     child, grandchild, folder = gate.stdout.readline().split()
