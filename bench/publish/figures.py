@@ -134,8 +134,7 @@ def vectors(reports: Reports) -> str:
     count = max((found.text_count for _, found in eight_bits), default=0)
     return (
         f"{text}; with 8 bits at a mean cosine of {told}, over {count:,} texts. How good they are for search is "
-        f"measured "
-        "by `python -m bench suite=quality`, and stands in the same report."
+        "measured by `python -m bench suite=quality`, and stands in the same report."
     )
 
 

@@ -67,7 +67,7 @@ def _fastest(context: Context, choice: Choice) -> tuple[Candidate, str]:
         return found.winner, text
     summary, key = found.winner.summaries[leading.scenario], leading.criterion.key
     plain, ratio = _baseline(context, summary), summary.ratios.get(key)
-    if plain is not None and ratio is not None:
+    if plain is not None and ratio is not None and ratio.median > 0:
         times = f"{1 / ratio.median:.{0 if ratio.median <= 0.1 else 1}f}"
         took = METRICS_BY_KEY[key].show(plain.median(key))
         text += f" Plain sentence-transformers takes {took} for the same, {times} times as long."
@@ -106,6 +106,8 @@ def _made_of(context: Context, candidate: Candidate) -> str:
         return ""
     show, median = METRICS_BY_KEY["total_ms"].show, summary.median
     phases = {key: value for key in PHASES if (value := median(key)) is not None}
+    if not phases:
+        return ""
     names = (
         PHASES if "ready_ms" in phases else PHASES | {"first_embedding_ms": "the first request, which loads the model"}
     )
@@ -156,8 +158,7 @@ def _noticed(found: Sensitivity) -> str:
     return (
         f"A comparison of this run with a second one like it sees it in {found.seen(EFFECT):.0%} of cases; what it "
         f"sees in {RELIABLE:.0%} of them is {reliable} or more. The gate (`python -m bench.gate`) takes as many rounds "
-        f"as it needs, "
-        "and sees less."
+        "as it needs, and finds smaller changes."
     )
 
 

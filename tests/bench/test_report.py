@@ -144,6 +144,12 @@ def test_every_section_and_plot_is_listed():
         assert files == listed
 
 
+def test_marks_that_are_missing_or_equal_do_not_matter():
+    marks = {"spawn": 0, "first_embedding": 0, "exit": 5}
+    records = [fakes.make_record(cell, number, marks_ns=marks) for cell in CELLS for number in range(7)]
+    assert "At a glance" in render(context_of(records))
+
+
 @pytest.mark.parametrize("width", [80, 100, 200])
 def test_tables_fit_the_terminal_with_whole_names(width, tmp_path, capsys, monkeypatch):
     from bench.report import terminal

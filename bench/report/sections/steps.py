@@ -20,8 +20,7 @@ METHOD = (
     "with it every other that cannot be told apart from it: the 95 % interval of their ratio holds 1 (Hodges and "
     "Lehmann's estimate over the rounds, with Wilcoxon's exact interval); or they differ by at most "
     f"{(ALIKE - 1) * 100:.0f} %, or by less than 2 ms or 2 MiB. Of those left at the end, the simplest is named. Who "
-    f"was out "
-    "has the ratio to the best and its interval in brackets."
+    "was out has the ratio to the best and its interval in brackets."
 )
 
 
