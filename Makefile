@@ -1,4 +1,4 @@
-# 'make bench' measures, 'make test' tests, 'make reference' measures everything for half an hour and reports it, 'make micro'
+# 'make bench' measures, 'make test' tests, 'make reference' measures everything and reports it, 'make micro'
 # times single calls. Each makes the environment first if it is missing.
 #
 #   PYTHON=python3.12      the interpreter that the environment is made with

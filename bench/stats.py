@@ -31,15 +31,11 @@ class Spread:
     Attributes:
         n: counted samples.
         median: of them.
-        minimum: the smallest.
-        maximum: the largest.
         interval: where the median lies with 95 % confidence; None for too few samples, see ``bench.intervals``.
     """
 
     n: int
     median: float
-    minimum: float
-    maximum: float
     interval: Interval | None = None
 
 
@@ -129,13 +125,7 @@ def _spreads(samples: pd.DataFrame) -> dict[str, Spread]:
     for metric in METRICS:
         values = samples[metric.key].dropna()
         if len(values):
-            spreads[metric.key] = Spread(
-                len(values),
-                float(values.median()),
-                float(values.min()),
-                float(values.max()),
-                median_interval(values.tolist()),
-            )
+            spreads[metric.key] = Spread(len(values), float(values.median()), median_interval(values.tolist()))
     return spreads
 
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 MODEL = "all-MiniLM-L6-v2"
 """What they were measured with; names of it end so."""
 
-SOURCE = "the specification, Intel i7-8550U"
-
 NOTE = (
     "The published figures are those of the specification, for an Intel i7-8550U: another machine and other code, so "
     "only their order can be compared. Its quantized strategy was never implemented there."

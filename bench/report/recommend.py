@@ -97,11 +97,6 @@ class Recommendation:
     problem: str = ""
     candidates: tuple[Candidate, ...] = ()
 
-    @property
-    def deciding(self) -> list[Step]:
-        """The steps in which somebody was eliminated."""
-        return [step for step in self.steps if step.lost]
-
     def value(self, step: Step) -> float | None:
         """Return the winner's value in a step, None if there is none."""
         if self.winner is None or step.skipped:

@@ -36,9 +36,8 @@ def test_the_order_of_the_samples_does_not_matter(times, rng):
 def test_a_spread_brackets_its_median(times):
     spread = summary_of(records_of(LAZY, times), LAZY).spreads["total_ms"]
     assert spread.n == len(times)
-    assert spread.minimum <= spread.median <= spread.maximum
-    assert spread.minimum == pytest.approx(min(times), abs=1e-5)
-    assert spread.maximum == pytest.approx(max(times), abs=1e-5)
+    assert min(times) - 1e-5 <= spread.median <= max(times) + 1e-5
+    assert spread.interval is None or spread.interval.low <= spread.median <= spread.interval.high
 
 
 @given(TIMES, st.floats(0.1, 10))
@@ -95,7 +94,7 @@ def test_machines_are_kept_apart():
     ]
     summaries = {(summary.machine, summary.cell): summary for summary in summarise(records)}
     assert set(summaries) == {("a", BASE), ("a", LAZY), ("b", LAZY)}
-    assert summaries["a", LAZY].spreads["total_ms"].maximum == 10
+    assert summaries["a", LAZY].spreads["total_ms"].median == 10
     assert summaries["a", LAZY].ratios["total_ms"].median == pytest.approx(0.1)
     assert summaries["b", LAZY].median("total_ms") == 1000
     assert summaries["b", LAZY].ratios == {}
