@@ -77,7 +77,8 @@ def test_a_linter_has_nothing_to_say(rendered, tmp_path):
         (tmp_path / f"{number}.md").write_text(report, encoding="utf-8")
     linter = PyMarkdownApi()
     # Lines may be long: tables are. Commands and names may have a dollar sign in front or a semicolon behind.
-    for rule in ("md013", "md014", "md026"):
+    # md051 looks into fragments of links, of which there are none, and PyMarkdown 0.9.41 fails in it on some texts.
+    for rule in ("md013", "md014", "md026", "md051"):
         linter = linter.disable_rule_by_identifier(rule)
     found = linter.scan_path(str(tmp_path))
     assert not found.pragma_errors
