@@ -35,12 +35,21 @@ if TYPE_CHECKING:
         ModelNameError,
         ModelNotFoundError,
         ModelUnsupportedError,
+        ServiceBusyError,
+        ServiceError,
+        ServiceMismatchError,
+        ServiceProtocolError,
+        ServiceRefusedError,
+        ServiceTimeoutError,
+        ServiceUnavailableError,
+        ServiceUnsafeError,
         ShutdownError,
         TextError,
     )
     from .metadata import ModelMetadata
     from .profile import ResourceProfile
     from .provider import EmbeddingProvider
+    from .service.options import ServiceOptions
     from .similarity import cosine_similarity
     from .strategies import LoadingStrategy
 
@@ -71,6 +80,15 @@ __all__ = [
     "ModelUnsupportedError",
     "OptimizedEmbeddingLoader",
     "ResourceProfile",
+    "ServiceBusyError",
+    "ServiceError",
+    "ServiceMismatchError",
+    "ServiceOptions",
+    "ServiceProtocolError",
+    "ServiceRefusedError",
+    "ServiceTimeoutError",
+    "ServiceUnavailableError",
+    "ServiceUnsafeError",
     "ShutdownError",
     "TextError",
     "compile_model",
@@ -85,6 +103,7 @@ _HOME_BY_NAME = {
     "ModelMetadata": "metadata",
     "OptimizedEmbeddingLoader": "core",
     "ResourceProfile": "profile",
+    "ServiceOptions": "service.options",
     "compile_model": "artifacts.compile",
     "cosine_similarity": "similarity",
     "get_embedding_provider": "api",

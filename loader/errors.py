@@ -19,6 +19,14 @@
     │   ├── CompileError                               a model could not be prepared
     │   ├── ModelLoadError                             the engine failed while loading
     │   └── EmbeddingError                             the engine failed while embedding
+    ├── ServiceError                                   the model service; raised only where falling back is not allowed
+    │   ├── ServiceUnavailableError (also ConnectionError) not running, not reachable, or gone while it worked
+    │   ├── ServiceUnsafeError    (also PermissionError) its folder or the process behind its socket is not the user's
+    │   ├── ServiceTimeoutError   (also TimeoutError)  no sign of life, or no answer in time
+    │   ├── ServiceBusyError                           more requests than it can hold
+    │   ├── ServiceMismatchError                       it has another version, model or settings
+    │   ├── ServiceProtocolError                       what it said, or was told, is not the protocol
+    │   └── ServiceRefusedError                        it cannot do this: the text is too long, its engine failed
     ├── LoadTimeoutError          (also TimeoutError)  not ready in time; the load goes on
     ├── CacheError                (also OSError)       our own cache folder cannot be written
     ├── ForkError                 (also RuntimeError)  a model used in a forked child
@@ -47,6 +55,14 @@ __all__ = [
     "ModelNameError",
     "ModelNotFoundError",
     "ModelUnsupportedError",
+    "ServiceBusyError",
+    "ServiceError",
+    "ServiceMismatchError",
+    "ServiceProtocolError",
+    "ServiceRefusedError",
+    "ServiceTimeoutError",
+    "ServiceUnavailableError",
+    "ServiceUnsafeError",
     "ShutdownError",
     "TextError",
 ]
@@ -118,6 +134,38 @@ class ModelLoadError(EngineError):
 
 class EmbeddingError(EngineError):
     """The engine raised while it embedded, or returned vectors that are not finite."""
+
+
+class ServiceError(LoaderError):
+    """The model service could not be used. Providers then compute by themselves, unless they must not."""
+
+
+class ServiceUnavailableError(ServiceError, ConnectionError):
+    """The service is not running, cannot be reached, or went away."""
+
+
+class ServiceUnsafeError(ServiceError, PermissionError):
+    """The folder of the sockets, or the process behind one, belongs to somebody else or is open to others."""
+
+
+class ServiceTimeoutError(ServiceError, TimeoutError):
+    """The service gave no sign of life, or no answer, in time."""
+
+
+class ServiceBusyError(ServiceError):
+    """The service holds as many requests as it may."""
+
+
+class ServiceMismatchError(ServiceError):
+    """The service runs another version, another model or other settings than the caller asks for."""
+
+
+class ServiceProtocolError(ServiceError):
+    """One side said something that is not the protocol; see docs/reference/service-protocol.md."""
+
+
+class ServiceRefusedError(ServiceError):
+    """The service understood and cannot do it: a text beyond its limits, or an engine that failed."""
 
 
 class LoadTimeoutError(LoaderError, TimeoutError):

@@ -1,0 +1,63 @@
+"""What a caller may decide about the model service. Light: the strategy SERVICE imports it at once."""
+
+from ..errors import ArgumentTypeError, ArgumentValueError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+START: "Final" = ("detached", "wait", None)
+"""What to do where no service runs."""
+
+IDLE_TIMEOUT_S: "Final" = 1800.0
+"""Half an hour: a morning of searches finds the service running, a forgotten one does not stay for the day."""
+SILENCE_S: "Final" = 2.0
+"""Four times what a service that works lets pass between two signs of life."""
+_MAX_SECONDS: "Final" = 1e8
+
+
+class ServiceOptions:
+    """How the strategy SERVICE reaches, starts and replaces a service. Immutable by convention.
+
+    Args:
+        start: where no service runs, ``"detached"`` answers in this process and starts one for the next caller,
+            ``"wait"`` starts one and waits for it, None answers in this process and starts nothing.
+        fallback: whether this process computes by itself where the service cannot; otherwise a ServiceError is raised.
+        silence: seconds without a sign of life after which a service counts as broken.
+        idle_timeout: seconds without a request after which a service that is started ends; 0 after the first request,
+            -1 never.
+        max_memory_mb: MiB of memory of its own beyond which a service that is started ends, or None for 1 GiB more than
+            it has when its model is ready.
+
+    Raises:
+        ArgumentTypeError, ArgumentValueError: an argument cannot be meant.
+    """
+
+    __slots__ = ("fallback", "idle_timeout", "max_memory_mb", "silence", "start")
+
+    def __init__(
+        self,
+        start: str | None = "detached",
+        *,
+        fallback: bool = True,
+        silence: float = SILENCE_S,
+        idle_timeout: float = IDLE_TIMEOUT_S,
+        max_memory_mb: float | None = None,
+    ) -> None:
+        if start not in START:
+            raise ArgumentValueError(f"start must be 'detached', 'wait' or None, not {start!a}")
+        if not isinstance(fallback, bool):
+            raise ArgumentTypeError(f"fallback must be True or False, not {fallback!r}")
+        self.start = start
+        self.fallback = fallback
+        self.silence = _seconds("silence", silence, 0.01)
+        self.idle_timeout = -1.0 if idle_timeout == -1 else _seconds("idle_timeout", idle_timeout, 0.0)
+        self.max_memory_mb = None if max_memory_mb is None else _seconds("max_memory_mb", max_memory_mb, 1.0)
+
+
+def _seconds(name: str, value: object, least: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ArgumentTypeError(f"{name} must be a number, not {type(value).__name__}")
+    if not least <= value <= _MAX_SECONDS:
+        raise ArgumentValueError(f"{name} must be from {least:g} to {_MAX_SECONDS:g}, not {value!r}")
+    return float(value)
