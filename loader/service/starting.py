@@ -190,6 +190,23 @@ def _spawn(claims: list[Claim], arguments: list[str], opened: list[int]) -> int:
     )
 
 
+def remove_leftover(path: str) -> bool:
+    """Remove what a service that is gone left behind; return False, and touch nothing, if one lives there."""
+    try:
+        lock_fd = _lock(_lock_path(path))
+    except OSError:
+        return False
+    if lock_fd is None:
+        return False
+    for leftover in (path, log_path(path), _lock_path(path)):
+        try:
+            os.unlink(leftover)
+        except OSError:
+            pass
+    os.close(lock_fd)
+    return True
+
+
 def log_path(path: str) -> str:
     """Return the file that a service with this socket writes its log to."""
     return f"{path.removesuffix('.sock')}.log"
