@@ -13,7 +13,8 @@ try:
     from uvicorn import Config, Server
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
-    from .http_app import HttpModel, Models, make_app
+    from .http_app import Models, make_app
+    from .http_vectors import HttpModel
 except ImportError as error:
     raise EngineMissingError(
         f"HTTP needs {error.name}, not installed here. Install it with: "
@@ -90,6 +91,7 @@ class _Server(Server):
 class _Protocol(H11Protocol):
     def connection_made(self, transport: "Transport") -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.access_log = False  # Config's own switch does not hold where the program sets up its logging later
         if len(self.connections) > MAX_CONNECTIONS:
             transport.close()
 

@@ -108,8 +108,7 @@ class Access:
 
 
 def read_or_make_token(folder: str) -> str:
-    """Return the token. ``$EMBEDDING_LOADER_HTTP_TOKEN``, else that of the file ``http-token``, made if it is not
-    there.
+    """Return the environment's token, else that of the file ``http-token``, which is made if it is not there.
 
     Args:
         folder: an existing folder that only the user can write to.
