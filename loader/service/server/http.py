@@ -32,6 +32,7 @@ MAX_CONNECTIONS = 256
 """Connections at a time, so that nobody uses up the file descriptors of the whole service."""
 GRACE_S = 5
 """How long running requests may still take where the service ends."""
+_MAX_PORT = 65535
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -98,6 +99,8 @@ class _Protocol(H11Protocol):
 
 def _listening(host: str, port: int) -> socket.socket:
     try:
+        if not 0 <= port <= _MAX_PORT:
+            raise OverflowError("there is no such port")  # noqa: TRY301 - getaddrinfo would take it modulo 65536
         family, kind, number, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, number)
         try:

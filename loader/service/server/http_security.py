@@ -145,14 +145,16 @@ def _read(path: str) -> str:
         raise
     except OSError as error:
         raise ServiceUnsafeError(f"Cannot open {path}: {error.strerror}. It must be a file; delete it.") from error
-    with open(handle, "rb") as file:
+    try:
         status = os.fstat(handle)
         own = not hasattr(os, "geteuid") or (status.st_uid == os.geteuid() and not stat.S_IMODE(status.st_mode) & 0o077)
         if not stat.S_ISREG(status.st_mode) or not own:
             raise ServiceUnsafeError(
                 f"{path} must be a regular file of yours with mode 0600. Delete it to get a new one."
             )
-        token = file.read(1024).decode("utf-8", "replace").strip()
+        token = os.read(handle, 1024).decode("utf-8", "replace").strip()
+    finally:
+        os.close(handle)
     if not _TOKEN.fullmatch(token):
         raise ServiceUnsafeError(f"{path} holds no token. Delete it to get a new one.")
     return token
