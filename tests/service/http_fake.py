@@ -30,10 +30,11 @@ def vector_of(text, kind="document") -> list[float]:
 
 @dataclass
 class Fake:
-    """Remembers the sizes of the batches it got; raises ``error`` where one is set."""
+    """Remembers the sizes of the batches it got; raises ``error`` where one is set; waits while ``hold``."""
 
     error: Exception | None = None
     returned: bytes | None = None
+    hold: bool = False
     sizes: list[int] = field(default_factory=list)
 
     async def embed(self, texts, kind, deadline_s):
@@ -41,6 +42,8 @@ class Fake:
         assert isinstance(texts, list)
         self.sizes.append(len(texts))
         await asyncio.sleep(0)
+        while self.hold:
+            await asyncio.sleep(0.01)
         if self.error is not None:
             raise self.error
         return vectors_of(texts, kind) if self.returned is None else self.returned

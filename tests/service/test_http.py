@@ -12,6 +12,7 @@ import stat
 import struct
 import subprocess
 import sys
+import time
 
 import openai
 import pytest
@@ -463,12 +464,17 @@ class TestHostileRequests:
         alive(shared)
         assert "Traceback" not in caplog.text
 
-    def test_who_goes_away_is_not_computed_for(self, own, fake, caplog):
-        request = post(own, json.dumps({"model": NAME, "input": ["x"] * 2048}).encode())
-        with caplog.at_level(logging.DEBUG), socket.create_connection(("127.0.0.1", own), timeout=60) as gone:
-            gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            gone.sendall(request)
-        alive(own)
+    def test_who_goes_away_is_not_computed_for(self, caplog):
+        fake = Fake(hold=True)
+        with caplog.at_level(logging.DEBUG), serving({NAME: fake_model(fake)}) as port:
+            with socket.create_connection(("127.0.0.1", port), timeout=60) as gone:
+                gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                gone.sendall(post(port, json.dumps({"model": NAME, "input": ["x"] * 2048}).encode()))
+                while not fake.sizes:
+                    time.sleep(0.01)
+            fake.hold = False
+            alive(port)
+        assert sum(fake.sizes) < 2048
         assert "Traceback" not in caplog.text
 
     @pytest.mark.parametrize(
