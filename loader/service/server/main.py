@@ -8,7 +8,6 @@ import asyncio
 import logging
 import os
 import signal
-import socket
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from ... import __version__
 from ...core import OptimizedEmbeddingLoader
 from ...errors import LoaderError, ModelLoadError, ServiceUnavailableError
+from ...local import LocalProvider
 from ...strategies import LoadingStrategy
 from ..options import IDLE_TIMEOUT_S
 from .batcher import MAX_QUEUED_TEXTS, Batcher
@@ -26,10 +26,11 @@ from .listener import ModelServer
 from .slot import Slot
 
 if TYPE_CHECKING:
-    from ...arguments import Settings
-    from ...provider import EmbeddingProvider
+    import _socket
 
-    Extra = Callable[[dict[str, tuple[Batcher, EmbeddingProvider]]], Awaitable[object]]
+    from ...arguments import Settings
+
+    Extra = Callable[[dict[str, tuple[Batcher, LocalProvider]]], Awaitable[object]]
 
 _log = logging.getLogger("loader.service")
 
@@ -48,7 +49,7 @@ class Identity(Protocol):
 
     @property
     def name(self) -> str:
-        """The model's name."""
+        """A name for it that no other has."""
 
     def changed(self) -> bool:
         """Whether the model's files are others now."""
@@ -58,7 +59,7 @@ class Claim(Protocol):
     """The right to serve, and the socket to do it at."""
 
     @property
-    def listener(self) -> socket.socket:
+    def listener(self) -> "_socket.socket":
         """The listening socket."""
 
     def release(self) -> None:
@@ -103,8 +104,9 @@ def serve(models: Sequence[ServedModel], options: ServeOptions, *, extra: "Extra
     Args:
         models: at least one; whatever happens, their claims are released.
         options: limits.
-        extra: called once all models are loaded, with the batcher and provider of each by its name; what it returns is
-            awaited beside the sockets, and cancelled at the end, before the batchers end.
+        extra: called once nothing is loading any more, with the batcher and provider of each model by its identity's
+            name; what it returns is awaited beside the sockets. At the end it is cancelled, and has ``STOP_WITHIN_S``
+            to answer what the batchers have accepted.
     """
     return asyncio.run(_Service(models, options, extra).run())
 
@@ -126,7 +128,7 @@ class _Model:
             service.stop,
         )
 
-    def load(self) -> "EmbeddingProvider":
+    def load(self) -> LocalProvider:
         """Load it and wait for it. Raises LoaderError."""
         settings = self.served.settings
         loader = OptimizedEmbeddingLoader(
@@ -138,6 +140,8 @@ class _Model:
             allow_download=settings.allow_download,
         )
         provider = loader.load(timeout=None)
+        if not isinstance(provider, LocalProvider):
+            raise ModelLoadError(f"A service must compute by itself, but it was given a {type(provider).__name__}.")
         provider.warm_up()
         return provider
 
@@ -176,7 +180,8 @@ class _Service:
         return {
             "pid": os.getpid(),
             "version": __version__,
-            "model": model.name,
+            "name": model.name,
+            "model": model.served.settings.model_name,
             "state": "stopping" if self._is_stopping or self._reason.done() else model.slot.state,
             "engine": provider.engine if provider else None,
             "device": provider.device if provider else None,
@@ -210,7 +215,7 @@ class _Service:
         except RuntimeError:
             pass  # the service has ended meanwhile
 
-    def _loaded(self, model: _Model, provider: "EmbeddingProvider") -> None:
+    def _loaded(self, model: _Model, provider: LocalProvider) -> None:
         if self._is_stopping:
             return
         batcher = Batcher(provider, model.counters, max_queued_texts=self._options.max_queued_texts)
