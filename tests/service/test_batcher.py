@@ -68,7 +68,13 @@ def test_what_waits_is_computed_together_and_everybody_gets_the_own_vector(provi
 def test_kinds_are_not_mixed_and_the_oldest_is_next(provider):
     async def main():
         held, _, batcher, first = await held_batcher(provider, max_batch_texts=3)
-        asked = [("document", ["a"]), ("query", ["b"]), ("document", ["c", "d"]), ("query", ["e"] * 5), ("query", ["f"])]
+        asked = [
+            ("document", ["a"]),
+            ("query", ["b"]),
+            ("document", ["c", "d"]),
+            ("query", ["e"] * 5),
+            ("query", ["f"]),
+        ]
         tasks = [asyncio.create_task(batcher.embed(texts, kind, WAIT_S)) for kind, texts in asked]
         await until(lambda: batcher.queued_texts == 10)
         held.go.set()

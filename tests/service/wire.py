@@ -10,6 +10,7 @@ import socket
 import tempfile
 import threading
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -80,10 +81,18 @@ class Client:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     working: int = 0
+    opened: ClassVar[list[Client]] = []
 
     @classmethod
     async def connect(cls, path: str) -> Client:
-        return cls(*await asyncio.open_unix_connection(path))
+        client = cls(*await asyncio.open_unix_connection(path))
+        cls.opened.append(client)
+        return client
+
+    @classmethod
+    async def close_all(cls) -> None:
+        while cls.opened:
+            await cls.opened.pop().close()
 
     @classmethod
     async def greet(cls, path: str, identity: str = IDENTITY) -> Client:
@@ -176,6 +185,7 @@ async def serving(provider, *, times=Times(), max_connections=256, **options):  
                 await asyncio.wait_for(service.batcher.drain(), WAIT_S)
             await asyncio.wait_for(server.finish(), WAIT_S)
             await server.close()
+            await Client.close_all()
 
 
 def fill(service: Service, provider, **options) -> None:
