@@ -357,6 +357,17 @@ def test_a_model_that_cannot_be_loaded_is_told_to_those_who_wait_and_who_come():
     run(main())
 
 
+def test_who_asks_for_the_end_need_not_stay(provider):
+    async def main():
+        async with serving(provider) as service:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as brief:
+                brief.connect(service.path)  # the event loop has not accepted it before it is closed again
+                brief.sendall(pack(STOP))
+            await until(lambda: service.stops)
+
+    run(main())
+
+
 def test_stop_is_acknowledged_and_its_connection_ends_last(provider):
     async def main():
         held = Held(provider)
