@@ -26,15 +26,10 @@ from .listener import ModelServer
 from .slot import Slot
 
 if TYPE_CHECKING:
-<<<<<<< HEAD
-    from ...arguments import Settings
-
-=======
     import _socket
 
     from ...arguments import Settings
 
->>>>>>> server
     Extra = Callable[[dict[str, tuple[Batcher, LocalProvider]]], Awaitable[object]]
 
 _log = logging.getLogger("loader.service")
@@ -52,13 +47,10 @@ class Identity(Protocol):
     def text(self) -> str:
         """All of it, as HELLO says it."""
 
-<<<<<<< HEAD
-=======
     @property
     def name(self) -> str:
         """A name for it that no other has."""
 
->>>>>>> server
     def changed(self) -> bool:
         """Whether the model's files are others now."""
 
@@ -126,7 +118,7 @@ class _Model:
 
     def __init__(self, served: ServedModel, service: "_Service") -> None:
         self.served = served
-        self.name = served.settings.model_name
+        self.name = served.identity.name
         self.slot = Slot()
         self.counters = Counters()
         self.server = ModelServer(
@@ -138,11 +130,7 @@ class _Model:
             service.stop,
         )
 
-<<<<<<< HEAD
-    def load(self) -> "LocalProvider":
-=======
     def load(self) -> LocalProvider:
->>>>>>> server
         """Load it and wait for it. Raises LoaderError."""
         settings = self.served.settings
         loader = OptimizedEmbeddingLoader(
@@ -231,11 +219,7 @@ class _Service:
         except RuntimeError:
             pass  # the service has ended meanwhile
 
-<<<<<<< HEAD
-    def _loaded(self, model: _Model, provider: "LocalProvider") -> None:
-=======
     def _loaded(self, model: _Model, provider: LocalProvider) -> None:
->>>>>>> server
         if self._is_stopping:
             return
         batcher = Batcher(provider, model.counters, max_queued_texts=self._options.max_queued_texts)
