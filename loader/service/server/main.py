@@ -26,15 +26,10 @@ from .listener import ModelServer
 from .slot import Slot
 
 if TYPE_CHECKING:
-<<<<<<< HEAD
-    from ...arguments import Settings
-
-=======
     import _socket
 
     from ...arguments import Settings
 
->>>>>>> server
     Extra = Callable[[dict[str, tuple[Batcher, LocalProvider]]], Awaitable[object]]
 
 _log = logging.getLogger("loader.service")
@@ -52,13 +47,10 @@ class Identity(Protocol):
     def text(self) -> str:
         """All of it, as HELLO says it."""
 
-<<<<<<< HEAD
-=======
     @property
     def name(self) -> str:
         """A name for it that no other has."""
 
->>>>>>> server
     def changed(self) -> bool:
         """Whether the model's files are others now."""
 
@@ -114,8 +106,8 @@ def serve(models: Sequence[ServedModel], options: ServeOptions, *, extra: "Extra
     Args:
         models: at least one; whatever happens, their claims are released.
         options: limits.
-        extra: called once nothing is loading any more, with the batcher and provider of each model by its identity's
-            name; what it returns is awaited beside the sockets. At the end it is cancelled, and has ``STOP_WITHIN_S``
+        extra: called once nothing is loading any more, with the batcher and provider of each model by the name
+            it was asked for with; what it returns is awaited beside the sockets. At the end it is cancelled, and has ``STOP_WITHIN_S``
             to answer what the batchers have accepted.
     """
     return asyncio.run(_Service(models, options, extra).run())
@@ -138,11 +130,7 @@ class _Model:
             service.stop,
         )
 
-<<<<<<< HEAD
-    def load(self) -> "LocalProvider":
-=======
     def load(self) -> LocalProvider:
->>>>>>> server
         """Load it and wait for it. Raises LoaderError."""
         settings = self.served.settings
         loader = OptimizedEmbeddingLoader(
@@ -157,7 +145,6 @@ class _Model:
         if not isinstance(provider, LocalProvider):
             raise ModelLoadError(f"A service must compute by itself, but it was given a {type(provider).__name__}.")
         provider.warm_up()
-        assert isinstance(provider, LocalProvider)  # noqa: S101 - no strategy but SERVICE gives another kind
         return provider
 
 
@@ -195,8 +182,8 @@ class _Service:
         return {
             "pid": os.getpid(),
             "version": __version__,
-            "name": model.name,
-            "model": model.served.settings.model_name,
+            "name": model.served.identity.name,
+            "model": model.name,
             "state": "stopping" if self._is_stopping or self._reason.done() else model.slot.state,
             "engine": provider.engine if provider else None,
             "device": provider.device if provider else None,
@@ -231,11 +218,7 @@ class _Service:
         except RuntimeError:
             pass  # the service has ended meanwhile
 
-<<<<<<< HEAD
-    def _loaded(self, model: _Model, provider: "LocalProvider") -> None:
-=======
     def _loaded(self, model: _Model, provider: LocalProvider) -> None:
->>>>>>> server
         if self._is_stopping:
             return
         batcher = Batcher(provider, model.counters, max_queued_texts=self._options.max_queued_texts)
