@@ -132,7 +132,7 @@ def test_a_service_from_its_start_to_its_end(provider, caplog):
         report, reason = run(main)
     assert reason == "a client asked for it"
     assert report["pid"] == os.getpid()
-    assert report["model"] == MINILM
+    assert (report["name"], report["model"]) == ("model-0", MINILM)
     assert (report["state"], report["engine"], report["device"]) == ("ready", "numpy", "cpu")
     assert (report["precision"], report["dimension"], report["queued_texts"]) == ("float32", 384, 0)
     assert report["memory_bytes"] > 2**20
@@ -200,7 +200,7 @@ def test_a_model_whose_files_changed_ends_it():
 
 def test_the_only_model_that_cannot_be_loaded_ends_it(tmp_path):
     with running(str(tmp_path / "nowhere")) as service:
-        assert "model-0 cannot be loaded" in service.reason.result(WAIT_S)
+        assert "nowhere cannot be loaded" in service.reason.result(WAIT_S)
 
 
 def test_one_of_two_models_that_cannot_be_loaded_leaves_the_other(tmp_path, provider):
@@ -219,7 +219,7 @@ def test_what_runs_beside_gets_the_models_and_is_cancelled(provider):
     seen = {}
 
     async def extra(models):
-        (batcher, local) = models["model-0"]
+        (batcher, local) = models[MINILM]
         seen["vector"] = await batcher.embed(["beside"], "query", WAIT_S)
         seen["dimension"] = local.dimension
         try:

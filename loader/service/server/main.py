@@ -106,8 +106,8 @@ def serve(models: Sequence[ServedModel], options: ServeOptions, *, extra: "Extra
     Args:
         models: at least one; whatever happens, their claims are released.
         options: limits.
-        extra: called once nothing is loading any more, with the batcher and provider of each model by its identity's
-            name; what it returns is awaited beside the sockets. At the end it is cancelled, and has ``STOP_WITHIN_S``
+        extra: called once nothing is loading any more, with the batcher and provider of each model by the name
+            it was asked for with; what it returns is awaited beside the sockets. At the end it is cancelled, and has ``STOP_WITHIN_S``
             to answer what the batchers have accepted.
     """
     return asyncio.run(_Service(models, options, extra).run())
@@ -145,7 +145,6 @@ class _Model:
         if not isinstance(provider, LocalProvider):
             raise ModelLoadError(f"A service must compute by itself, but it was given a {type(provider).__name__}.")
         provider.warm_up()
-        assert isinstance(provider, LocalProvider)  # noqa: S101 - no strategy but SERVICE gives another kind
         return provider
 
 
@@ -183,8 +182,8 @@ class _Service:
         return {
             "pid": os.getpid(),
             "version": __version__,
-            "name": model.name,
-            "model": model.served.settings.model_name,
+            "name": model.served.identity.name,
+            "model": model.name,
             "state": "stopping" if self._is_stopping or self._reason.done() else model.slot.state,
             "engine": provider.engine if provider else None,
             "device": provider.device if provider else None,
