@@ -198,7 +198,7 @@ def remove_leftover(path: str) -> bool:
         return False
     if lock_fd is None:
         return False
-    for leftover in (path, log_path(path), _lock_path(path)):
+    for leftover in (path, _lock_path(path)):  # not the log: it may say why the service is gone
         try:
             os.unlink(leftover)
         except OSError:

@@ -5,6 +5,8 @@ import os
 import resource
 import socket
 
+from ...core import OptimizedEmbeddingLoader
+from ..folder import safe_folder
 from .main import ServedModel, ServeOptions, serve
 
 TYPE_CHECKING = False
@@ -12,8 +14,11 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from ...arguments import Settings
+    from ...local import LocalProvider
     from ..identity import Identity
     from ..starting import Claim
+    from .batcher import Batcher
+    from .main import Extra
 
 
 def serve_here(
@@ -47,7 +52,38 @@ def serve_here(
             max_queued_texts=options.queue,
             arguments=tuple(arguments),
         ),
+        extra=None if options.http is None else _http(models, options),
     )
+
+
+def _http(models: list[ServedModel], options: "Namespace") -> "Extra":
+    """Return what answers OpenAI's clients beside the sockets.
+
+    Raises:
+        EngineMissingError: the packages for it are not installed.
+        ServiceError: there can be no token.
+    """
+    from .http import Access, HttpModel, read_or_make_token, run_http
+
+    access = Access(None if options.http_open else read_or_make_token(safe_folder(create=True)))
+
+    async def answer(ready: "dict[str, tuple[Batcher, LocalProvider]]") -> None:
+        offered: dict[str, HttpModel | None] = {}
+        for model in models:
+            if model.identity.name in ready:
+                batcher, provider = ready[model.identity.name]
+                name = model.settings.model_name
+                # The same model in another precision needs a name of its own.
+                name = f"{name}:{model.precision}" if name in offered else name
+                tokens = OptimizedEmbeddingLoader(model.settings.model_name, allow_download=False).count_tokens
+                offered[name] = HttpModel(name, provider.dimension, batcher.embed, tokens)
+        await run_http(offered, access, port=options.http, on_ready=_say_where)
+
+    return answer
+
+
+def _say_where(port: int) -> None:
+    logging.getLogger("loader.service").info("OpenAI's clients are answered at http://127.0.0.1:%d/v1", port)
 
 
 class _Held:
