@@ -7,12 +7,12 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser
     from typing import Final
 
-COMMANDS: "Final" = ("embed", "info", "compile", "cache", "doctor")
+COMMANDS: "Final" = ("embed", "info", "compile", "cache", "serve", "status", "stop", "restart", "doctor")
 """In the order of the help text; each is a module of ``loader.commands`` with ``add_arguments`` and ``run``."""
 
 
-def build_parser() -> "ArgumentParser":
-    """Return the command line's parser."""
+def build_parser(names: tuple[str, ...] = COMMANDS) -> "ArgumentParser":
+    """Return the command line's parser, with some of its commands."""
     import argparse
     from importlib import import_module
 
@@ -24,7 +24,7 @@ def build_parser() -> "ArgumentParser":
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
-    for name in COMMANDS:
+    for name in names:
         module = import_module(f"loader.commands.{name}")
         summary, _, _ = str(module.__doc__).partition("\n")
         sub = commands.add_parser(name, help=summary, description=module.__doc__)
@@ -37,7 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command and return the exit code: 0 done, 1 an error that was printed, 2 wrong usage."""
     from .errors import LoaderError
 
-    options = build_parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    # Only the module of the command that is asked for: the others have imports of their own.
+    options = build_parser((given[0],) if given and given[0] in COMMANDS else COMMANDS).parse_args(given)
     try:
         options.run(options)
     except LoaderError as error:

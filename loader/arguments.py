@@ -5,11 +5,13 @@ from threading import TIMEOUT_MAX
 
 from .engines import AUTO, check_engine
 from .errors import ArgumentTypeError, ArgumentValueError
-from .strategies import PRECISIONS, LoadingStrategy
+from .strategies import PRECISIONS, STRATEGIES, LoadingStrategy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
+
+    from .service.options import ServiceOptions
 
 DEFAULT_MODEL: "Final" = "all-MiniLM-L6-v2"
 DEFAULT_TIMEOUT_S: "Final" = 60.0
@@ -27,7 +29,17 @@ class Settings:
         ArgumentTypeError, ArgumentValueError: an argument cannot be meant.
     """
 
-    __slots__ = ("allow_download", "compile", "device", "engine", "model_name", "show_progress", "threads")
+    __slots__ = (
+        "allow_download",
+        "compile",
+        "device",
+        "engine",
+        "model_name",
+        "precision",
+        "service",
+        "show_progress",
+        "threads",
+    )
 
     def __init__(
         self,
@@ -39,6 +51,8 @@ class Settings:
         *,
         compile: str | None = None,  # noqa: A002 - the specification's name
         show_progress: bool = False,
+        precision: str | None = None,
+        service: "ServiceOptions | None" = None,
     ) -> None:
         if isinstance(model_name, os.PathLike):
             # A relative path object means a path, also where it looks like a hub name.
@@ -56,6 +70,8 @@ class Settings:
             raise ArgumentValueError(f"compile must be 'now', 'detached' or None, not {compile!a}")
         self.compile = compile
         self.show_progress = bool(show_progress)
+        self.precision = None if precision is None else check_precision(precision)
+        self.service = _check_service(service)
 
     def key(self) -> tuple[object, ...]:
         """Return what distinguishes one loaded model from another."""
@@ -75,6 +91,20 @@ def check_strategy(strategy: object) -> LoadingStrategy:
     except ValueError:
         known = ", ".join(member.value for member in LoadingStrategy)
         raise ArgumentValueError(f"strategy {strategy!a} is not known; choose from {known}") from None
+
+
+def check_precision_of(strategy: LoadingStrategy, precision: str | None) -> None:
+    """Check that a strategy can have a precision other than its own.
+
+    Raises:
+        ArgumentValueError: it cannot.
+    """
+    own = STRATEGIES[strategy].precision
+    if precision not in {None, own} and strategy is not LoadingStrategy.SERVICE:
+        other = LoadingStrategy.QUANTIZED if precision == "int8" else LoadingStrategy.PROGRESSIVE
+        raise ArgumentValueError(
+            f"The strategy {strategy.value} computes in {own}, not {precision}; use {other.value}, or service"
+        )
 
 
 def check_precision(precision: object) -> str:
@@ -116,6 +146,16 @@ def _check_device(device: object) -> str | None:
     if kind not in _DEVICE_TYPES or (colon and not (index.isascii() and index.isdecimal() and len(index) <= 4)):
         raise ArgumentValueError(f"device {device!a} is not known; use 'cpu', 'cuda', 'cuda:<number>', 'mps' or None")
     return device
+
+
+def _check_service(service: object) -> "ServiceOptions | None":
+    if service is None:
+        return None
+    from .service.options import ServiceOptions
+
+    if not isinstance(service, ServiceOptions):
+        raise ArgumentTypeError(f"service must be a ServiceOptions or None, not {type(service).__name__}")
+    return service
 
 
 def _check_threads(threads: object) -> int | None:

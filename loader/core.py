@@ -21,7 +21,7 @@ Rules that users may rely on:
 import threading
 from _weakrefset import WeakSet
 
-from .arguments import DEFAULT_MODEL, DEFAULT_TIMEOUT_S, Settings, check_strategy, check_timeout
+from .arguments import DEFAULT_MODEL, DEFAULT_TIMEOUT_S, Settings, check_precision_of, check_strategy, check_timeout
 from .engines import AUTO
 from .errors import LoaderError
 from .exitgate import GATE
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from .metadata import ModelMetadata
     from .provider import EmbeddingProvider
+    from .service.options import ServiceOptions
 
 
 class OptimizedEmbeddingLoader:
@@ -52,6 +53,8 @@ class OptimizedEmbeddingLoader:
         compile: what to do where no prepared model of full precision is found: ``"now"`` prepares it, ``"detached"``
             has another process prepare it for the next use, None logs the command that does.
         show_progress: draw the hub's progress bars on stderr during a download.
+        precision: ``"float32"`` or ``"int8"``; None for the strategy's own. Only SERVICE has both.
+        service: how the strategy SERVICE reaches, starts and replaces a service; None for ``ServiceOptions()``.
 
     Raises:
         ArgumentTypeError, ArgumentValueError: an argument cannot be meant. Whether the model exists is found out by
@@ -69,11 +72,22 @@ class OptimizedEmbeddingLoader:
         allow_download: bool | None = None,
         compile: str | None = None,  # noqa: A002 - the specification's name
         show_progress: bool = False,
+        precision: str | None = None,
+        service: "ServiceOptions | None" = None,
     ) -> None:
         self._strategy = check_strategy(strategy)
         self._settings = Settings(
-            model_name, device, engine, threads, allow_download, compile=compile, show_progress=show_progress
+            model_name,
+            device,
+            engine,
+            threads,
+            allow_download,
+            compile=compile,
+            show_progress=show_progress,
+            precision=precision,
+            service=service,
         )
+        check_precision_of(self._strategy, precision)
         self._lock = threading.Lock()
         self._parts = ModelParts(self._settings)
         self._load: Load | None = None
@@ -227,15 +241,16 @@ class OptimizedEmbeddingLoader:
         """Return the process-wide loader for these settings, creating it if need be.
 
         There is one for each combination of model, device, engine, threads and precision. Strategies of equal
-        precision share it, since they differ only in when they load: one that is asked for before the load has begun
-        takes effect, a later one has nothing left to decide.
+        precision share it, since they differ only in when they load (SERVICE does not: another process loads): one
+        that is asked for before the load has begun takes effect, a later one has nothing left to decide.
 
         Args:
             model_name, strategy, device: as for the constructor.
             **options: further keyword arguments of the constructor.
         """
         fresh = cls(model_name, strategy, device, **options)
-        key = (*fresh._settings.key(), STRATEGIES[fresh._strategy].precision)
+        spec = STRATEGIES[fresh._strategy]
+        key = (*fresh._settings.key(), fresh._settings.precision or spec.precision, spec.stages == ("service",))
         with _instances_lock:
             loader = _instances.setdefault(key, fresh)
         with loader._lock:

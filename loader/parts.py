@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .arguments import Settings
+    from .local import LocalProvider
     from .metadata import ModelMetadata
-    from .provider import EmbeddingProvider
     from .source import ModelFolder
     from .tokenizer import TextTokenizer
 
@@ -104,7 +104,7 @@ class ModelParts:
                     self._folder.check = None
             return self._folder
 
-    def check_beside(self, provider: "EmbeddingProvider") -> None:
+    def check_beside(self, provider: "LocalProvider") -> None:
         """Have the model's files checked, where that was left to do, once the provider has embedded something.
 
         Hashing the weights of an installed package for the first time takes as long as everything else until the first

@@ -3,7 +3,6 @@
 Each stage runs in the loader thread, inside the exit gate.
 """
 
-from .artifacts.manifest import check_offers
 from .collector import COLLECTOR_PAUSE
 from .engines import candidates, missing_error
 from .errors import (
@@ -44,14 +43,16 @@ def tokenizer(load: "Load") -> None:
 
 def engine(load: "Load") -> None:
     """Load the model into the first engine that can serve it, and publish the provider."""
+    from .artifacts.manifest import check_offers
+
     settings, precision = load.settings, load.spec.precision
     specs = candidates(settings.engine, settings.device, precision)
     check_offers(load.parts.folder().path, precision)
     opened = open_first(load.parts, specs, settings.device, precision, settings.threads)
+    from .local import LocalProvider
     from .metadata import remember_use
-    from .provider import EmbeddingProvider
 
-    provider = EmbeddingProvider(settings.model_name, opened)
+    provider = LocalProvider(settings.model_name, opened)
     load.parts.check_beside(provider)
     if load.spec.upgrades:
         from .upgrade import watch
@@ -137,6 +138,13 @@ def warm_up(load: "Load") -> None:
         load.provider.warm_up()
 
 
+def service(load: "Load") -> None:
+    """Publish a provider that asks the model service, or computes here where there is none yet."""
+    from .service.client import attach
+
+    attach(load)
+
+
 after_fork_in_child(COLLECTOR_PAUSE.after_fork_in_child)
 
 STAGES: "Final[dict[str, Callable[[Load], None]]]" = {
@@ -145,4 +153,5 @@ STAGES: "Final[dict[str, Callable[[Load], None]]]" = {
     "engine": engine,
     "artifact": artifact,
     "warm_up": warm_up,
+    "service": service,
 }

@@ -1,7 +1,8 @@
 """The strategies, as one table: when a load begins, and which stages it goes through in which order.
 
-A strategy has no code of its own. Adding one means adding a member, a row, ``conf/strategy/<name>.yaml`` and a row in
-``docs/reference/strategies.md``; the contract tests pick it up from here.
+A strategy has no code of its own; what SERVICE attaches to is in ``loader.service``. Adding one means adding a member,
+a row, ``conf/strategy/<name>.yaml`` and a row in ``docs/reference/strategies.md``; the contract tests pick it up from
+here.
 """
 
 from enum import StrEnum
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Final, Literal
 
     Trigger = Literal["request", "start"]
-    Stage = Literal["metadata", "tokenizer", "engine", "artifact", "warm_up"]
+    Stage = Literal["metadata", "tokenizer", "engine", "artifact", "warm_up", "service"]
 
 
 PRECISIONS: "Final" = ("float32", "int8")
@@ -26,6 +27,7 @@ class LoadingStrategy(StrEnum):
     PROGRESSIVE = "progressive"
     QUANTIZED = "quantized"
     CACHED = "cached"
+    SERVICE = "service"
 
 
 class StrategySpec:
@@ -90,5 +92,11 @@ STRATEGIES: "Final[dict[LoadingStrategy, StrategySpec]]" = {
         precision="float32",
         summary="what 'python -m loader compile' prepared: any architecture at once, and the highest throughput",
         upgrades=True,
+    ),
+    LoadingStrategy.SERVICE: StrategySpec(
+        trigger="start",
+        stages=("service",),
+        precision="float32",
+        summary="a process that keeps the model loaded answers; started for the next caller where none runs",
     ),
 }

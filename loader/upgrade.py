@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .engines import EngineSpec
     from .engines.base import Engine
     from .load import Load
-    from .provider import EmbeddingProvider
+    from .local import LocalProvider
 
 PAYS_AFTER: "Final" = {"onnx": 512, "sentence_transformers": 5_000}
 """Texts after which opening an engine pays. Opening ``onnx`` takes about as long as it saves on 200 to 300 short texts;
@@ -37,7 +37,7 @@ MIN_COSINE: "Final" = 0.9999
 _PROBES: "Final" = ("database connection", "The committee will meet on Thursday to discuss the budget.")
 
 
-def watch(provider: "EmbeddingProvider", load: "Load") -> None:
+def watch(provider: "LocalProvider", load: "Load") -> None:
     """Have the provider's texts counted, if there is an engine that it may move to."""
     settings = load.settings
     if settings.engine != AUTO or settings.device not in {None, "cpu"} or provider.engine != "numpy":
@@ -56,7 +56,7 @@ class _Upgrade:
         self._target: tuple[EngineSpec, str] | None = None
         self._looked = False
 
-    def __call__(self, provider: "EmbeddingProvider", texts: int) -> None:
+    def __call__(self, provider: "LocalProvider", texts: int) -> None:
         """Note that so many texts were embedded."""
         with self._lock:
             self._texts += texts
@@ -77,7 +77,7 @@ class _Upgrade:
         except RuntimeError as error:
             log("info", "No thread could be started for a faster engine: %s", error)
 
-    def _run(self, provider: "EmbeddingProvider") -> None:
+    def _run(self, provider: "LocalProvider") -> None:
         assert self._target is not None  # noqa: S101 - set before the thread was made
         from .stages import open_engine
 
@@ -104,7 +104,7 @@ def _target(settings: "Settings") -> "tuple[EngineSpec, str] | None":
     return None
 
 
-def _change(provider: "EmbeddingProvider", engine: "Engine") -> None:
+def _change(provider: "LocalProvider", engine: "Engine") -> None:
     least = _agreement(provider.engine_in_use, engine)
     if not least >= MIN_COSINE:
         log(

@@ -18,9 +18,8 @@ def add_model_options(parser: "ArgumentParser") -> None:
     parser.add_argument("--model", default=DEFAULT_MODEL, help="folder or hub name (default: %(default)s)")
     parser.add_argument(
         "--strategy",
-        default=LoadingStrategy.PROGRESSIVE.value,
         choices=[member.value for member in LoadingStrategy],
-        help="when parts of the model load (default: %(default)s)",
+        help="when parts of the model load, and where (default: a model service if one runs, otherwise progressive)",
     )
     parser.add_argument(
         "--engine",
@@ -39,14 +38,17 @@ def add_model_options(parser: "ArgumentParser") -> None:
 def load_provider(options: "Namespace") -> "EmbeddingProvider":
     """Return the provider that the options describe; raises the loader's typed errors."""
     from ..core import OptimizedEmbeddingLoader
+    from ..service.options import ServiceOptions
 
+    attached = ServiceOptions(start=None) if options.strategy is None else None
     loader = OptimizedEmbeddingLoader(
         options.model,
-        options.strategy,
+        options.strategy or LoadingStrategy.SERVICE,
         options.device,
         engine=options.engine,
         threads=options.threads,
         allow_download=False if options.offline else None,
         show_progress=sys.stderr.isatty(),
+        service=attached,
     )
     return loader.load(options.timeout)

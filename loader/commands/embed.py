@@ -1,19 +1,19 @@
 """embed texts and print their vectors.
 
 One line of JSON per text: a list of numbers. Without a text on the command line, lines are read from standard input
-and answered as they come in batches.
+and answered as they come in batches. A model service that runs for the same settings is used; none is started unless
+the strategy is service.
 """
 
 import sys
 
+from ._numbers import numbers
 from ._options import add_model_options, load_provider
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
+    from collections.abc import Iterable
 
 
 def add_arguments(parser: "ArgumentParser") -> None:
@@ -26,13 +26,13 @@ def add_arguments(parser: "ArgumentParser") -> None:
 def run(options: "Namespace") -> None:
     """Print a vector per text."""
     provider = load_provider(options)
-    vectors: Iterator[NDArray[object]]  # type: ignore[type-var]
+    vectors: Iterable[bytes]
     if not options.texts:
-        vectors = provider.embed_stream(line.rstrip("\r\n") for line in sys.stdin)
+        lines = (line.rstrip("\r\n") for line in sys.stdin)
+        vectors = (vector.astype("<f4").tobytes() for vector in provider.embed_stream(lines))
     elif options.document:
-        vectors = iter(provider.embed_batch(options.texts))
+        vectors = (vector.astype("<f4").tobytes() for vector in provider.embed_batch(options.texts))
     else:
-        vectors = (provider.embed_query(text) for text in options.texts)
+        vectors = (provider.embed_query_bytes(text) for text in options.texts)
     for vector in vectors:
-        # repr of a float32 is the shortest text that reads back as the same float32.
-        print(f"[{', '.join(str(value) for value in vector)}]", flush=True)
+        print(numbers(vector), flush=True)

@@ -41,6 +41,10 @@ class Engine(Protocol):
     def fork_safe(self) -> bool:
         """Whether a forked child may go on using it."""
 
+    @property
+    def batch_invariant(self) -> bool:
+        """Whether a text's vector does not depend on the texts beside it, to a cosine of 0.99999."""
+
     def encode(self, texts: list[str], kind: TextKind, batch_size: int) -> NDArray[np.float32]:
         """Return the vectors of at least one valid text, shape (texts, dimension), not necessarily normalised."""
 

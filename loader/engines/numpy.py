@@ -39,6 +39,7 @@ class NumpyEngine:
     name = "numpy"
     device = "cpu"
     fork_safe = FORK_SAFE
+    batch_invariant = True
 
     def __init__(self, pipeline: Pipeline, tensors: MappedTensors, tokenizer: "TextTokenizer", precision: str) -> None:
         config = EncoderConfig(pipeline.config, pipeline.transformer)

@@ -46,6 +46,7 @@ class OnnxEngine:
     name = "onnx"
     device = "cpu"
     fork_safe = FORK_SAFE
+    batch_invariant = True  # 8 bits too: a scale for each token, see docs/decisions/0007-eight-bits.md
 
     def __init__(self, pipeline: Pipeline, tokenizer: "TextTokenizer", precision: str, threads: int | None) -> None:
         tokenizer.check_settings()

@@ -33,6 +33,7 @@ class SentenceTransformersEngine:
     name = "sentence_transformers"
     precision = "float32"
     fork_safe = FORK_SAFE
+    batch_invariant = True
 
     def __init__(self, model: "SentenceTransformer") -> None:
         self._model = model

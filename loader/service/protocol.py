@@ -1,6 +1,7 @@
-"""The frames that client and service exchange, as pure functions over bytes. Documented in docs/reference/service-protocol.md.
+"""The frames that client and service exchange, as pure functions over bytes.
 
-A frame is a header of 16 bytes and a payload. All numbers are little-endian and unsigned::
+Documented for other languages in docs/reference/service-protocol.md. A frame is a header of 16 bytes and a payload.
+All numbers are little-endian and unsigned::
 
     offset  size  field
          0     4  magic    b"OELS"
@@ -10,13 +11,13 @@ A frame is a header of 16 bytes and a payload. All numbers are little-endian and
          8     4  count    number of texts or vectors; otherwise 0
         12     4  length   bytes of the payload, at most MAX_PAYLOAD_BYTES
 
-A connection begins with HELLO, answered by WELCOME, perhaps after some WORKING; then any number of EMBED, one at a time,
-each answered by VECTORS or ERROR, perhaps after some WORKING. STATUS and STOP need no HELLO. Whoever receives something
-else closes the connection. Nothing is ever unpickled; a text is UTF-8, a vector is float32.
+A connection begins with HELLO, answered by WELCOME, perhaps after some WORKING; then any number of EMBED, one at a
+time, each answered by VECTORS or ERROR, perhaps after some WORKING. STATUS and STOP need no HELLO. Whoever receives
+something else closes the connection. Nothing is ever unpickled; a text is UTF-8, a vector is float32.
 """
 
+import struct
 from struct import Struct
-from struct import error as StructError
 
 from ..errors import (
     ServiceBusyError,
@@ -224,7 +225,7 @@ def unpack_welcome(payload: bytes) -> Welcome:
     try:
         dimension, longest = _WELCOME.unpack_from(payload)
         engine, device, precision = payload[_WELCOME.size :].decode("ascii").split("\n")
-    except (ValueError, ArithmeticError, StructError):
+    except (ValueError, struct.error):
         raise ServiceProtocolError("The service's welcome makes no sense.") from None
     if not 0 < dimension <= MAX_PAYLOAD_BYTES // 4:
         raise ServiceProtocolError(f"The service claims vectors of {dimension} numbers.")
@@ -233,11 +234,7 @@ def unpack_welcome(payload: bytes) -> Welcome:
 
 def pack_error(error: Exception) -> bytes:
     """Return the frame that reports an error. Its message must not quote a text."""
-    for code, kind in _ERRORS.items():
-        if isinstance(error, kind):
-            break
-    else:
-        code = ENGINE
+    code = next((code for code, kind in _ERRORS.items() if isinstance(error, kind)), ENGINE)
     return pack(ERROR, str(error).encode("utf-8", "replace")[:1000], detail=code)
 
 

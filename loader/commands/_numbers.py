@@ -1,0 +1,25 @@
+"""Printing vectors without NumPy, which takes longer to import than everything else that a command does."""
+
+import struct
+import sys
+from array import array
+
+_FLOAT = struct.Struct("<f")
+
+
+def numbers(vector: bytes) -> list[float]:
+    """Return the numbers of a vector of little-endian float32, each as the shortest decimal that reads back as it."""
+    values = array("f", vector)
+    if sys.byteorder == "big":
+        values.byteswap()
+    return [shortest(value) for value in values]
+
+
+def shortest(value: float) -> float:
+    """Return the number with the fewest decimal digits that is this one as a float32."""
+    packed = _FLOAT.pack(value)
+    for digits in (6, 7, 8):
+        short = float(f"{value:.{digits}g}")
+        if _FLOAT.pack(short) == packed:
+            return short
+    return float(f"{value:.9g}")  # 9 digits always do

@@ -1,0 +1,24 @@
+"""end model services of this user.
+
+Each finishes the requests that it has accepted.
+"""
+
+from ._services import add_choice, chosen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+
+def add_arguments(parser: "ArgumentParser") -> None:
+    """Add the command's arguments."""
+    add_choice(parser)
+
+
+def run(options: "Namespace") -> None:
+    """End them; raises a ServiceError for one that goes on."""
+    from ..service.control import stop
+
+    for service in chosen(options):
+        stop(service, force=options.force, timeout_s=options.timeout)
+        print(f"{service.name}: stopped")

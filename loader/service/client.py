@@ -1,0 +1,287 @@
+"""The provider of the strategy SERVICE: asks the model service, and computes by itself where that cannot.
+
+A request goes through these steps, each with a deadline::
+
+    connect ──▶ is it this user's? ──▶ hello ──▶ texts ──▶ vectors
+       │               │                 │         │
+       ╰───────────────┴────── reason ───┴─────────╯──▶ the model in this process, from now on
+
+A connection that an earlier request has used may have been closed meanwhile, since services end when they are idle:
+    then
+another one is tried once. Whatever else happens, the caller gets its vector from this process, or, where the options
+forbid that, the reason as a ServiceError. The model in this process stays: it is faster than asking.
+"""
+
+import threading
+from time import monotonic, sleep
+
+from ..errors import ServiceError, ServiceRefusedError, ServiceUnavailableError
+from ..exitgate import GATE
+from ..forks import in_forked_child, process_token
+from ..log import log
+from ..provider import EmbeddingProvider
+from .connection import Connection
+from .folder import safe_folder, socket_path
+from .identity import identify
+from .options import ServiceOptions, service_arguments
+from .protocol import MAX_TEXT_CHARACTERS, MAX_TEXTS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Final
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ..arguments import Settings
+    from ..engines.base import TextKind
+    from ..load import Load
+    from .identity import Identity
+    from .protocol import Welcome
+
+ANSWER_S: "Final" = 60.0
+"""Longest time for one request of at most MAX_TEXTS texts, however lively the service is."""
+READY_S: "Final" = 0.5
+"""Longest wait for a service that is still loading, where this process could load the model itself."""
+LOOK_AGAIN_S: "Final" = 0.02
+"""How often a caller that waits looks whether another process has made the socket, which takes that one
+microseconds."""
+_KEPT_CONNECTIONS: "Final" = 8
+_REQUEST_BYTES: "Final" = 2**20
+
+
+class ServiceProvider(EmbeddingProvider):
+    """Has its vectors computed by the model service, or by this process where that is not possible.
+
+    Attributes:
+        fallback_reason: why this process computes, or None while the service does.
+    """
+
+    def __init__(
+        self, settings: "Settings", precision: str, identity: "Identity", local: "Callable[[], EmbeddingProvider]"
+    ) -> None:
+        self._settings = settings
+        self._options = settings.service or ServiceOptions()
+        self._identity = identity
+        self._open_local = local
+        self._local: EmbeddingProvider | None = None
+        self._lock = threading.Lock()
+        self._idle: list[Connection] = []
+        self._process = process_token()
+        self._welcome: Welcome | None = None
+        self.fallback_reason: ServiceError | None = None
+        self.model_name = settings.model_name
+        self.precision = precision
+
+    @property
+    def answered_by(self) -> str:
+        """Who computes: ``"service"`` or ``"process"``."""
+        return "process" if self._local is not None else "service"
+
+    @property
+    def engine(self) -> str:
+        """The name of the engine that computes, here or there."""
+        return self._local.engine if self._local is not None else self._welcomed.engine
+
+    @property
+    def device(self) -> str:
+        """Where it computes: ``"cpu"``, ``"cuda:0"``, ``"mps:0"``, ..."""
+        return self._local.device if self._local is not None else self._welcomed.device
+
+    @property
+    def dimension(self) -> int:  # type: ignore[override]
+        """Length of a vector."""
+        return self._local.dimension if self._local is not None else self._welcomed.dimension
+
+    @property
+    def max_seq_length(self) -> int | None:  # type: ignore[override]
+        """Longest sequence in tokens, special tokens included, or None if unlimited."""
+        return self._local.max_seq_length if self._local is not None else self._welcomed.max_seq_length
+
+    def usable_here(self) -> bool:
+        """Whether this process may use it: connections are made anew after a fork."""
+        return self._local is None or self._local.usable_here()
+
+    def find_or_start(self) -> None:
+        """Connect to the service; where there is none, do what the options say.
+
+        Raises:
+            ServiceError: there is none that this process can use now.
+        """
+        patience_s = ANSWER_S if self._options.start == "wait" or not self._options.fallback else READY_S
+        self._keep(self._reconnected(monotonic() + patience_s))
+
+    def fall_back(self, reason: ServiceError) -> EmbeddingProvider:
+        """Load the model into this process, and compute with it from now on.
+
+        Raises:
+            ServiceError: the reason itself, where this process must not compute.
+            LoaderError: the model cannot be loaded here either.
+        """
+        if not self._options.fallback:
+            raise reason
+        log("info", "%s is computed in this process: %s", self.model_name, reason)
+        local = self._open_local()
+        with self._lock:
+            self.fallback_reason = reason
+            self._local = local
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+        return local
+
+    @property
+    def _welcomed(self) -> "Welcome":
+        assert self._welcome is not None  # noqa: S101 - a provider is published once it is connected or has fallen back
+        return self._welcome
+
+    def _embed(self, texts: list[str], kind: "TextKind", batch_size: int) -> "NDArray[np.float32]":
+        import numpy as np
+
+        encoded = [text.encode() for text in texts]
+        local = self._local
+        if local is None:
+            try:
+                pieces = [self._ask(part, kind) for part in _parts(texts, encoded)]
+                flat = np.frombuffer(b"".join(pieces), "<f4").astype(np.float32)
+                return flat.reshape(len(texts), self.dimension)
+            except ServiceError as reason:
+                local = self.fall_back(reason)
+        return local.embed_texts(texts, kind, batch_size)
+
+    def _embed_bytes(self, text: str, kind: "TextKind") -> bytes:
+        local = self._local
+        if local is None:
+            try:
+                (part,) = _parts([text], [text.encode()])
+                return self._ask(part, kind)
+            except ServiceError as reason:
+                local = self.fall_back(reason)
+        return local._embed_bytes(text, kind)
+
+    def _ask(self, texts: list[bytes], kind: "TextKind") -> bytes:
+        deadline_s = monotonic() + ANSWER_S
+        connection = self._kept()
+        if connection is not None:
+            try:
+                return self._ask_through(connection, texts, kind, deadline_s)
+            except ServiceUnavailableError:
+                pass  # it ended since: perhaps there is another one
+        return self._ask_through(self._reconnected(deadline_s), texts, kind, deadline_s)
+
+    def _ask_through(self, connection: Connection, texts: list[bytes], kind: "TextKind", deadline_s: float) -> bytes:
+        try:
+            vectors = connection.embed(texts, kind, self.dimension, deadline_s)
+        except BaseException:
+            connection.close()
+            raise
+        self._keep(connection)
+        return vectors
+
+    def _reconnected(self, deadline_s: float) -> Connection:
+        """Connect to a service that may have ended; where it has, see to it that there is another one."""
+        try:
+            return self._connected(deadline_s)
+        except ServiceUnavailableError:
+            if self._options.start is None:
+                raise
+            if self._options.start == "wait":
+                return self._started(deadline_s)
+            self._start()
+            raise
+
+    def _start(self) -> None:
+        """See to it that there is such a service, unless another process does so already."""
+        from .starting import start
+
+        start(self._identity, service_arguments(self._settings, self.precision, self._options))
+
+    def _started(self, deadline_s: float) -> Connection:
+        """Start a service and connect to it. Where another process is about to start or to stop it, look again."""
+        while True:
+            self._start()
+            try:
+                return self._connected(deadline_s)
+            except ServiceUnavailableError:
+                if monotonic() > deadline_s:
+                    raise
+            GATE.checkpoint()
+            sleep(LOOK_AGAIN_S)
+
+    def _connected(self, deadline_s: float) -> Connection:
+        path = socket_path(safe_folder(create=False), self._identity.name)
+        connection = Connection(path, self._options.silence)
+        try:
+            with GATE.on_close(connection.close):
+                self._welcome = connection.hello(self._identity.text, deadline_s)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _kept(self) -> Connection | None:
+        with self._lock:
+            if in_forked_child(self._process):
+                self._process = process_token()
+                for connection in self._idle:
+                    connection.abandon()
+                self._idle.clear()
+            return self._idle.pop() if self._idle else None
+
+    def _keep(self, connection: Connection) -> None:
+        with self._lock:
+            if len(self._idle) < _KEPT_CONNECTIONS and self._local is None:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+
+def _parts(texts: list[str], encoded: list[bytes]) -> "Iterator[list[bytes]]":
+    """Yield the texts in requests of bounded size.
+
+    Raises:
+        ServiceRefusedError: a text is longer than a service takes.
+    """
+    part: list[bytes] = []
+    size = 0
+    for text, data in zip(texts, encoded, strict=True):
+        if len(text) > MAX_TEXT_CHARACTERS:
+            raise ServiceRefusedError(f"A text has {len(text)} characters; the service takes {MAX_TEXT_CHARACTERS}.")
+        if part and (len(part) == MAX_TEXTS or size + len(data) > _REQUEST_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(data)
+        size += len(data)
+    yield part
+
+
+def attach(load: "Load") -> None:
+    """Be the stage of the strategy SERVICE: publish a provider that is connected, or has fallen back."""
+    settings = load.settings
+    precision = settings.precision or load.spec.precision
+    provider = ServiceProvider(settings, precision, identify(settings, precision), _local_opener(settings, precision))
+    try:
+        provider.find_or_start()
+    except ServiceError as reason:
+        provider.fall_back(reason)
+    load.publish(provider)
+    log("info", "%r is ready after %.3f s, computed by the %s", provider, load.duration_s, provider.answered_by)
+
+
+def _local_opener(settings: "Settings", precision: str) -> "Callable[[], EmbeddingProvider]":
+    """Return what loads the model into this process, once, the first time it is called."""
+    from ..core import OptimizedEmbeddingLoader
+
+    strategy = "quantized" if precision == "int8" else "progressive"
+    loader = OptimizedEmbeddingLoader(
+        settings.model_name,
+        strategy,
+        settings.device,
+        engine=settings.engine,
+        threads=settings.threads,
+        allow_download=settings.allow_download,
+        compile=settings.compile,
+        show_progress=settings.show_progress,
+    )
+    return lambda: loader.load(timeout=None)

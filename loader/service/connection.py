@@ -1,0 +1,192 @@
+"""One connection to a service: blocking, with a deadline for every step, and a look at who is on the other side."""
+
+import os
+import sys
+from _socket import AF_UNIX, SHUT_RDWR, SOCK_STREAM
+from _socket import socket as Socket  # noqa: N812 - a class; the public module costs 2 ms of selectors and enums
+from _socket import timeout as SocketTimeout  # noqa: N812
+from time import monotonic
+
+from ..errors import (
+    ServiceError,
+    ServiceProtocolError,
+    ServiceTimeoutError,
+    ServiceUnavailableError,
+    ServiceUnsafeError,
+)
+from .protocol import (
+    ERROR,
+    HEADER,
+    HELLO,
+    REPORT,
+    STATUS,
+    STOP,
+    STOPPING,
+    VECTORS,
+    WELCOME,
+    WORKING,
+    Header,
+    Welcome,
+    pack,
+    pack_embed,
+    unpack_error,
+    unpack_header,
+    unpack_welcome,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..engines.base import TextKind
+
+
+class Connection:
+    """A socket that is connected to a process of this user. Used by one thread at a time.
+
+    Args:
+        path: of the socket.
+        silence_s: longest time without a sign of life.
+
+    Raises:
+        ServiceUnavailableError: nobody listens there.
+        ServiceTimeoutError: it does not take connections in time.
+        ServiceUnsafeError: whoever listens is another user.
+    """
+
+    def __init__(self, path: str, silence_s: float) -> None:
+        self._silence_s = silence_s
+        self._socket = Socket(AF_UNIX, SOCK_STREAM)
+        try:
+            self._socket.settimeout(silence_s)
+            self._socket.connect(path)
+            self.peer_pid = _check_peer(self._socket, path)
+        except SocketTimeout:
+            self.close()
+            raise ServiceTimeoutError(f"The service at {path} takes no connections.") from None
+        except BlockingIOError:
+            self.close()
+            raise ServiceTimeoutError(f"The service at {path} has more connections waiting than it can hold.") from None
+        except OSError as error:
+            self.close()
+            if isinstance(error, ServiceError):
+                raise
+            raise ServiceUnavailableError(f"No service answers at {path}: {error.strerror}.") from None
+
+    def close(self) -> None:
+        """Close it; whoever waits for an answer on it in another thread gets an error."""
+        try:
+            self._socket.shutdown(SHUT_RDWR)
+        except OSError:
+            pass
+        self._socket.close()
+
+    def abandon(self) -> None:
+        """Close this process's end only: after a fork the connection is the parent's."""
+        self._socket.close()
+
+    def hello(self, identity: str, deadline_s: float) -> Welcome:
+        """Introduce ourselves and return what the service says of its model.
+
+        Args:
+            identity: what the service must be.
+            deadline_s: the moment of ``time.monotonic()`` until which its model must be ready.
+
+        Raises:
+            ServiceError: it is another one, still loading, or not a service.
+        """
+        header, payload = self._ask(pack(HELLO, identity.encode("utf-8", "surrogatepass")), WELCOME, deadline_s)
+        del header
+        return unpack_welcome(payload)
+
+    def embed(self, texts: list[bytes], kind: "TextKind", dimension: int, deadline_s: float) -> bytes:
+        """Return the vectors of some texts, little-endian float32, texts x dimension.
+
+        Args:
+            texts: 1 to MAX_TEXTS texts in UTF-8.
+            kind: ``"query"`` or ``"document"``.
+            dimension: numbers that a vector must have.
+            deadline_s: the moment of ``time.monotonic()`` until which the answer is of use.
+
+        Raises:
+            ServiceError: there is no answer, or it says why not.
+        """
+        request = pack_embed(texts, kind, max(deadline_s - monotonic(), 0.0))
+        header, payload = self._ask(request, VECTORS, deadline_s)
+        if header.count != len(texts) or len(payload) != 4 * dimension * len(texts):
+            raise ServiceProtocolError(
+                f"The service sent {header.count} vectors in {len(payload)} bytes for {len(texts)} texts."
+            )
+        return payload
+
+    def report(self, deadline_s: float) -> bytes:
+        """Return the service's report about itself, JSON. Raises as ``embed``."""
+        return self._ask(pack(STATUS), REPORT, deadline_s)[1]
+
+    def stop(self, deadline_s: float) -> None:
+        """Ask the service to end, and return once it has. Raises as ``embed``."""
+        self._ask(pack(STOP), STOPPING, deadline_s)
+        self._silence_s = max(deadline_s - monotonic(), 0.001)
+        try:
+            while self._socket.recv(4096):
+                pass
+        except SocketTimeout:
+            raise ServiceTimeoutError("The service was asked to stop and has not ended in time.") from None
+        except OSError:
+            pass
+
+    def _ask(self, request: bytes, expected: int, deadline_s: float) -> tuple[Header, bytes]:
+        try:
+            self._socket.settimeout(self._silence_s)
+            self._socket.sendall(request)
+            while True:
+                header = unpack_header(self._receive(HEADER.size, deadline_s))
+                payload = self._receive(header.length, deadline_s)
+                if header.kind != WORKING:
+                    break
+        except SocketTimeout:
+            raise ServiceTimeoutError(self._overdue(deadline_s)) from None
+        except OSError as error:
+            if isinstance(error, ServiceError):
+                raise
+            raise ServiceUnavailableError(f"The service went away: {error.strerror}.") from None
+        if header.kind == ERROR:
+            raise unpack_error(header, payload)
+        if header.kind != expected:
+            raise ServiceProtocolError(f"The service answered with a frame of kind {header.kind}, not {expected}.")
+        return header, payload
+
+    def _receive(self, length: int, deadline_s: float) -> bytes:
+        """Return exactly so many bytes. Each wait ends with the deadline, or with the service's silence."""
+        pieces: list[bytes] = []
+        while length:
+            left = deadline_s - monotonic()
+            if left <= 0.0:
+                raise SocketTimeout
+            self._socket.settimeout(min(left, self._silence_s))
+            piece = self._socket.recv(min(length, 2**20))
+            if not piece:
+                raise ServiceUnavailableError("The service closed the connection.")
+            pieces.append(piece)
+            length -= len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _overdue(self, deadline_s: float) -> str:
+        if monotonic() >= deadline_s:
+            return "The service did not answer within the time that was allowed."
+        return f"The service gave no sign of life for {self._silence_s:g} s."
+
+
+def _check_peer(connected: Socket, path: str) -> int | None:
+    """Return the id of the process that listens, where the system tells it.
+
+    Raises:
+        ServiceUnsafeError: it belongs to another user.
+    """
+    if sys.platform != "linux":
+        return None  # the folder, which only this user can enter, must do
+    from _socket import SO_PEERCRED, SOL_SOCKET
+
+    credentials = connected.getsockopt(SOL_SOCKET, SO_PEERCRED, 12)
+    pid, uid = (int.from_bytes(credentials[at : at + 4], sys.byteorder) for at in (0, 4))
+    if uid != os.geteuid():
+        raise ServiceUnsafeError(f"Whoever listens at {path} is user {uid}, not {os.geteuid()}. Nothing was sent.")
+    return pid

@@ -1,0 +1,258 @@
+"""A bounded queue in front of one model, computed in micro-batches by one thread.
+
+No delay is ever added to fill a batch: whenever the thread gets free, it takes what is waiting. The oldest request is
+always in the next batch, whatever its kind, so none can be overtaken for long.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...errors import ServiceBusyError, ServiceRefusedError, ServiceTimeoutError, ServiceUnavailableError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ...engines.base import TextKind
+    from ...provider import EmbeddingProvider
+    from .counters import Counters
+
+_log = logging.getLogger("loader.service")
+
+MAX_QUEUED_TEXTS = 1024
+"""Texts that may wait: seconds of work, more than what any caller would wait for."""
+MAX_BATCH_TEXTS = 32
+"""Texts of one micro-batch: what one run of a model takes; whoever comes next waits for one of these."""
+
+
+class _Request:
+    """Texts, and the future that gets their vectors or an error."""
+
+    __slots__ = ("answer", "deadline_s", "kind", "texts")
+
+    def __init__(self, texts: list[str], kind: "TextKind", deadline_s: float, answer: "asyncio.Future[bytes]") -> None:
+        self.texts = texts
+        self.kind = kind
+        self.deadline_s = deadline_s
+        self.answer = answer
+
+
+class Batcher:
+    """Computes the requests of one event loop with one provider.
+
+    Args:
+        provider: computes, in this object's thread only.
+        counters: what to count in.
+        max_queued_texts: texts that may wait, without those being computed.
+        max_batch_texts: texts of several requests that are computed together; one request may have more.
+    """
+
+    def __init__(
+        self,
+        provider: "EmbeddingProvider",
+        counters: "Counters",
+        *,
+        max_queued_texts: int = MAX_QUEUED_TEXTS,
+        max_batch_texts: int = MAX_BATCH_TEXTS,
+    ) -> None:
+        self._provider = provider
+        self._counters = counters
+        self._max_queued_texts = max_queued_texts
+        self._max_batch_texts = max_batch_texts
+        self._queue: dict[_Request, None] = {}  # in order of arrival, and any of them is quickly taken out
+        self._queued_texts = 0
+        self._changed = threading.Condition()
+        self._draining = False
+        self._ended = asyncio.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the thread. To be called in the event loop that awaits ``embed``."""
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._work, name="embedding-service", daemon=True)
+        self._thread.start()
+
+    @property
+    def queued_texts(self) -> int:
+        """How many texts wait, without those being computed."""
+        return self._queued_texts
+
+    async def embed(self, texts: list[str], kind: "TextKind", deadline_s: float) -> bytes:
+        """Return the vectors: float32, little-endian, row by row.
+
+        A caller that is cancelled takes its request with it, unless that has begun.
+
+        Args:
+            texts: valid texts.
+            kind: which of the model's prompts goes before them.
+            deadline_s: seconds from now by which the computation must have begun.
+
+        Raises:
+            ServiceBusyError: so many texts do not fit into the queue.
+            ServiceTimeoutError: their turn did not come in time.
+            ServiceRefusedError: the engine failed; tells its error's type only, since messages may quote a text.
+            ServiceUnavailableError: the service stops.
+        """
+        request = _Request(texts, kind, time.monotonic() + deadline_s, self._loop.create_future())
+        self._accept(request)
+        counters = self._counters
+        counters.pending += 1
+        timer = self._loop.call_later(deadline_s, self._expire, request)
+        try:
+            vectors = await request.answer
+        except ServiceTimeoutError:
+            counters.timeouts += 1
+            raise
+        except ServiceRefusedError:
+            counters.refused += 1
+            raise
+        except asyncio.CancelledError:
+            counters.cancelled += 1
+            raise
+        else:
+            return vectors
+        finally:
+            timer.cancel()
+            self._take_out(request)
+            counters.pending -= 1
+            counters.last_ended_s = time.monotonic()
+
+    async def drain(self) -> None:
+        """Refuse new requests, finish the accepted ones and end the thread."""
+        with self._changed:
+            self._draining = True
+            self._changed.notify()
+        if self._thread is not None:
+            await self._ended.wait()
+
+    def abandon(self) -> None:
+        """Refuse new requests and those that have not begun."""
+        with self._changed:
+            self._draining = True
+            left = list(self._queue)
+            self._queue.clear()
+            self._queued_texts = 0
+            self._changed.notify()
+        for request in left:
+            _settle(request, ServiceUnavailableError("The service stopped before the request's turn."))
+
+    def _accept(self, request: _Request) -> None:
+        count = len(request.texts)
+        with self._changed:
+            if self._draining:
+                raise ServiceUnavailableError("The service is stopping and accepts no more requests.")
+            if self._queued_texts + count > self._max_queued_texts:
+                self._counters.busy += 1
+                raise ServiceBusyError(
+                    f"{self._queued_texts} texts wait already, at most {self._max_queued_texts} may; {count} more do "
+                    "not fit. Try again later, or with fewer texts."
+                )
+            self._queue[request] = None
+            self._queued_texts += count
+            self._changed.notify()
+        self._counters.requests += 1
+        self._counters.longest_queue = max(self._counters.longest_queue, self._queued_texts)
+
+    def _take_out(self, request: _Request) -> bool:
+        """Remove a request that has not begun; return whether it was there."""
+        with self._changed:
+            if request not in self._queue:
+                return False
+            del self._queue[request]
+            self._queued_texts -= len(request.texts)
+            return True
+
+    def _expire(self, request: _Request) -> None:
+        if self._take_out(request):
+            _settle(request, _late())
+
+    # From here on: the thread that computes.
+
+    def _work(self) -> None:
+        while batch := self._wait():
+            self._compute(batch)
+        self._call(self._ended.set)
+
+    def _wait(self) -> list[_Request]:
+        """Return the next requests to be computed together; none once all is drained."""
+        with self._changed:
+            while True:
+                self._changed.wait_for(lambda: self._queue or self._draining)
+                batch = self._next_batch()
+                if batch or (self._draining and not self._queue):
+                    return batch
+
+    def _next_batch(self) -> list[_Request]:
+        """Take the oldest request, and others of its kind that fit beside it, out of the queue."""
+        now_s = time.monotonic()
+        batch: list[_Request] = []
+        texts = 0
+        for request in list(self._queue):
+            count = len(request.texts)
+            is_late = now_s >= request.deadline_s
+            fits = not batch or (request.kind == batch[0].kind and texts + count <= self._max_batch_texts)
+            if is_late:
+                self._call(_settle, request, _late())
+            elif fits:
+                batch.append(request)
+                texts += count
+            if is_late or fits:
+                del self._queue[request]
+                self._queued_texts -= count
+        return batch
+
+    def _compute(self, batch: list[_Request]) -> None:
+        texts = [text for request in batch for text in request.texts]
+        started_s = time.perf_counter()
+        try:
+            vectors = self._vectors(texts, batch[0].kind)
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must learn of it
+            if len(batch) > 1:
+                # One of them is to blame; the others shall not suffer.
+                for request in batch:
+                    self._compute([request])
+                return
+            name = type(error.__cause__ or error).__name__
+            _log.warning("a request of %d texts failed: %s", len(texts), name)
+            self._call(_settle, batch[0], ServiceRefusedError(f"The engine failed: {name}."))
+            return
+        self._counters.compute_s += time.perf_counter() - started_s
+        self._counters.batches += 1
+        self._counters.texts += len(texts)
+        start = 0
+        for request in batch:
+            end = start + len(request.texts)
+            self._call(_settle, request, vectors[start:end].astype("<f4", copy=False).tobytes())
+            start = end
+
+    def _vectors(self, texts: list[str], kind: "TextKind") -> "NDArray[np.float32]":
+        provider = self._provider
+        if provider.engine_in_use.batch_invariant:
+            return provider.embed_texts(texts, kind, self._max_batch_texts)
+        return np.concatenate([provider.embed_texts([text], kind, 1) for text in texts])
+
+    def _call(self, function: "Callable[..., object]", *arguments: object) -> None:
+        """Have the event loop call something."""
+        try:
+            self._loop.call_soon_threadsafe(function, *arguments)
+        except RuntimeError:
+            pass  # it is closed, and nobody waits any more
+
+
+def _late() -> ServiceTimeoutError:
+    return ServiceTimeoutError("The request's turn did not come before its deadline.")
+
+
+def _settle(request: _Request, result: bytes | Exception) -> None:
+    """Give a request its result, unless its caller left. In the event loop's thread only."""
+    if request.answer.done():
+        return
+    if isinstance(result, Exception):
+        request.answer.set_exception(result)
+    else:
+        request.answer.set_result(result)

@@ -1,0 +1,282 @@
+"""The process: sockets first, then the models, then requests until there is a reason to end.
+
+What happens at the end, in this order: the sockets' names are given up, so that new callers start a new service; no
+connection and no request is accepted any more; accepted requests are answered, within ``STOP_WITHIN_S``; all is closed.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from ... import __version__
+from ...core import OptimizedEmbeddingLoader
+from ...errors import LoaderError, ModelLoadError, ServiceUnavailableError
+from ...strategies import LoadingStrategy
+from ..options import IDLE_TIMEOUT_S
+from .batcher import MAX_QUEUED_TEXTS, Batcher
+from .counters import Counters
+from .limits import Limits, memory_bytes
+from .listener import ModelServer
+from .slot import Slot
+
+if TYPE_CHECKING:
+    from ...arguments import Settings
+    from ...provider import EmbeddingProvider
+
+    Extra = Callable[[dict[str, tuple[Batcher, EmbeddingProvider]]], Awaitable[object]]
+
+_log = logging.getLogger("loader.service")
+
+STOP_WITHIN_S: Final = 10.0
+"""Longest time for accepted requests at the end."""
+
+_STRATEGIES = {"float32": LoadingStrategy.PROGRESSIVE, "int8": LoadingStrategy.QUANTIZED}
+
+
+class Identity(Protocol):
+    """What a caller must ask for."""
+
+    @property
+    def text(self) -> str:
+        """All of it, as HELLO says it."""
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+
+    def changed(self) -> bool:
+        """Whether the model's files are others now."""
+
+
+class Claim(Protocol):
+    """The right to serve, and the socket to do it at."""
+
+    @property
+    def listener(self) -> socket.socket:
+        """The listening socket."""
+
+    def release(self) -> None:
+        """Remove the socket's name and let others claim it."""
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """One model to serve.
+
+    Attributes:
+        settings: what to load.
+        precision: in what precision.
+        identity: what its callers ask for.
+        claim: where they ask.
+    """
+
+    settings: "Settings"
+    precision: str
+    identity: Identity
+    claim: Claim
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """How long to serve, and how much to take on.
+
+    Attributes:
+        idle_timeout: see ``loader.service.options.ServiceOptions``, in seconds.
+        max_memory_mb: see there, in MiB.
+        max_queued_texts: texts that may wait for a model.
+    """
+
+    idle_timeout: float = IDLE_TIMEOUT_S
+    max_memory_mb: float | None = None
+    max_queued_texts: int = MAX_QUEUED_TEXTS
+
+
+def serve(models: Sequence[ServedModel], options: ServeOptions, *, extra: "Extra | None" = None) -> str:
+    """Serve until there is a reason to end, and return it. Ends on SIGTERM and SIGINT if this is the main thread.
+
+    Args:
+        models: at least one; whatever happens, their claims are released.
+        options: limits.
+        extra: called once all models are loaded, with the batcher and provider of each by its name; what it returns is
+            awaited beside the sockets, and cancelled at the end, before the batchers end.
+    """
+    return asyncio.run(_Service(models, options, extra).run())
+
+
+class _Model:
+    """A model, and what serves it."""
+
+    def __init__(self, served: ServedModel, service: "_Service") -> None:
+        self.served = served
+        self.name = served.identity.name
+        self.slot = Slot()
+        self.counters = Counters()
+        self.server = ModelServer(
+            served.claim.listener,
+            served.identity.text,
+            self.slot,
+            self.counters,
+            lambda: service.report(self),
+            service.stop,
+        )
+
+    def load(self) -> "EmbeddingProvider":
+        """Load it and wait for it. Raises LoaderError."""
+        settings = self.served.settings
+        loader = OptimizedEmbeddingLoader(
+            settings.model_name,
+            _STRATEGIES[self.served.precision],
+            settings.device,
+            engine=settings.engine,
+            threads=settings.threads,
+            allow_download=settings.allow_download,
+        )
+        provider = loader.load(timeout=None)
+        provider.warm_up()
+        return provider
+
+
+class _Service:
+    def __init__(self, models: Sequence[ServedModel], options: ServeOptions, extra: "Extra | None") -> None:
+        self._served = models
+        self._options = options
+        self._extra = extra
+        self._models: list[_Model] = []
+        self._is_stopping = False
+
+    async def run(self) -> str:
+        self._loop = asyncio.get_running_loop()
+        self._reason: asyncio.Future[str] = self._loop.create_future()
+        self._beside: list[asyncio.Task[object]] = []
+        self._handle_signals()
+        try:
+            self._models = [_Model(served, self) for served in self._served]
+            for model in self._models:
+                await model.server.start()
+                threading.Thread(target=self._load, args=(model,), name="service-load", daemon=True).start()
+            _log.info("process %d starts to serve %s", os.getpid(), ", ".join(model.name for model in self._models))
+            return await self._reason
+        finally:
+            await self._end()
+
+    def stop(self, reason: str) -> None:
+        """End soon; the first reason counts."""
+        if not self._reason.done():
+            self._reason.set_result(reason)
+
+    def report(self, model: _Model) -> dict[str, Any]:
+        """Return what STATUS is answered with."""
+        provider, batcher = model.slot.provider, model.slot.batcher
+        return {
+            "pid": os.getpid(),
+            "version": __version__,
+            "model": model.name,
+            "state": "stopping" if self._is_stopping or self._reason.done() else model.slot.state,
+            "engine": provider.engine if provider else None,
+            "device": provider.device if provider else None,
+            "precision": provider.precision if provider else model.served.precision,
+            "dimension": provider.dimension if provider else None,
+            "idle_timeout_s": self._options.idle_timeout,
+            "memory_bytes": memory_bytes()[1],
+            "queued_texts": batcher.queued_texts if batcher else 0,
+            "counters": model.counters.as_dict(),
+        }
+
+    def _handle_signals(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._loop.add_signal_handler(number, self.stop, f"signal {number.name}")
+
+    def _load(self, model: _Model) -> None:
+        """Be the thread that waits for one load."""
+        try:
+            provider = model.load()
+        except LoaderError as error:
+            self._call(self._failed, model, error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must learn of it
+            self._call(self._failed, model, ModelLoadError(f"The load failed: {type(error).__name__}: {error}"))
+        else:
+            self._call(self._loaded, model, provider)
+
+    def _call(self, function: Callable[..., object], *arguments: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(function, *arguments)
+        except RuntimeError:
+            pass  # the service has ended meanwhile
+
+    def _loaded(self, model: _Model, provider: "EmbeddingProvider") -> None:
+        if self._is_stopping:
+            return
+        batcher = Batcher(provider, model.counters, max_queued_texts=self._options.max_queued_texts)
+        batcher.start()
+        model.slot.fill(batcher, provider)
+        _log.info("%s is ready: %s on %s in %s", model.name, provider.engine, provider.device, provider.precision)
+        self._go_on()
+
+    def _failed(self, model: _Model, error: LoaderError) -> None:
+        if self._is_stopping:
+            return
+        model.slot.fail(error)
+        _log.error("%s cannot be loaded: %s", model.name, error)
+        if all(other.slot.state == "failed" for other in self._models):
+            self.stop(f"{model.name} cannot be loaded: {error}")
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Begin to watch, and to do what else there is, once nothing is loading any more."""
+        if self._reason.done() or any(model.slot.state == "loading" for model in self._models):
+            return
+        ready = [model for model in self._models if model.slot.state == "ready"]
+        megabytes = self._options.max_memory_mb
+        limits = Limits(
+            [model.counters for model in ready],
+            idle_timeout_s=self._options.idle_timeout,
+            max_memory_bytes=None if megabytes is None else int(megabytes * 2**20),
+            changed=[model.served.identity.changed for model in ready],
+        )
+        self._beside.append(self._loop.create_task(self._until(limits.reached())))
+        if self._extra is not None:
+            parts = {model.name: (model.slot.batcher, model.slot.provider) for model in ready}
+            extra = self._extra({name: (b, p) for name, (b, p) in parts.items() if b is not None and p is not None})
+            self._beside.append(self._loop.create_task(self._until(extra)))
+
+    async def _until(self, work: Awaitable[object]) -> None:
+        """End the service when this ends."""
+        try:
+            result = await work
+        except Exception as error:  # noqa: BLE001 - it may be anybody's; a service must not go on half
+            _log.error("the service cannot go on: %s: %s", type(error).__name__, error)
+            self.stop(f"{type(error).__name__}: {error}")
+        else:
+            self.stop(str(result))
+
+    async def _end(self) -> None:
+        self._is_stopping = True
+        for served in self._served:
+            served.claim.release()
+        for model in self._models:
+            if model.slot.state == "loading":
+                model.slot.fail(ServiceUnavailableError("The service is stopping."))
+            model.server.stop_accepting()
+        batchers = [model.slot.batcher for model in self._models if model.slot.batcher]
+        try:
+            async with asyncio.timeout(STOP_WITHIN_S):
+                for task in self._beside:
+                    task.cancel()
+                await asyncio.gather(*self._beside, *(batcher.drain() for batcher in batchers), return_exceptions=True)
+                for model in self._models:
+                    await model.server.finish()
+        except TimeoutError:
+            _log.warning("not all requests were answered within %g s", STOP_WITHIN_S)
+            for batcher in batchers:
+                batcher.abandon()
+        for model in self._models:
+            await model.server.close()
+        reason = self._reason.result() if self._reason.done() and not self._reason.cancelled() else "an error"
+        _log.info("process %d ends: %s", os.getpid(), reason)
