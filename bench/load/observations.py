@@ -71,8 +71,8 @@ class Observations:
 
 def empty(requests: int) -> Observations:
     """Return room for so many requests, of which nothing is known yet."""
-    moments = [np.zeros(requests, np.int64) for _ in MOMENTS]
-    return Observations(*moments, np.full(requests, UNANSWERED, np.uint8))
+    due, taken, sent, done = (np.zeros(requests, np.int64) for _ in MOMENTS)
+    return Observations(due, taken, sent, done, np.full(requests, UNANSWERED, np.uint8))
 
 
 def read_observations(path: Path) -> Observations:
@@ -82,11 +82,9 @@ def read_observations(path: Path) -> Observations:
         RecordError: it is missing or damaged, or its arrays do not fit together.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            read = Observations(
-                *(arrays[name].astype(np.int64, casting="safe") for name in MOMENTS),
-                arrays["outcome"].astype(np.uint8, casting="safe"),
-            )
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            due, taken, sent, done = (arrays[name].astype(np.int64, casting="safe") for name in MOMENTS)
+            read = Observations(due, taken, sent, done, arrays["outcome"].astype(np.uint8, casting="safe"))
     # NumPy lets through what zipfile, zlib and its own reader raise for a damaged file.
     except Exception as error:
         raise RecordError(f"{path} cannot be read: {error}. Was the folder copied wholly?") from error

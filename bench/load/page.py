@@ -66,7 +66,8 @@ def verdict(loads: Sequence[Load], manifest: Mapping[str, Any]) -> str:
     options, asked = manifest.get("options", {}), sum(load.asked for load in loads)
     right = sum(load.counts.get("ok", 0) for load in loads)
     failed = sum(load.failed for load in loads)
-    found = f"{options.get('model', '?')}, engine {options.get('engine', '?')}: {right:,} of {asked:,} requests got the right vector."
+    what = f"{options.get('model', '?')}, engine {options.get('engine', '?')}"
+    found = f"{what}: {right:,} of {asked:,} requests got the right vector."
     counts = {name: sum(load.counts.get(name, 0) for load in loads) for name in OUTCOMES if name != "ok"}
     others = [f"{count:,} {name}" for name, count in counts.items() if count]
     found += f" The others: {', '.join(others)}." if others else ""
@@ -213,30 +214,30 @@ def _machine(manifest: Mapping[str, Any]) -> Table:
 def _about_throughput() -> str:
     names = ", ".join(NAMES[name] for name in IN_PROCESS)
     return (
-        "Every client of the service asks for one text, and for the next as soon as it has the vector. Beside it, in the "
-        f"same rounds: {names}. Ratios are formed within each round. Processors are those that were busy on average; "
+        "Every client of the service asks for one text, and for the next as soon as it has the vector. Beside it, in "
+        f"the same rounds: {names}. Ratios are formed within each round. Processors are those that were busy on average; "
         "clients and service share the machine, so what the clients take the service does not have."
     )
 
 
 def _about_latency() -> str:
     return (
-        "Of the right answers of all rounds together. In open loops latency begins when a request was due, not when a client "
-        "got around to it. In batches it is that of the whole batch. "
+        "Of the right answers of all rounds together. In open loops latency begins when a request was due, not when a "
+        "client got around to it. In batches it is that of the whole batch. "
         f"A dash: fewer than {MIN_BEYOND} samples would lie beyond the quantile."
     )
 
 
 def _about_open() -> str:
     return (
-        "Arrivals are a Poisson process with a fixed seed and do not depend on answers. *No client free*: the share of "
-        "requests that were due while every client still waited for an answer; that wait is in their latency. *Generator "
-        "late*: how late those clients sent that were free, which is the fault of the measurement."
+        "Arrivals are a Poisson process with a fixed seed and do not depend on answers. *No client free*: the share "
+        "of requests that were due while every client still waited for an answer; that wait is in their latency. "
+        "*Generator late*: how late those clients sent that were free, which is the fault of the measurement."
     )
 
 
 def _about_memory() -> str:
     return (
-        "Looked at from outside, once a second, while clients asked. Growth is the median of the slopes between all pairs of "
-        f"samples. *Flat*: the last quarter has at most {FLAT_SHARE:.0%} more than the first."
+        "Looked at from outside, once a second, while clients asked. Growth is the median of the slopes between all "
+        f"pairs of samples. *Flat*: the last quarter has at most {FLAT_SHARE:.0%} more than the first."
     )

@@ -44,9 +44,7 @@ def draw_throughput(loads: Sequence[Load]) -> Figure:
 
 
 def draw_latency(measured: Measured) -> Figure:
-    """Return the distribution of latencies, for the service in a closed loop, at each rate, and text by text in one
-    process.
-    """
+    """Return latencies as shares: of the service in a closed loop and at each rate, of one process text by text."""
     figure = Figure(figsize=(7.5, 4.5), layout="constrained")
     axes = figure.add_subplot()
     shown = [pair for pair in measured if pair[0].name in {"closed", "open", "serial"}]

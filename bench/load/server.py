@@ -54,7 +54,7 @@ def find_service(runtime: Path) -> psutil.Process | None:
 
 def stop_service(runtime: Path, environ: Mapping[str, str]) -> str:
     """Stop whatever has its socket in this folder and return what went wrong, or ""."""
-    done = run_python(["-m", "loader", "stop", "--all"], environ, STOP_S)
+    done = run_python(["-m", "loader", "stop", "--force"], environ, STOP_S)
     _, alive = psutil.wait_procs(_processes_of(runtime), timeout=STOP_S if done.exit_code == 0 else 1.0)
     for process in alive:
         process.kill()
@@ -110,7 +110,8 @@ def _memory(process: psutil.Process) -> dict[str, int]:
         memory = {"rss_bytes": process.memory_info().rss}
         if sys.platform.startswith("linux"):
             lines = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii", errors="replace").splitlines()
-            memory |= {"rss_anon_bytes": int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon:")}
+            own_kib = next((line.split()[1] for line in lines if line.startswith("RssAnon:")), None)
+            memory |= {} if own_kib is None else {"rss_anon_bytes": int(own_kib) * 1024}
     except (psutil.Error, OSError, ValueError, IndexError):
         return {}
     return memory

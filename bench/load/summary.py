@@ -142,9 +142,7 @@ def summarise(measured: Measured) -> list[Load]:
 
 
 def ratios(measured: Measured) -> dict[str, Range]:
-    """Return the service's throughput divided by that of one process, by phase and by the best, formed in each
-    round.
-    """
+    """Return the throughput of the service divided by that of each way of one process, round by round."""
     rates: dict[int, dict[str, float]] = {}
     for phase, observations in measured:
         rate = answers_per_s(observations)
