@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +57,26 @@ def session_cache(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def session_runtime():
+    """A folder for the sockets of model services; services that tests have left running end with the session."""
+    folder = Path(tempfile.mkdtemp(prefix="oel-", dir="/tmp"))  # short: a socket's path has 107 bytes
+    os.environ["EMBEDDING_LOADER_RUNTIME"] = str(folder)
+    yield folder
+    stop_services(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def stop_services(folder):
+    """End the services whose sockets are in a folder; kill those that do not answer."""
+    if not any(folder.glob("*.sock")):
+        return
+    environment = {**os.environ, "EMBEDDING_LOADER_RUNTIME": str(folder)}
+    subprocess.run(
+        [sys.executable, "-m", "loader", "stop", "--force", "--timeout", "5"], env=environment, timeout=60, check=False
+    )
+
+
 @pytest.fixture(scope="session")
 def artifacts(session_cache, minilm_folder):
     """The real MiniLM, prepared with both precisions in the session's cache."""
@@ -65,9 +86,10 @@ def artifacts(session_cache, minilm_folder):
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch, session_cache):
+def clean_environment(monkeypatch, session_cache, session_runtime):
     """Give each test the same environment, and forget process-wide loaders afterwards."""
     monkeypatch.setenv("EMBEDDING_LOADER_CACHE", str(session_cache))
+    monkeypatch.setenv("EMBEDDING_LOADER_RUNTIME", str(session_runtime))
     yield
     if "loader.core" in sys.modules:
         sys.modules["loader.core"].OptimizedEmbeddingLoader.reset()

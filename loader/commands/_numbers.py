@@ -5,6 +5,8 @@ import sys
 from array import array
 
 _FLOAT = struct.Struct("<f")
+_NORMAL = 2.0**-126
+"""Smaller ones have fewer digits that count."""
 
 
 def numbers(vector: bytes) -> list[float]:
@@ -18,7 +20,7 @@ def numbers(vector: bytes) -> list[float]:
 def shortest(value: float) -> float:
     """Return the number with the fewest decimal digits that is this one as a float32."""
     packed = _FLOAT.pack(value)
-    for digits in (6, 7, 8):
+    for digits in range(6 if abs(value) >= _NORMAL else 1, 9):
         short = float(f"{value:.{digits}g}")
         if _FLOAT.pack(short) == packed:
             return short

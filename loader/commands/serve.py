@@ -32,7 +32,7 @@ def add_arguments(parser: "ArgumentParser") -> None:
         "--model",
         action="append",
         metavar="NAME[,engine=E][,precision=P][,device=D][,threads=N]",
-        help=f"folder or hub name; may be given several times, each with settings of its own (default: {DEFAULT_MODEL})",
+        help=f"folder or hub name; may be given several times, each with its own settings (default: {DEFAULT_MODEL})",
     )
     parser.add_argument(
         "--engine", default=AUTO, choices=[AUTO, *(spec.name for spec in ENGINES)], help="default: auto"
@@ -106,23 +106,27 @@ def _parse(text: str, options: "Namespace") -> tuple[Settings, str]:
 
 
 def _claims(identities: "list[Identity]", *, adopt: bool) -> "list[Claim]":
-    from ..service import starting
-
     claims: list[Claim] = []
     try:
         for index, identity in enumerate(identities):
-            held = starting.adopt(identity, index) if adopt else starting.claim(identity)
-            if held is None:
-                raise ServiceUnavailableError(
-                    f"A service for {identity.model} runs already. See it with 'python -m loader status', end it with "
-                    "'python -m loader stop'."
-                )
-            claims.append(held)
+            claims.append(_claim(identity, index, adopt=adopt))
     except BaseException:
         for held in claims:
             held.release()
         raise
     return claims
+
+
+def _claim(identity: "Identity", index: int, *, adopt: bool) -> "Claim":
+    from ..service import starting
+
+    held = starting.adopt(identity, index) if adopt else starting.claim(identity)
+    if held is None:
+        raise ServiceUnavailableError(
+            f"A service for {identity.model} runs already. See it with 'python -m loader status', end it with "
+            "'python -m loader stop'."
+        )
+    return held
 
 
 def _detach(options: "Namespace", identities: "list[Identity]") -> None:

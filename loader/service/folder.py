@@ -50,6 +50,8 @@ def safe_folder(*, create: bool) -> str:
         if create:
             _make(folder)
         found = os.lstat(folder)
+    except FileNotFoundError:
+        raise ServiceUnavailableError(f"No model service runs: there is no folder {folder}.") from None
     except OSError as error:
         raise ServiceUnavailableError(
             f"The folder of the service's sockets, {folder}, cannot be used: {error.strerror}. "

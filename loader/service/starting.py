@@ -45,7 +45,7 @@ class Claim:
 
     def close(self) -> None:
         """Let go of it in this process; another one that has it keeps it."""
-        self.listener.close()
+        self.listener.close()  # unless it was detached
         os.close(self.lock_fd)
 
     def unlink(self) -> None:

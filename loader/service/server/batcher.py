@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ...engines.base import TextKind
-    from ...provider import EmbeddingProvider
+    from ...local import LocalProvider
     from .counters import Counters
 
 _log = logging.getLogger("loader.service")
@@ -54,7 +54,7 @@ class Batcher:
 
     def __init__(
         self,
-        provider: "EmbeddingProvider",
+        provider: "LocalProvider",
         counters: "Counters",
         *,
         max_queued_texts: int = MAX_QUEUED_TEXTS,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from ... import __version__
 from ...core import OptimizedEmbeddingLoader
 from ...errors import LoaderError, ModelLoadError, ServiceUnavailableError
+from ...local import LocalProvider
 from ...strategies import LoadingStrategy
 from ..options import IDLE_TIMEOUT_S
 from .batcher import MAX_QUEUED_TEXTS, Batcher
@@ -27,9 +28,8 @@ from .slot import Slot
 
 if TYPE_CHECKING:
     from ...arguments import Settings
-    from ...provider import EmbeddingProvider
 
-    Extra = Callable[[dict[str, tuple[Batcher, EmbeddingProvider]]], Awaitable[object]]
+    Extra = Callable[[dict[str, tuple[Batcher, LocalProvider]]], Awaitable[object]]
 
 _log = logging.getLogger("loader.service")
 
@@ -45,10 +45,6 @@ class Identity(Protocol):
     @property
     def text(self) -> str:
         """All of it, as HELLO says it."""
-
-    @property
-    def name(self) -> str:
-        """The model's name."""
 
     def changed(self) -> bool:
         """Whether the model's files are others now."""
@@ -90,11 +86,13 @@ class ServeOptions:
         idle_timeout: see ``loader.service.options.ServiceOptions``, in seconds.
         max_memory_mb: see there, in MiB.
         max_queued_texts: texts that may wait for a model.
+        arguments: of the command ``serve`` that starts the same service again.
     """
 
     idle_timeout: float = IDLE_TIMEOUT_S
     max_memory_mb: float | None = None
     max_queued_texts: int = MAX_QUEUED_TEXTS
+    arguments: tuple[str, ...] = ()
 
 
 def serve(models: Sequence[ServedModel], options: ServeOptions, *, extra: "Extra | None" = None) -> str:
@@ -114,7 +112,7 @@ class _Model:
 
     def __init__(self, served: ServedModel, service: "_Service") -> None:
         self.served = served
-        self.name = served.identity.name
+        self.name = served.settings.model_name
         self.slot = Slot()
         self.counters = Counters()
         self.server = ModelServer(
@@ -126,7 +124,7 @@ class _Model:
             service.stop,
         )
 
-    def load(self) -> "EmbeddingProvider":
+    def load(self) -> "LocalProvider":
         """Load it and wait for it. Raises LoaderError."""
         settings = self.served.settings
         loader = OptimizedEmbeddingLoader(
@@ -139,6 +137,7 @@ class _Model:
         )
         provider = loader.load(timeout=None)
         provider.warm_up()
+        assert isinstance(provider, LocalProvider)  # noqa: S101 - no strategy but SERVICE gives another kind
         return provider
 
 
@@ -183,6 +182,7 @@ class _Service:
             "precision": provider.precision if provider else model.served.precision,
             "dimension": provider.dimension if provider else None,
             "idle_timeout_s": self._options.idle_timeout,
+            "arguments": list(self._options.arguments),
             "memory_bytes": memory_bytes()[1],
             "queued_texts": batcher.queued_texts if batcher else 0,
             "counters": model.counters.as_dict(),
@@ -210,7 +210,7 @@ class _Service:
         except RuntimeError:
             pass  # the service has ended meanwhile
 
-    def _loaded(self, model: _Model, provider: "EmbeddingProvider") -> None:
+    def _loaded(self, model: _Model, provider: "LocalProvider") -> None:
         if self._is_stopping:
             return
         batcher = Batcher(provider, model.counters, max_queued_texts=self._options.max_queued_texts)

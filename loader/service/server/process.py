@@ -3,6 +3,7 @@
 import logging
 import os
 import resource
+import socket
 
 from .main import ServedModel, ServeOptions, serve
 
@@ -35,18 +36,30 @@ def serve_here(
         _close_what_is_not_ours(claims)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     models = [
-        ServedModel(settings, precision, identity, held)
+        ServedModel(settings, precision, identity, _Held(held))
         for (settings, precision), identity, held in zip(wanted, identities, claims, strict=True)
     ]
     return serve(
         models,
         ServeOptions(
-            idle_timeout_s=options.idle_timeout,
+            idle_timeout=options.idle_timeout,
             max_memory_mb=options.max_memory,
             max_queued_texts=options.queue,
-            arguments=arguments,
+            arguments=tuple(arguments),
         ),
     )
+
+
+class _Held:
+    """A claim whose socket asyncio can use, and closes by itself."""
+
+    def __init__(self, held: "Claim") -> None:
+        self._held = held
+        self.listener = socket.socket(fileno=held.listener.detach())
+
+    def release(self) -> None:
+        """Remove the socket's name and free the lock."""
+        self._held.release()
 
 
 def _close_what_is_not_ours(claims: "list[Claim]") -> None:

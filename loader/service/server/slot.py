@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from ...errors import ServiceUnavailableError
 
 if TYPE_CHECKING:
-    from ...provider import EmbeddingProvider
+    from ...local import LocalProvider
     from .batcher import Batcher
 
 
@@ -20,7 +20,7 @@ class Slot:
 
     def __init__(self) -> None:
         self.batcher: Batcher | None = None
-        self.provider: EmbeddingProvider | None = None
+        self.provider: LocalProvider | None = None
         self.error: Exception | None = None
         self._decided = asyncio.Event()
 
@@ -29,7 +29,7 @@ class Slot:
         """What there is."""
         return "failed" if self.error else "ready" if self.batcher else "loading"
 
-    def fill(self, batcher: "Batcher", provider: "EmbeddingProvider") -> None:
+    def fill(self, batcher: "Batcher", provider: "LocalProvider") -> None:
         """Make the model available."""
         self.batcher, self.provider = batcher, provider
         self._decided.set()
@@ -39,7 +39,7 @@ class Slot:
         self.error = error
         self._decided.set()
 
-    async def wait(self) -> "tuple[Batcher, EmbeddingProvider]":
+    async def wait(self) -> "tuple[Batcher, LocalProvider]":
         """Return what computes, once it is there.
 
         Raises:
