@@ -215,7 +215,7 @@ def _about_throughput() -> str:
     names = ", ".join(NAMES[name] for name in IN_PROCESS)
     return (
         "Every client of the service asks for one text, and for the next as soon as it has the vector. Beside it, in "
-        f"the same rounds: {names}. Ratios are formed within each round. Processors are those that were busy on average; "
+        "Every client of the service asks for one text, and for the next as soon as it has the vector. Beside it, "
         "clients and service share the machine, so what the clients take the service does not have."
     )
 

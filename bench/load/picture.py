@@ -45,7 +45,7 @@ def draw_throughput(loads: Sequence[Load]) -> Figure:
 
 def draw_latency(measured: Measured) -> Figure:
     """Return latencies as shares: of the service in a closed loop and at each rate, of one process text by text."""
-    figure = Figure(figsize=(7.5, 4.5), layout="constrained")
+    figure = Figure(figsize=(7.5, 5.0), layout="constrained")
     axes = figure.add_subplot()
     shown = [pair for pair in measured if pair[0].name in {"closed", "open", "serial"}]
     loads = [load for load in summarise(shown) if load.answers_per_s]
@@ -72,7 +72,7 @@ def draw_latency(measured: Measured) -> Figure:
     axes.grid(color="#DDDDDD", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     if loads:
-        axes.legend(loc="best", fontsize="small")
+        figure.legend(loc="outside lower center", ncols=2, fontsize="small", frameon=False)
     return figure
 
 

@@ -37,7 +37,7 @@ def private_runtime() -> Iterator[Path]:
     """Yield a folder for sockets, which only this user may enter."""
     # The path of a socket has about a hundred bytes at most, which a long TMPDIR would use up.
     short = "/tmp" if os.access("/tmp", os.W_OK | os.X_OK) else None  # noqa: S108 - mkdtemp makes it private
-    folder = Path(tempfile.mkdtemp(prefix="oel-", dir=short)).resolve()
+    folder = Path(tempfile.mkdtemp(prefix="oel-load-", dir=short)).resolve()
     try:
         yield folder
     finally:

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -25,6 +26,7 @@ from bench.load.run import Targets, run_load
 from bench.load.server import RUNTIME, MemorySampler, find_service, private_runtime, stop_service
 from bench.load.summary import MIN_BEYOND, answers_per_s, memory_of, quantile, ratios, summarise
 from tests.bench import load_targets
+from tests.conftest import ROOT
 
 FAKES = "tests.bench.load_targets:"
 SMALL = LoadOptions(
@@ -242,9 +244,14 @@ class TestRecords:
     def test_damaged_files_are_named(self, tmp_path):
         _, folder = measure(tmp_path, phases=("serial",))
         lines = (folder / "load.jsonl").read_text()
-        for bad in ("", "x\n", "[]\n", '{"schema": 9}\n', lines.replace('"serial"', '"x"'), lines.replace("000-", "../"),
-                    lines.replace('"ok":60', '"ok":59'), lines.replace('"round":0', '"round":"0"'),
-                    lines.replace('"clients"', '"x"')):  # fmt: skip
+        replaced = [
+            ('"serial"', '"x"'),
+            ("000-", "../"),
+            ('"ok":60', '"ok":59'),
+            ('"round":0', '"round":"0"'),
+            ('"clients"', '"x"'),
+        ]
+        for bad in ("", "x\n", "[]\n", '{"schema": 9}\n', *(lines.replace(*pair) for pair in replaced)):
             (folder / "load.jsonl").write_text(bad)
             with pytest.raises(RecordError):
                 read_phases(folder)
@@ -407,6 +414,13 @@ class TestServer:
         assert not runtime.exists()
 
 
+def _environment(process):
+    try:
+        return process.environ()
+    except (psutil.Error, OSError):
+        return {}
+
+
 @pytest.mark.real_model
 class TestReal:
     def test_one_process(self, tmp_path, artifacts):
@@ -416,6 +430,46 @@ class TestReal:
         assert {phase.name for phase, _ in read_phases(folder)} == {"serial", "threads", "batch"}
         assert all(phase.facts["engine"] == "onnx" and not phase.bad for phase, _ in read_phases(folder))
 
+    @pytest.mark.skipif(sys.platform == "win32", reason="the service is for systems with Unix sockets")
+    def test_the_service(self, tmp_path, artifacts):
+        folder = tmp_path / "run"
+        words = ["--quick", "--phases", "closed,open", "--quiet", "--seconds", "5", "--requests", "1000"]
+        assert cli.main([*words, "--output", str(folder)]) == 0
+        phases = [phase for phase, _ in read_phases(folder)]
+        assert [phase.name for phase in phases] == ["closed", "open"]
+        assert phases[0].counts["ok"] == 1000
+        assert phases[0].facts == {"engine": "onnx", "device": "cpu", "precision": "float32"}
+        assert phases[0].service_cpu_s > 0
+        assert len(read_memory(folder)) > 1
+        assert "Memory of the service" in (folder / "load.md").read_text()
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="signals")
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_an_interruption_leaves_no_process(self, tmp_path, artifacts, number):
+        folder = tmp_path / "run"
+        words = ["--quick", "--phases", "closed", "--requests", "1000000", "--output", str(folder)]
+        command = [sys.executable, "-m", "bench.load", *words]
+        environ = {**os.environ, "TMPDIR": str(tmp_path)}
+        with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, cwd=ROOT, env=environ) as run:
+            memory = folder / "memory.jsonl"
+            while run.poll() is None and not (memory.exists() and memory.stat().st_size):
+                time.sleep(0.1)
+            ours = [
+                process for process in psutil.process_iter() if str(tmp_path) in _environment(process).get("TMPDIR", "")
+            ]
+            assert len(ours) == 4, "the bench, two client processes, the service"
+            run.send_signal(number)
+            _, err = run.communicate(timeout=60)
+        assert run.returncode == 130, err
+        _, alive = psutil.wait_procs(ours, timeout=10)
+        assert not alive
+
 
 def test_nothing_is_unanswered_by_default():
     assert empty(2).counts == {**dict.fromkeys(OUTCOMES, 0), OUTCOMES[UNANSWERED]: 2}
+
+
+def test_every_flag_is_documented():
+    page = (ROOT / "docs" / "how-to" / "load.md").read_text()
+    flags = [option for action in cli._parser()._actions for option in action.option_strings]
+    assert [flag for flag in flags if flag not in {"-h", "--help"} and f"`{flag}`" not in page] == []
