@@ -12,7 +12,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-EXTRAS ?= compile,models,bench,dev
+EXTRAS ?= compile,models,bench,http,dev
 PIP_ARGS ?=
 BENCH_ARGS ?= -m strategy=lazy,background,progressive,quantized,cached model=minilm
 TEST_ARGS ?= -n 2 --dist worksteal

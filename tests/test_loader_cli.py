@@ -138,7 +138,7 @@ OptimizedEmbeddingLoader("all-MiniLM-L6-v2").load().embed_query("text")
     done = python(code)
     assert (done.out, done.err) == ("", "")
     done = python("import logging; logging.basicConfig(level='INFO')" + code)
-    assert "INFO:loader:<EmbeddingProvider 'all-MiniLM-L6-v2' engine=numpy" in done.err
+    assert "INFO:loader:<LocalProvider 'all-MiniLM-L6-v2' engine=numpy" in done.err
 
 
 @pytest.mark.real_model

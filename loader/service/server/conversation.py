@@ -164,9 +164,10 @@ class Conversation:
         elif header.kind == STATUS:
             await self._send(pack(REPORT, json.dumps(self._host.report()).encode()))
         else:
-            await self._send(pack(STOPPING))
+            # First: who asks need not stay to hear the answer.
             self.asked_to_stop = True
             self._host.on_stop("a client asked for it")
+            await self._send(pack(STOPPING))
 
     async def _welcome(self, identity: bytes) -> None:
         if self._said_hello:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 GROWTH_BYTES: Final = 2**30
 """What a service may add to its memory by default: room for long texts, too little for a leak to disturb the user."""
 CHECK_EVERY_S: Final = 5.0
+_SOON_S: Final = 0.1
 _AT_LEAST_S: Final = 0.05
 """Shortest pause between two checks."""
 
@@ -60,7 +61,8 @@ class Limits:
         self._idle_timeout_s = idle_timeout_s
         self._max_memory_bytes = memory_bytes()[0] + GROWTH_BYTES if max_memory_bytes is None else max_memory_bytes
         self._changed = changed
-        self._every_s = every_s
+        # One that ends after its first answer does so at once.
+        self._every_s = every_s if idle_timeout_s else _SOON_S
         self._clock = clock
         self._started_s = clock()
 

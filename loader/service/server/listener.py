@@ -13,6 +13,8 @@ from .conversation import Conversation, Host, Times
 from .peer import peer_uid
 
 if TYPE_CHECKING:
+    import _socket
+
     from .counters import Counters
     from .slot import Slot
 
@@ -27,7 +29,7 @@ class ModelServer:
     """Serves one model at one socket, which accepts connections before the model is loaded.
 
     Args:
-        listener: an AF_UNIX socket that listens.
+        listener: an AF_UNIX socket that listens; used through a copy of its descriptor, so that its owner may close it.
         identity: what a client must ask for, exactly.
         slot: the model.
         counters: what to count in.
@@ -39,7 +41,7 @@ class ModelServer:
 
     def __init__(
         self,
-        listener: socket.socket,
+        listener: "_socket.socket",
         identity: str,
         slot: "Slot",
         counters: "Counters",
@@ -50,7 +52,7 @@ class ModelServer:
         max_connections: int = MAX_CONNECTIONS,
     ) -> None:
         self._listener = listener
-        self._host = Host(identity.encode(), slot, counters, report, on_stop, times)
+        self._host = Host(identity.encode("utf-8", "surrogatepass"), slot, counters, report, on_stop, times)
         self._counters = counters
         self._max_connections = max_connections
         self._server: asyncio.Server | None = None
@@ -58,7 +60,10 @@ class ModelServer:
 
     async def start(self) -> None:
         """Begin to accept connections."""
-        self._server = await asyncio.start_unix_server(self._accept, sock=self._listener, limit=_READ_AHEAD_BYTES)
+        own = socket.socket(fileno=os.dup(self._listener.fileno()))
+        self._server = await asyncio.start_unix_server(
+            self._accept, sock=own, limit=_READ_AHEAD_BYTES, backlog=self._max_connections
+        )
 
     def stop_accepting(self) -> None:
         """Accept no connection and no request any more; close the connections where nobody waits for an answer."""

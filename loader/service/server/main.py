@@ -8,7 +8,6 @@ import asyncio
 import logging
 import os
 import signal
-import socket
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -27,6 +26,8 @@ from .listener import ModelServer
 from .slot import Slot
 
 if TYPE_CHECKING:
+    import _socket
+
     from ...arguments import Settings
 
     Extra = Callable[[dict[str, tuple[Batcher, LocalProvider]]], Awaitable[object]]
@@ -46,6 +47,10 @@ class Identity(Protocol):
     def text(self) -> str:
         """All of it, as HELLO says it."""
 
+    @property
+    def name(self) -> str:
+        """A name for it that no other has."""
+
     def changed(self) -> bool:
         """Whether the model's files are others now."""
 
@@ -54,7 +59,7 @@ class Claim(Protocol):
     """The right to serve, and the socket to do it at."""
 
     @property
-    def listener(self) -> socket.socket:
+    def listener(self) -> "_socket.socket":
         """The listening socket."""
 
     def release(self) -> None:
@@ -101,8 +106,9 @@ def serve(models: Sequence[ServedModel], options: ServeOptions, *, extra: "Extra
     Args:
         models: at least one; whatever happens, their claims are released.
         options: limits.
-        extra: called once all models are loaded, with the batcher and provider of each by its name; what it returns is
-            awaited beside the sockets, and cancelled at the end, before the batchers end.
+        extra: called once nothing is loading any more, with the batcher and provider of each model by the name
+            it was asked for with; what it returns is awaited beside the sockets. At the end it is cancelled, and has ``STOP_WITHIN_S``
+            to answer what the batchers have accepted.
     """
     return asyncio.run(_Service(models, options, extra).run())
 
@@ -112,7 +118,7 @@ class _Model:
 
     def __init__(self, served: ServedModel, service: "_Service") -> None:
         self.served = served
-        self.name = served.settings.model_name
+        self.name = served.identity.name
         self.slot = Slot()
         self.counters = Counters()
         self.server = ModelServer(
@@ -124,7 +130,7 @@ class _Model:
             service.stop,
         )
 
-    def load(self) -> "LocalProvider":
+    def load(self) -> LocalProvider:
         """Load it and wait for it. Raises LoaderError."""
         settings = self.served.settings
         loader = OptimizedEmbeddingLoader(
@@ -136,8 +142,9 @@ class _Model:
             allow_download=settings.allow_download,
         )
         provider = loader.load(timeout=None)
+        if not isinstance(provider, LocalProvider):
+            raise ModelLoadError(f"A service must compute by itself, but it was given a {type(provider).__name__}.")
         provider.warm_up()
-        assert isinstance(provider, LocalProvider)  # noqa: S101 - no strategy but SERVICE gives another kind
         return provider
 
 
@@ -175,6 +182,7 @@ class _Service:
         return {
             "pid": os.getpid(),
             "version": __version__,
+            "name": model.served.identity.name,
             "model": model.name,
             "state": "stopping" if self._is_stopping or self._reason.done() else model.slot.state,
             "engine": provider.engine if provider else None,
@@ -210,7 +218,7 @@ class _Service:
         except RuntimeError:
             pass  # the service has ended meanwhile
 
-    def _loaded(self, model: _Model, provider: "LocalProvider") -> None:
+    def _loaded(self, model: _Model, provider: LocalProvider) -> None:
         if self._is_stopping:
             return
         batcher = Batcher(provider, model.counters, max_queued_texts=self._options.max_queued_texts)
