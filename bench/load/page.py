@@ -1,0 +1,243 @@
+"""A load test in words and tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bench.load.observations import OUTCOMES
+from bench.load.options import IN_PROCESS
+from bench.load.summary import FLAT_SHARE, MIN_BEYOND, PERMILLE
+from bench.report.document import Code, Document, Picture, Prose, Section, Table, escape
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bench.load.records import Phase
+    from bench.load.summary import Load, Memory, Range
+
+NAMES = {
+    "closed": "service",
+    "serial": "one process, text by text",
+    "threads": "one process, a thread for each processor",
+    "batch": "one process, batches of 32",
+    "best": "one process, its best",
+}
+
+THROUGHPUT, LATENCY = "throughput", "latency"
+"""Names of the pictures."""
+
+_MIB = 2**20
+
+
+def to_document(
+    manifest: Mapping[str, Any],
+    loads: Sequence[Load],
+    ratios: Mapping[str, Range],
+    memory: Memory | None,
+    phases: Sequence[Phase],
+) -> Document:
+    """Return all of it."""
+    closed = [load for load in loads if load.name != "open"]
+    opened = [load for load in loads if load.name == "open"]
+    sections = []
+    if closed:
+        blocks = (
+            Picture(THROUGHPUT, "Right answers a second; a line from the lowest to the highest round"),
+            throughput_table(closed, ratios),
+        )
+        sections.append(Section("Throughput", (*blocks, Prose(_about_throughput()))))
+    if any(load.answers_per_s for load in loads):
+        table = latency_table(loads)
+        blocks = (Picture(LATENCY, "Latency of right answers: share that took at most so long"), table)
+        sections.append(Section("Latency", (*blocks, Prose(_about_latency()))))
+    if opened:
+        sections.append(Section("Requests that do not wait for each other", (open_table(opened), Prose(_about_open()))))
+    if memory is not None:
+        sections.append(Section("Memory of the service", (memory_table(memory), Prose(_about_memory()))))
+    messages = message_table(phases)
+    if messages.rows:
+        sections.append(Section("What went wrong", (messages,)))
+    sections.append(Section("How this was measured", (Code(str(manifest.get("command", ""))), _machine(manifest))))
+    return Document("Load test", (Prose(escape(verdict(loads, manifest))),), tuple(sections))
+
+
+def verdict(loads: Sequence[Load], manifest: Mapping[str, Any]) -> str:
+    """Return what came out in a few sentences."""
+    options, asked = manifest.get("options", {}), sum(load.asked for load in loads)
+    right = sum(load.counts.get("ok", 0) for load in loads)
+    failed = sum(load.failed for load in loads)
+    what = f"{options.get('model', '?')}, engine {options.get('engine', '?')}"
+    found = f"{what}: {right:,} of {asked:,} requests got the right vector."
+    counts = {name: sum(load.counts.get(name, 0) for load in loads) for name in OUTCOMES if name != "ok"}
+    others = [f"{count:,} {name}" for name, count in counts.items() if count]
+    found += f" The others: {', '.join(others)}." if others else ""
+    return found + (f" {failed} phases failed." if failed else "")
+
+
+def throughput_table(loads: Sequence[Load], ratios: Mapping[str, Range]) -> Table:
+    """Return a row for the service and each way of one process; the ratio is the service's to that row."""
+    rows = [
+        (
+            _label(load),
+            str(load.clients),
+            f"{load.asked:,}",
+            *_figures(load.answers_per_s, ",.1f"),
+            *_figures(ratios.get(load.name), ".2f"),
+            _plain(load.client_cpus),
+            _plain(load.service_cpus),
+            _remarks(load),
+        )
+        for load in loads
+    ]
+    if "best" in ratios:
+        rows.append((NAMES["best"], "-", "-", "-", "-", *_figures(ratios["best"], ".2f"), "-", "-", "-"))
+    headings = (
+        "What",
+        "Clients",
+        "Requests",
+        "Answers/s",
+        "Range",
+        "Service is faster by",
+        "Range of that",
+        "Processors, clients",
+        "Processors, service",
+        "Remarks",
+    )
+    return Table("Throughput", headings, tuple(rows), details=("Requests", "Range of that"))
+
+
+def latency_table(loads: Sequence[Load]) -> Table:
+    """Return a row for each kind of phase; a dash is a quantile that there are too few samples for."""
+    rows = tuple(
+        (_label(load), f"{load.counts.get('ok', 0):,}", *(_plain(load.latencies_ms[each]) for each in PERMILLE))
+        for load in loads
+    )
+    headings = ("What", "Samples", *("Median, ms" if each == 500 else f"{each / 10:g} %, ms" for each in PERMILLE))
+    return Table("Latency", headings, rows)
+
+
+def open_table(loads: Sequence[Load]) -> Table:
+    """Return a row for each rate."""
+    rows = tuple(
+        (
+            _label(load),
+            f"{load.offered_per_s or 0:,.1f}",
+            *_figures(load.answers_per_s, ",.1f"),
+            f"{load.asked:,}",
+            *(f"{load.counts.get(name, 0):,}" for name in OUTCOMES if name != "ok"),
+            "-" if load.waited is None else f"{load.waited:.1%}",
+            _plain(load.lag_ms),
+            _plain(load.service_cpus),
+            _remarks(load),
+        )
+        for load in loads
+    )
+    headings = (
+        "Rate",
+        "Asked/s",
+        "Answers/s",
+        "Range",
+        "Requests",
+        *(name.capitalize() for name in OUTCOMES if name != "ok"),
+        "No client free",
+        "Generator late, 99 %, ms",
+        "Processors, service",
+        "Remarks",
+    )
+    return Table("Requests that do not wait for each other", headings, rows)
+
+
+def memory_table(memory: Memory) -> Table:
+    """Return what the service's memory did."""
+    kind = "its own (RssAnon)" if memory.kind == "rss_anon_bytes" else "resident"
+    growth = "-" if memory.per_1000_bytes is None else f"{memory.per_1000_bytes / 1024:+,.1f} KiB"
+    rows = (
+        (f"First quarter, median, {kind}", f"{memory.first_bytes / _MIB:,.1f} MiB"),
+        (f"Last quarter, median, {kind}", f"{memory.last_bytes / _MIB:,.1f} MiB"),
+        ("Growth for 1,000 answers", growth),
+        ("Highest, resident, shared pages included", f"{memory.total_bytes / _MIB:,.1f} MiB"),
+        ("Samples, one a second", f"{memory.samples:,}"),
+        ("Flat", "yes" if memory.is_flat else "no"),
+    )
+    return Table("Memory of the service", ("What", "Value"), rows)
+
+
+def message_table(phases: Sequence[Phase]) -> Table:
+    """Return a row for each thing that went wrong in a phase."""
+    rows = [(phase.name, str(phase.round + 1), "-", phase.message) for phase in phases if phase.message]
+    rows += [
+        (phase.name, str(phase.round + 1), str(count), message)
+        for phase in phases
+        for message, count in phase.messages.items()
+    ]
+    return Table("What went wrong", ("Phase", "Round", "Times", "Message"), tuple(rows), 4)
+
+
+def _label(load: Load) -> str:
+    if load.name != "open":
+        return NAMES[load.name]
+    is_share = load.offered != load.offered_per_s
+    return f"service, {load.offered:.0%} of its throughput" if is_share else f"service, {load.offered:g} a second"
+
+
+def _figures(value: Range | None, form: str) -> tuple[str, str]:
+    if value is None:
+        return "-", "-"
+    return f"{value.median:{form}}", f"{value.lowest:{form}} to {value.highest:{form}}"
+
+
+def _plain(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.2f}"
+
+
+def _remarks(load: Load) -> str:
+    return "; ".join(load.remarks) or "-"
+
+
+def _machine(manifest: Mapping[str, Any]) -> Table:
+    environment = manifest.get("environments", {}).get(manifest.get("machine"), {})
+    revision, options = manifest.get("revision") or {}, manifest.get("options", {})
+    packages = {name: version for name, version in environment.get("packages", {}).items() if version}
+    rows = [
+        ("Processor", str(environment.get("processor", "unknown"))),
+        ("Processors usable", str(environment.get("processors_usable", "unknown"))),
+        ("System", str(environment.get("system", "unknown"))),
+        ("Python", str(environment.get("python", "unknown"))),
+        ("Commit", f"{revision.get('commit', 'unknown')}{', changed' if revision.get('dirty') else ''}"),
+        ("Packages", ", ".join(f"{name} {version}" for name, version in packages.items())),
+        ("Different texts", str(manifest.get("reference", {}).get("texts", "unknown"))),
+        *((name, str(value)) for name, value in options.items() if name not in {"model", "engine", "texts"}),
+    ]
+    return Table("How this was measured", ("What", "Value"), tuple(rows), 2)
+
+
+def _about_throughput() -> str:
+    names = ", ".join(NAMES[name] for name in IN_PROCESS)
+    return (
+        "Every client of the service asks for one text, and for the next as soon as it has the vector. Beside it, in "
+        "Every client of the service asks for one text, and for the next as soon as it has the vector. Beside it, "
+        "clients and service share the machine, so what the clients take the service does not have."
+    )
+
+
+def _about_latency() -> str:
+    return (
+        "Of the right answers of all rounds together. In open loops latency begins when a request was due, not when a "
+        "client got around to it. In batches it is that of the whole batch. "
+        f"A dash: fewer than {MIN_BEYOND} samples would lie beyond the quantile."
+    )
+
+
+def _about_open() -> str:
+    return (
+        "Arrivals are a Poisson process with a fixed seed and do not depend on answers. *No client free*: the share "
+        "of requests that were due while every client still waited for an answer; that wait is in their latency. "
+        "*Generator late*: how late those clients sent that were free, which is the fault of the measurement."
+    )
+
+
+def _about_memory() -> str:
+    return (
+        "Looked at from outside, once a second, while clients asked. Growth is the median of the slopes between all "
+        f"pairs of samples. *Flat*: the last quarter has at most {FLAT_SHARE:.0%} more than the first."
+    )
