@@ -67,8 +67,10 @@ def add_arguments(parser: "ArgumentParser") -> None:
 
 def run(options: "Namespace") -> None:
     """Serve until told to stop."""
+    from ..service.folder import safe_folder
     from ..service.identity import identify
 
+    safe_folder(create=True)  # before anything else: there is none on Windows
     wanted = [_parse(text, options) for text in options.model or [DEFAULT_MODEL]]
     identities = [identify(settings, precision) for settings, precision in wanted]
     if options.detach:

@@ -12,6 +12,7 @@ another one is tried once. Whatever else happens, the caller gets its vector fro
 forbid that, the reason as a ServiceError. The model in this process stays: it is faster than asking.
 """
 
+import sys
 import threading
 from time import monotonic, sleep
 
@@ -184,7 +185,7 @@ class ServiceProvider(EmbeddingProvider):
         try:
             return self._connected(deadline_s)
         except ServiceUnavailableError:
-            if self._options.start is None:
+            if self._options.start is None or sys.platform == "win32":
                 raise
             if self._options.start == "wait":
                 return self._started(deadline_s)

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from _socket import AF_UNIX, SHUT_RDWR, SOCK_STREAM
+from _socket import SHUT_RDWR, SOCK_STREAM
 from _socket import socket as Socket  # noqa: N812 - a class; the public module costs 2 ms of selectors and enums
 from _socket import timeout as SocketTimeout  # noqa: N812
 from time import monotonic
@@ -33,6 +33,9 @@ from .protocol import (
     unpack_header,
     unpack_welcome,
 )
+
+if sys.platform != "win32":  # where folder.safe_folder raises before any connection is made
+    from _socket import AF_UNIX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
