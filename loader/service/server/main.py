@@ -17,7 +17,6 @@ from ... import __version__
 from ...core import OptimizedEmbeddingLoader
 from ...errors import LoaderError, ModelLoadError, ServiceUnavailableError
 from ...local import LocalProvider
-from ...strategies import LoadingStrategy
 from ..options import IDLE_TIMEOUT_S
 from .batcher import MAX_QUEUED_TEXTS, Batcher
 from .counters import Counters
@@ -37,7 +36,7 @@ _log = logging.getLogger("loader.service")
 STOP_WITHIN_S: Final = 10.0
 """Longest time for accepted requests at the end."""
 
-_STRATEGIES = {"float32": LoadingStrategy.PROGRESSIVE, "int8": LoadingStrategy.QUANTIZED}
+_STRATEGIES = {"float32": "progressive", "int8": "quantized"}
 
 
 class Identity(Protocol):
