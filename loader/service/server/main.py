@@ -105,10 +105,11 @@ def serve(models: Sequence[ServedModel], options: ServeOptions, *, extra: "Extra
     Args:
         models: at least one; whatever happens, their claims are released.
         options: limits.
-            extra: called once nothing is loading any more, with the batcher and provider of each model by the name of its
+            extra: called once nothing is loading any more, with the batcher and provider of each model by the name of
+                its
             identity; what it returns is awaited beside the sockets. At the end it is cancelled, and has
             ``STOP_WITHIN_S`` to answer what the batchers have accepted.
-        """
+    """
     return asyncio.run(_Service(models, options, extra).run())
 
 
