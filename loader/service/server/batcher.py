@@ -224,11 +224,14 @@ class Batcher:
         self._counters.compute_s += time.perf_counter() - started_s
         self._counters.batches += 1
         self._counters.texts += len(texts)
+        answers: list[bytes] = []
         start = 0
         for request in batch:
             end = start + len(request.texts)
-            self._call(_settle, request, vectors[start:end].astype("<f4", copy=False).tobytes())
+            answers.append(vectors[start:end].astype("<f4", copy=False).tobytes())
             start = end
+        # At once: each call wakes the event loop, which takes the interpreter from the next batch.
+        self._call(_settle_all, batch, answers)
 
     def _vectors(self, texts: list[str], kind: "TextKind") -> "NDArray[np.float32]":
         provider = self._provider
@@ -246,6 +249,11 @@ class Batcher:
 
 def _late() -> ServiceTimeoutError:
     return ServiceTimeoutError("The request's turn did not come before its deadline.")
+
+
+def _settle_all(requests: list[_Request], answers: list[bytes]) -> None:
+    for request, answer in zip(requests, answers, strict=True):
+        _settle(request, answer)
 
 
 def _settle(request: _Request, result: bytes | Exception) -> None:

@@ -202,30 +202,26 @@ class Conversation:
         await self._send(frame)
 
     async def _while_working(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Return what the work gives; send signs of life until then, and cancel it if the client leaves.
+        """Return what the work gives; send signs of life until then, and cancel it if the client left.
+
+        That is looked for between the signs of life only: a task that listens meanwhile would cost every request as
+            much
+        as everything else about it. What a client sends early stays in the reader's buffer, which is bounded.
 
         Raises:
-            ServiceProtocolError: the client said something meanwhile.
             ConnectionError: the client left.
         """
         task = asyncio.ensure_future(work)
-        heard = asyncio.ensure_future(self._reader.read(1))
         try:
-            while not task.done() and not heard.done():
-                done, _ = await asyncio.wait(
-                    {task, heard}, timeout=self._host.times.working_every_s, return_when=asyncio.FIRST_COMPLETED
-                )
-                if not done:
-                    await self._send(pack(WORKING))
-            if heard.done():
-                if heard.result():
-                    raise ServiceProtocolError("A frame came before the last one was answered.")
-                raise ConnectionResetError("the client left")
-            return await task
+            while not (await asyncio.wait((task,), timeout=self._host.times.working_every_s))[0]:
+                if self._reader.at_eof():
+                    raise ConnectionResetError("the client left")
+                await self._send(pack(WORKING))
+            return task.result()
         finally:
-            task.cancel()
-            heard.cancel()
-            await asyncio.gather(task, heard, return_exceptions=True)
+            if not task.done():
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
 
     async def _send(self, frame: bytes) -> None:
         """Send a frame. Raises ConnectionError or TimeoutError."""
