@@ -46,12 +46,12 @@ if TYPE_CHECKING:
         ShutdownError,
         TextError,
     )
+    from .loadingstrategy import LoadingStrategy
     from .metadata import ModelMetadata
     from .profile import ResourceProfile
     from .provider import EmbeddingProvider
     from .service.options import ServiceOptions
     from .similarity import cosine_similarity
-    from .strategies import LoadingStrategy
 
 __version__ = "0.1.0"
 
@@ -99,7 +99,7 @@ __all__ = [
 
 _HOME_BY_NAME = {
     "EmbeddingProvider": "provider",
-    "LoadingStrategy": "strategies",
+    "LoadingStrategy": "loadingstrategy",
     "ModelMetadata": "metadata",
     "OptimizedEmbeddingLoader": "core",
     "ResourceProfile": "profile",

@@ -2,19 +2,19 @@
 
 from .arguments import DEFAULT_MODEL, DEFAULT_TIMEOUT_S, check_timeout
 from .core import OptimizedEmbeddingLoader
-from .strategies import LoadingStrategy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
     from typing import Any
 
+    from .loadingstrategy import LoadingStrategy
     from .provider import EmbeddingProvider
 
 
 def get_embedding_provider(
     model_name: "str | os.PathLike[str]" = DEFAULT_MODEL,
-    strategy: LoadingStrategy | str = LoadingStrategy.PROGRESSIVE,
+    strategy: "LoadingStrategy | str" = "progressive",
     timeout: float | None = DEFAULT_TIMEOUT_S,
     **options: "Any",
 ) -> "EmbeddingProvider | None":
@@ -38,7 +38,7 @@ def get_embedding_provider(
 
 def preload_embeddings(
     model_name: "str | os.PathLike[str]" = DEFAULT_MODEL,
-    strategy: LoadingStrategy | str = LoadingStrategy.PROGRESSIVE,
+    strategy: "LoadingStrategy | str" = "progressive",
     **options: "Any",
 ) -> OptimizedEmbeddingLoader:
     """Begin to load a model in the background and return its process-wide loader at once.

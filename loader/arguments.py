@@ -5,7 +5,7 @@ from threading import TIMEOUT_MAX
 
 from .engines import AUTO, check_engine
 from .errors import ArgumentTypeError, ArgumentValueError
-from .strategies import PRECISIONS, STRATEGIES, LoadingStrategy
+from .strategies import PRECISIONS, STRATEGIES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,32 +78,31 @@ class Settings:
         return (self.model_name, self.device, self.engine, self.threads)
 
 
-def check_strategy(strategy: object) -> LoadingStrategy:
-    """Return the strategy, given as a LoadingStrategy or by its value.
+def check_strategy(strategy: object) -> str:
+    """Return the name of the strategy, given as a LoadingStrategy or as that.
 
     Raises:
         ArgumentTypeError, ArgumentValueError: it is neither.
     """
     if not isinstance(strategy, str):
         raise ArgumentTypeError(f"strategy must be a LoadingStrategy or its name, not {type(strategy).__name__}")
-    try:
-        return LoadingStrategy(strategy)
-    except ValueError:
-        known = ", ".join(member.value for member in LoadingStrategy)
-        raise ArgumentValueError(f"strategy {strategy!a} is not known; choose from {known}") from None
+    for name in STRATEGIES:
+        if name == strategy:
+            return name
+    raise ArgumentValueError(f"strategy {strategy!a} is not known; choose from {', '.join(STRATEGIES)}")
 
 
-def check_precision_of(strategy: LoadingStrategy, precision: str | None) -> None:
+def check_precision_of(strategy: str, precision: str | None) -> None:
     """Check that a strategy can have a precision other than its own.
 
     Raises:
         ArgumentValueError: it cannot.
     """
     own = STRATEGIES[strategy].precision
-    if precision not in {None, own} and strategy is not LoadingStrategy.SERVICE:
-        other = LoadingStrategy.QUANTIZED if precision == "int8" else LoadingStrategy.PROGRESSIVE
+    if precision not in {None, own} and strategy != "service":
+        other = "quantized" if precision == "int8" else "progressive"
         raise ArgumentValueError(
-            f"The strategy {strategy.value} computes in {own}, not {precision}; use {other.value}, or service"
+            f"The strategy {strategy} computes in {own}, not {precision}; use {other}, or service with it"
         )
 
 

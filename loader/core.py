@@ -28,13 +28,14 @@ from .exitgate import GATE
 from .forks import after_fork_in_child
 from .load import Load
 from .parts import ModelParts
-from .strategies import STRATEGIES, LoadingStrategy
+from .strategies import STRATEGIES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
     from typing import Any
 
+    from .loadingstrategy import LoadingStrategy
     from .metadata import ModelMetadata
     from .provider import EmbeddingProvider
     from .service.options import ServiceOptions
@@ -64,7 +65,7 @@ class OptimizedEmbeddingLoader:
     def __init__(
         self,
         model_name: "str | os.PathLike[str]" = DEFAULT_MODEL,
-        strategy: LoadingStrategy | str = LoadingStrategy.LAZY,
+        strategy: "LoadingStrategy | str" = "lazy",
         device: str | None = None,
         *,
         engine: str = AUTO,
@@ -95,7 +96,7 @@ class OptimizedEmbeddingLoader:
 
     def __repr__(self) -> str:
         state = "loaded" if self.is_loaded() else "loading" if self.is_loading() else "not loaded"
-        return f"<OptimizedEmbeddingLoader {self.model_name!a} {self._strategy.value} {state}>"
+        return f"<OptimizedEmbeddingLoader {self.model_name!a} {self._strategy} {state}>"
 
     @property
     def model_name(self) -> str:
@@ -103,9 +104,11 @@ class OptimizedEmbeddingLoader:
         return self._settings.model_name
 
     @property
-    def strategy(self) -> LoadingStrategy:
+    def strategy(self) -> "LoadingStrategy":
         """The strategy in force."""
-        return self._strategy
+        from .loadingstrategy import LoadingStrategy
+
+        return LoadingStrategy(self._strategy)
 
     @property
     def device(self) -> str | None:
@@ -234,7 +237,7 @@ class OptimizedEmbeddingLoader:
     def get_instance(
         cls,
         model_name: "str | os.PathLike[str]" = DEFAULT_MODEL,
-        strategy: LoadingStrategy | str = LoadingStrategy.PROGRESSIVE,
+        strategy: "LoadingStrategy | str" = "progressive",
         device: str | None = None,
         **options: "Any",
     ) -> "OptimizedEmbeddingLoader":

@@ -5,8 +5,6 @@ a row, ``conf/strategy/<name>.yaml`` and a row in ``docs/reference/strategies.md
 here.
 """
 
-from enum import StrEnum
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final, Literal
@@ -17,17 +15,6 @@ if TYPE_CHECKING:
 
 PRECISIONS: "Final" = ("float32", "int8")
 """What weights may be stored as."""
-
-
-class LoadingStrategy(StrEnum):
-    """When, and in which order, the parts of a model load."""
-
-    LAZY = "lazy"
-    BACKGROUND = "background"
-    PROGRESSIVE = "progressive"
-    QUANTIZED = "quantized"
-    CACHED = "cached"
-    SERVICE = "service"
 
 
 class StrategySpec:
@@ -60,40 +47,40 @@ class StrategySpec:
         self.upgrades = upgrades
 
 
-STRATEGIES: "Final[dict[LoadingStrategy, StrategySpec]]" = {
-    LoadingStrategy.LAZY: StrategySpec(
+STRATEGIES: "Final[dict[str, StrategySpec]]" = {
+    "lazy": StrategySpec(
         trigger="request",
         stages=("engine",),
         precision="float32",
         summary="nothing happens before the first request, which then waits for the whole load",
     ),
-    LoadingStrategy.BACKGROUND: StrategySpec(
+    "background": StrategySpec(
         trigger="start",
         stages=("engine", "warm_up"),
         precision="float32",
         summary="a thread loads the model from start_loading() on; the first request waits for what is left",
     ),
-    LoadingStrategy.PROGRESSIVE: StrategySpec(
+    "progressive": StrategySpec(
         trigger="start",
         stages=("metadata", "tokenizer", "engine", "warm_up"),
         precision="float32",
         summary="metadata, tokenizer and model in stages; bulk work moves to a faster engine where there is one",
         upgrades=True,
     ),
-    LoadingStrategy.QUANTIZED: StrategySpec(
+    "quantized": StrategySpec(
         trigger="start",
         stages=("metadata", "tokenizer", "engine", "warm_up"),
         precision="int8",
         summary="weights of 8 bits: the least memory; prepared once, at the first use",
     ),
-    LoadingStrategy.CACHED: StrategySpec(
+    "cached": StrategySpec(
         trigger="start",
         stages=("metadata", "tokenizer", "engine", "warm_up", "artifact"),
         precision="float32",
         summary="what 'python -m loader compile' prepared: any architecture at once, and the highest throughput",
         upgrades=True,
     ),
-    LoadingStrategy.SERVICE: StrategySpec(
+    "service": StrategySpec(
         trigger="start",
         stages=("service",),
         precision="float32",

@@ -6,7 +6,7 @@ import zipfile
 import pytest
 
 import loader
-from loader.strategies import LoadingStrategy
+from loader import LoadingStrategy
 from tests.conftest import ROOT
 
 HEAVY = (

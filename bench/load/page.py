@@ -214,9 +214,9 @@ def _machine(manifest: Mapping[str, Any]) -> Table:
 def _about_throughput() -> str:
     names = ", ".join(NAMES[name] for name in IN_PROCESS)
     return (
-        "Every client of the service asks for one text, and for the next as soon as it has the vector. Beside it, in "
-        "Every client of the service asks for one text, and for the next as soon as it has the vector. Beside it, "
-        "clients and service share the machine, so what the clients take the service does not have."
+        "Every client of the service asks for one text, and for the next as soon as it has the vector. In the same "
+        f"rounds: {names}. Ratios are formed within each round. Processors: those that were busy on average. "
+        "What the clients take, the service does not have: they share the machine."
     )
 
 

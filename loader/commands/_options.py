@@ -4,7 +4,7 @@ import sys
 
 from ..arguments import DEFAULT_MODEL, DEFAULT_TIMEOUT_S
 from ..engines import AUTO, ENGINES
-from ..strategies import LoadingStrategy
+from ..strategies import STRATEGIES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def add_model_options(parser: "ArgumentParser") -> None:
     parser.add_argument("--model", default=DEFAULT_MODEL, help="folder or hub name (default: %(default)s)")
     parser.add_argument(
         "--strategy",
-        choices=[member.value for member in LoadingStrategy],
+        choices=list(STRATEGIES),
         help="when parts of the model load, and where (default: a model service if one runs, otherwise progressive)",
     )
     parser.add_argument(
@@ -43,7 +43,7 @@ def load_provider(options: "Namespace") -> "EmbeddingProvider":
     attached = ServiceOptions(start=None) if options.strategy is None else None
     loader = OptimizedEmbeddingLoader(
         options.model,
-        options.strategy or LoadingStrategy.SERVICE,
+        options.strategy or "service",
         options.device,
         engine=options.engine,
         threads=options.threads,

@@ -5,11 +5,12 @@
     caller's process                                            service's process (one per user, model and settings)
     ────────────────                                            ─────────────────────────────────────────────────────
     client      the provider: asks, falls back                  server/      accepts, batches, embeds, stops by itself
-      ├─ identity     model and settings -> socket's name  ◀──▶   ├─ listener    connections and frames
-      ├─ folder       where sockets are, and whether it is safe   ├─ batcher     bounded queue, micro-batches, one
-      thread ├─ connection   a socket with deadlines                     ├─ limits      idle time, memory, a model that
-      changed │      ╰───────────── protocol: frames ─────────────╯       ├─ counters    what status shows └─ starting
-      lock, socket, process                       └─ http        the same for OpenAI's clients, opt-in
+      ├─ identity     model and settings -> socket's name  ◀──▶   ├─ process     descriptors, log, HTTP or not
+      ├─ folder       where sockets are, and whether it is safe   ├─ main        sockets, models, reasons to end
+      ├─ connection   a socket with deadlines                     ├─ listener    a socket; conversation: a connection
+      │      ╰───────────── protocol: frames ─────────────╯       ├─ batcher     queue, micro-batches, one thread
+      └─ starting     lock, socket, process                       ├─ limits      idle time, memory, a changed model
+                                                                  └─ http*       OpenAI's clients, opt-in
     control     what the commands serve, status, stop and restart do
 
 Everything in the left column imports a few small modules of the standard library, no NumPy, json or logging.

@@ -48,6 +48,8 @@ READY_S: "Final" = 0.5
 LOOK_AGAIN_S: "Final" = 0.02
 """How often a caller that waits looks whether another process has made the socket, which takes that one
 microseconds."""
+MAX_STARTS: "Final" = 2
+"""Services that a caller starts before it takes them for broken: one may have been stopped by somebody else."""
 _KEPT_CONNECTIONS: "Final" = 8
 _REQUEST_BYTES: "Final" = 2**20
 
@@ -192,21 +194,37 @@ class ServiceProvider(EmbeddingProvider):
             self._start()
             raise
 
-    def _start(self) -> None:
-        """See to it that there is such a service, unless another process does so already."""
+    def _start(self) -> bool:
+        """See to it that there is such a service; return whether this process has started it."""
         from .starting import start
 
-        start(self._identity, service_arguments(self._settings, self.precision, self._options))
+        arguments = service_arguments(self._settings, self.precision, self._options)
+        return start(self._identity, arguments) is not None
+
+    def _last_words(self) -> str:
+        """Return what the last service that was started wrote last."""
+        from .starting import log_path
+
+        path = log_path(socket_path(safe_folder(create=False), self._identity.name))
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                last = file.read(2**16).rstrip().rpartition("\n")[2]
+        except OSError:
+            last = ""
+        return f"The end of {path}: {last!a}"
 
     def _started(self, deadline_s: float) -> Connection:
         """Start a service and connect to it. Where another process is about to start or to stop it, look again."""
+        started = 0
         while True:
-            self._start()
+            started += self._start()
             try:
                 return self._connected(deadline_s)
-            except ServiceUnavailableError:
+            except ServiceUnavailableError as error:
                 if monotonic() > deadline_s:
                     raise
+                if started >= MAX_STARTS:
+                    raise ServiceUnavailableError(f"{error} {started} were started. {self._last_words()}") from None
             GATE.checkpoint()
             sleep(LOOK_AGAIN_S)
 

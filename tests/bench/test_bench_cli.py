@@ -137,8 +137,8 @@ def test_help_lists_groups_and_settings(python):
 
 
 def test_the_groups_offer_what_the_loader_offers():
+    from loader import LoadingStrategy
     from loader.engines import AUTO, ENGINES
-    from loader.strategies import LoadingStrategy
 
     def options(group):
         return {path.stem for path in (ROOT / "conf" / group).glob("*.yaml")}

@@ -32,8 +32,9 @@ from bench.quality.worker import assess
 from bench.records import append_record
 from bench.report import terminal
 from bench.report.markdown import render
+from loader import LoadingStrategy
 from loader.engines import AUTO, ENGINES
-from loader.strategies import STRATEGIES, LoadingStrategy
+from loader.strategies import STRATEGIES
 from tests.bench import fakes
 from tests.bench.test_report import MANIFEST
 from tests.conftest import ROOT

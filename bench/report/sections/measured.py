@@ -53,8 +53,8 @@ def render(context: Context) -> Section | None:
 def _strategies(cells: Iterable[Cell]) -> Iterator[str]:
     measured = {cell.strategy for cell in cells}
     for strategy, spec in STRATEGIES.items():
-        if strategy.value in measured:
-            yield f"**{strategy.value}**: {spec.summary}"
+        if strategy in measured:
+            yield f"**{strategy}**: {spec.summary}"
 
 
 def _others(context: Context, cells: Iterable[Cell]) -> Iterator[str]:

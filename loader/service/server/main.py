@@ -17,7 +17,6 @@ from ... import __version__
 from ...core import OptimizedEmbeddingLoader
 from ...errors import LoaderError, ModelLoadError, ServiceUnavailableError
 from ...local import LocalProvider
-from ...strategies import LoadingStrategy
 from ..options import IDLE_TIMEOUT_S
 from .batcher import MAX_QUEUED_TEXTS, Batcher
 from .counters import Counters
@@ -37,7 +36,7 @@ _log = logging.getLogger("loader.service")
 STOP_WITHIN_S: Final = 10.0
 """Longest time for accepted requests at the end."""
 
-_STRATEGIES = {"float32": LoadingStrategy.PROGRESSIVE, "int8": LoadingStrategy.QUANTIZED}
+_STRATEGIES = {"float32": "progressive", "int8": "quantized"}
 
 
 class Identity(Protocol):
@@ -106,7 +105,8 @@ def serve(models: Sequence[ServedModel], options: ServeOptions, *, extra: "Extra
     Args:
         models: at least one; whatever happens, their claims are released.
         options: limits.
-        extra: called once nothing is loading any more, with the batcher and provider of each model by the name of its
+            extra: called once nothing is loading any more, with the batcher and provider of each model by the name of
+                its
             identity; what it returns is awaited beside the sockets. At the end it is cancelled, and has
             ``STOP_WITHIN_S`` to answer what the batchers have accepted.
     """

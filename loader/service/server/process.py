@@ -3,7 +3,6 @@
 import logging
 import os
 import resource
-import socket
 
 from ...core import OptimizedEmbeddingLoader
 from ..folder import safe_folder
@@ -41,7 +40,7 @@ def serve_here(
         _close_what_is_not_ours(claims)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     models = [
-        ServedModel(settings, precision, identity, _Held(held))
+        ServedModel(settings, precision, identity, held)
         for (settings, precision), identity, held in zip(wanted, identities, claims, strict=True)
     ]
     return serve(
@@ -84,18 +83,6 @@ def _http(models: list[ServedModel], options: "Namespace") -> "Extra":
 
 def _say_where(port: int) -> None:
     logging.getLogger("loader.service").info("OpenAI's clients are answered at http://127.0.0.1:%d/v1", port)
-
-
-class _Held:
-    """A claim whose socket asyncio can use, and closes by itself."""
-
-    def __init__(self, held: "Claim") -> None:
-        self._held = held
-        self.listener = socket.socket(fileno=held.listener.detach())
-
-    def release(self) -> None:
-        """Remove the socket's name and free the lock."""
-        self._held.release()
 
 
 def _close_what_is_not_ours(claims: "list[Claim]") -> None:
