@@ -213,7 +213,7 @@ class ServiceProvider(EmbeddingProvider):
         path = socket_path(safe_folder(create=False), self._identity.name)
         connection = Connection(path, self._options.silence)
         try:
-            with GATE.on_close(connection.close):
+            with GATE.on_close(connection.interrupt):
                 self._welcome = connection.hello(self._identity.text, deadline_s)
         except BaseException:
             connection.close()

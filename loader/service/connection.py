@@ -54,7 +54,10 @@ class Connection:
 
     def __init__(self, path: str, silence_s: float) -> None:
         self._silence_s = silence_s
-        self._socket = Socket(AF_UNIX, SOCK_STREAM)
+        try:
+            self._socket = Socket(AF_UNIX, SOCK_STREAM)
+        except OSError as error:
+            raise ServiceUnavailableError(f"No socket to ask a service with: {error.strerror}.") from None
         try:
             self._socket.settimeout(silence_s)
             self._socket.connect(path)
@@ -71,13 +74,22 @@ class Connection:
                 raise
             raise ServiceUnavailableError(f"No service answers at {path}: {error.strerror}.") from None
 
+    def __del__(self) -> None:
+        # Else a provider that is dropped would have the interpreter warn of a socket that nobody closed.
+        if hasattr(self, "_socket"):
+            self._socket.close()
+
     def close(self) -> None:
-        """Close it; whoever waits for an answer on it in another thread gets an error."""
+        """Close it."""
+        self.interrupt()
+        self._socket.close()
+
+    def interrupt(self) -> None:
+        """End it, but keep its descriptor: whoever waits for an answer on it in another thread gets an error."""
         try:
             self._socket.shutdown(SHUT_RDWR)
         except OSError:
             pass
-        self._socket.close()
 
     def abandon(self) -> None:
         """Close this process's end only: after a fork the connection is the parent's."""
