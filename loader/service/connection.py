@@ -46,6 +46,10 @@ class Connection:
         path: of the socket.
         silence_s: longest time without a sign of life.
 
+    Attributes:
+        silence_s: as given; may be changed between two requests.
+        peer_pid: the process that listens, where the system tells it.
+
     Raises:
         ServiceUnavailableError: nobody listens there.
         ServiceTimeoutError: it does not take connections in time.
@@ -53,7 +57,7 @@ class Connection:
     """
 
     def __init__(self, path: str, silence_s: float) -> None:
-        self._silence_s = silence_s
+        self.silence_s = silence_s
         try:
             self._socket = Socket(AF_UNIX, SOCK_STREAM)
         except OSError as error:
@@ -136,7 +140,7 @@ class Connection:
     def stop(self, deadline_s: float) -> None:
         """Ask the service to end, and return once it has. Raises as ``embed``."""
         self._ask(pack(STOP), STOPPING, deadline_s)
-        self._silence_s = max(deadline_s - monotonic(), 0.001)
+        self.silence_s = max(deadline_s - monotonic(), 0.001)
         try:
             while self._socket.recv(4096):
                 pass
@@ -147,7 +151,7 @@ class Connection:
 
     def _ask(self, request: bytes, expected: int, deadline_s: float) -> tuple[Header, bytes]:
         try:
-            self._socket.settimeout(self._silence_s)
+            self._socket.settimeout(self.silence_s)
             self._socket.sendall(request)
             while True:
                 header = unpack_header(self._receive(HEADER.size, deadline_s))
@@ -173,7 +177,7 @@ class Connection:
             left = deadline_s - monotonic()
             if left <= 0.0:
                 raise SocketTimeout
-            self._socket.settimeout(min(left, self._silence_s))
+            self._socket.settimeout(min(left, self.silence_s))
             piece = self._socket.recv(min(length, 2**20))
             if not piece:
                 raise ServiceUnavailableError("The service closed the connection.")
@@ -184,7 +188,7 @@ class Connection:
     def _overdue(self, deadline_s: float) -> str:
         if monotonic() >= deadline_s:
             return "The service did not answer within the time that was allowed."
-        return f"The service gave no sign of life for {self._silence_s:g} s."
+        return f"The service gave no sign of life for {self.silence_s:g} s."
 
 
 def _check_peer(connected: Socket, path: str) -> int | None:
