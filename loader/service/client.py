@@ -14,11 +14,12 @@ forbid that, the reason as a ServiceError. The model in this process stays: it i
 
 import sys
 import threading
+from _weakrefset import WeakSet
 from time import monotonic, sleep
 
 from ..errors import ServiceError, ServiceRefusedError, ServiceUnavailableError
 from ..exitgate import GATE
-from ..forks import in_forked_child, process_token
+from ..forks import after_fork_in_child
 from ..log import log
 from ..provider import EmbeddingProvider
 from .connection import Connection
@@ -48,8 +49,10 @@ READY_S: "Final" = 0.5
 LOOK_AGAIN_S: "Final" = 0.02
 """How often a caller that waits looks whether another process has made the socket, which takes that one
 microseconds."""
-MAX_STARTS: "Final" = 2
-"""Services that a caller starts before it takes them for broken: one may have been stopped by somebody else."""
+STARTING_S: "Final" = 10.0
+"""Longest silence of a service that this process has just started: Python and its imports may come from a slow disk."""
+_MAX_STARTS: "Final" = 3
+"""How often a request starts a service that ends without a word, before it takes it that no other one would do."""
 _KEPT_CONNECTIONS: "Final" = 8
 _REQUEST_BYTES: "Final" = 2**20
 
@@ -71,11 +74,11 @@ class ServiceProvider(EmbeddingProvider):
         self._local: EmbeddingProvider | None = None
         self._lock = threading.Lock()
         self._idle: list[Connection] = []
-        self._process = process_token()
         self._welcome: Welcome | None = None
         self.fallback_reason: ServiceError | None = None
         self.model_name = settings.model_name
         self.precision = precision
+        _all_providers.add(self)
 
     @property
     def answered_by(self) -> str:
@@ -195,11 +198,10 @@ class ServiceProvider(EmbeddingProvider):
             raise
 
     def _start(self) -> bool:
-        """See to it that there is such a service; return whether this process has started it."""
+        """See to it that there is such a service; return whether it took a new process, rather than another's task."""
         from .starting import start
 
-        arguments = service_arguments(self._settings, self.precision, self._options)
-        return start(self._identity, arguments) is not None
+        return start(self._identity, service_arguments(self._settings, self.precision, self._options)) is not None
 
     def _last_words(self) -> str:
         """Return what the last service that was started wrote last."""
@@ -215,37 +217,35 @@ class ServiceProvider(EmbeddingProvider):
 
     def _started(self, deadline_s: float) -> Connection:
         """Start a service and connect to it. Where another process is about to start or to stop it, look again."""
-        started = 0
+        starts = 0
         while True:
-            started += self._start()
+            starts += self._start()
             try:
-                return self._connected(deadline_s)
+                return self._connected(deadline_s, max(self._options.silence, STARTING_S))
             except ServiceUnavailableError as error:
                 if monotonic() > deadline_s:
                     raise
+                if starts >= _MAX_STARTS:  # one that ended at once will do so the next time as well
+                    raise ServiceUnavailableError(f"{error} {starts} were started. {self._last_words()}") from None
                 if started >= MAX_STARTS:
                     raise ServiceUnavailableError(f"{error} {started} were started. {self._last_words()}") from None
             GATE.checkpoint()
             sleep(LOOK_AGAIN_S)
 
-    def _connected(self, deadline_s: float) -> Connection:
+    def _connected(self, deadline_s: float, silence_s: float | None = None) -> Connection:
         path = socket_path(safe_folder(create=False), self._identity.name)
-        connection = Connection(path, self._options.silence)
+        connection = Connection(path, silence_s or self._options.silence)
         try:
-            with GATE.on_close(connection.close):
+            with GATE.on_close(connection.interrupt):
                 self._welcome = connection.hello(self._identity.text, deadline_s)
         except BaseException:
             connection.close()
             raise
+        connection.silence_s = self._options.silence
         return connection
 
     def _kept(self) -> Connection | None:
         with self._lock:
-            if in_forked_child(self._process):
-                self._process = process_token()
-                for connection in self._idle:
-                    connection.abandon()
-                self._idle.clear()
             return self._idle.pop() if self._idle else None
 
     def _keep(self, connection: Connection) -> None:
@@ -254,6 +254,24 @@ class ServiceProvider(EmbeddingProvider):
                 self._idle.append(connection)
                 return
         connection.close()
+
+    def _after_fork_in_child(self) -> None:
+        """Leave the connections to the parent, and its other threads with the lock that one of them may have held."""
+        self._lock = threading.Lock()
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.abandon()
+
+
+_all_providers: "WeakSet[ServiceProvider]" = WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for provider in _all_providers:
+        provider._after_fork_in_child()
+
+
+after_fork_in_child(_after_fork_in_child)
 
 
 def _parts(texts: list[str], encoded: list[bytes]) -> "Iterator[list[bytes]]":

@@ -49,6 +49,10 @@ class Connection:
         path: of the socket.
         silence_s: longest time without a sign of life.
 
+    Attributes:
+        silence_s: as given; may be changed between two requests.
+        peer_pid: the process that listens, where the system tells it.
+
     Raises:
         ServiceUnavailableError: nobody listens there.
         ServiceTimeoutError: it does not take connections in time.
@@ -56,8 +60,11 @@ class Connection:
     """
 
     def __init__(self, path: str, silence_s: float) -> None:
-        self._silence_s = silence_s
-        self._socket = Socket(AF_UNIX, SOCK_STREAM)
+        self.silence_s = silence_s
+        try:
+            self._socket = Socket(AF_UNIX, SOCK_STREAM)
+        except OSError as error:
+            raise ServiceUnavailableError(f"No socket to ask a service with: {error.strerror}.") from None
         try:
             self._socket.settimeout(silence_s)
             self._socket.connect(path)
@@ -74,13 +81,22 @@ class Connection:
                 raise
             raise ServiceUnavailableError(f"No service answers at {path}: {error.strerror}.") from None
 
+    def __del__(self) -> None:
+        # Else a provider that is dropped would have the interpreter warn of a socket that nobody closed.
+        if hasattr(self, "_socket"):
+            self._socket.close()
+
     def close(self) -> None:
-        """Close it; whoever waits for an answer on it in another thread gets an error."""
+        """Close it."""
+        self.interrupt()
+        self._socket.close()
+
+    def interrupt(self) -> None:
+        """End it, but keep its descriptor: whoever waits for an answer on it in another thread gets an error."""
         try:
             self._socket.shutdown(SHUT_RDWR)
         except OSError:
             pass
-        self._socket.close()
 
     def abandon(self) -> None:
         """Close this process's end only: after a fork the connection is the parent's."""
@@ -127,7 +143,7 @@ class Connection:
     def stop(self, deadline_s: float) -> None:
         """Ask the service to end, and return once it has. Raises as ``embed``."""
         self._ask(pack(STOP), STOPPING, deadline_s)
-        self._silence_s = max(deadline_s - monotonic(), 0.001)
+        self.silence_s = max(deadline_s - monotonic(), 0.001)
         try:
             while self._socket.recv(4096):
                 pass
@@ -138,7 +154,7 @@ class Connection:
 
     def _ask(self, request: bytes, expected: int, deadline_s: float) -> tuple[Header, bytes]:
         try:
-            self._socket.settimeout(self._silence_s)
+            self._socket.settimeout(self.silence_s)
             self._socket.sendall(request)
             while True:
                 header = unpack_header(self._receive(HEADER.size, deadline_s))
@@ -164,7 +180,7 @@ class Connection:
             left = deadline_s - monotonic()
             if left <= 0.0:
                 raise SocketTimeout
-            self._socket.settimeout(min(left, self._silence_s))
+            self._socket.settimeout(min(left, self.silence_s))
             piece = self._socket.recv(min(length, 2**20))
             if not piece:
                 raise ServiceUnavailableError("The service closed the connection.")
@@ -175,7 +191,7 @@ class Connection:
     def _overdue(self, deadline_s: float) -> str:
         if monotonic() >= deadline_s:
             return "The service did not answer within the time that was allowed."
-        return f"The service gave no sign of life for {self._silence_s:g} s."
+        return f"The service gave no sign of life for {self.silence_s:g} s."
 
 
 def _check_peer(connected: Socket, path: str) -> int | None:

@@ -114,11 +114,16 @@ def _kill(path: str) -> None:
     if sys.platform != "linux" or not hasattr(os, "pidfd_open"):
         raise ServiceTimeoutError(f"The service at {path} does not answer, and cannot be identified here to be killed.")
     pid = _listening(path)
-    held = os.pidfd_open(pid)
+    try:
+        held = os.pidfd_open(pid)
+    except OSError:
+        return  # it has ended meanwhile
     try:
         if _listening(path) != pid:
             raise ServiceUnavailableError(f"The service at {path} is another one than a moment ago. Look again.")
         signal.pidfd_send_signal(held, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # it has ended meanwhile
     finally:
         os.close(held)
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 BACKLOG: "Final" = 128
 _FIRST_FD: "Final" = 3
 """In the service: of the first listener; its lock follows, then the next listener."""
+_LOG_FLAGS: "Final" = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW
+"""Appending: the service before this one may still be finishing, and writes to the same file."""
 
 
 class Claim:
@@ -82,19 +84,21 @@ def claim(identity: "Identity") -> Claim | None:
     if lock_fd is None:
         return None
     new = f"{path}.{os.getpid()}"
-    listener = Socket(AF_UNIX, SOCK_STREAM)
+    listener: Socket | None = None
     try:
+        listener = Socket(AF_UNIX, SOCK_STREAM)
         if os.path.lexists(new):
             os.unlink(new)
         listener.bind(new)
         listener.listen(BACKLOG)
         # A socket of that name is one that a killed service left behind: we have its lock.
         os.rename(new, path)
+        return Claim(path, listener, lock_fd)
     except OSError as error:
-        listener.close()
+        if listener is not None:
+            listener.close()
         os.close(lock_fd)
         raise ServiceUnavailableError(f"No service can be started at {path}: {error.strerror}.") from None
-    return Claim(path, listener, lock_fd)
 
 
 def adopt(identity: "Identity", index: int) -> Claim:
@@ -176,7 +180,7 @@ def _spawn(claims: list[Claim], arguments: list[str], opened: list[int]) -> int:
 
     opened.append(os.open(os.devnull, os.O_RDWR))
     null = above(opened[0])
-    opened.append(os.open(log_path(claims[0].path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600))
+    opened.append(os.open(log_path(claims[0].path), _LOG_FLAGS, 0o600))
     copies = [(null, 0), (null, 1), (above(opened[-1]), 2)]
     for index, held in enumerate(claims):
         listener_fd, lock_fd = _handed_over(index)
