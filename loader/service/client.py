@@ -227,8 +227,6 @@ class ServiceProvider(EmbeddingProvider):
                     raise
                 if starts >= _MAX_STARTS:  # one that ended at once will do so the next time as well
                     raise ServiceUnavailableError(f"{error} {starts} were started. {self._last_words()}") from None
-                if started >= MAX_STARTS:
-                    raise ServiceUnavailableError(f"{error} {started} were started. {self._last_words()}") from None
             GATE.checkpoint()
             sleep(LOOK_AGAIN_S)
 

@@ -200,7 +200,7 @@ def test_a_model_whose_files_changed_ends_it():
 
 def test_the_only_model_that_cannot_be_loaded_ends_it(tmp_path):
     with running(str(tmp_path / "nowhere")) as service:
-        assert "nowhere cannot be loaded" in service.reason.result(WAIT_S)
+        assert "model-0 cannot be loaded" in service.reason.result(WAIT_S)
 
 
 def test_one_of_two_models_that_cannot_be_loaded_leaves_the_other(tmp_path, provider):
@@ -219,7 +219,7 @@ def test_what_runs_beside_gets_the_models_and_is_cancelled(provider):
     seen = {}
 
     async def extra(models):
-        (batcher, local) = models[MINILM]
+        (batcher, local) = models["model-0"]
         seen["vector"] = await batcher.embed(["beside"], "query", WAIT_S)
         seen["dimension"] = local.dimension
         try:
