@@ -76,6 +76,7 @@ def test_commands_are_right(python, page):
             "bench.publish",
             "bench.report",
             "bench.history",
+            "bench.load",
         }:
             words = [*words[:3], "--help"]
         elif words[2] in {"pytest", "pytest_benchmark"}:
