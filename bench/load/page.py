@@ -10,11 +10,13 @@ from bench.load.summary import FLAT_SHARE, MIN_BEYOND, PERMILLE
 from bench.report.document import Code, Document, Picture, Prose, Section, Table, escape
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from bench.load.records import Phase
     from bench.load.summary import Load, Memory, Range
 
+_LOOPS = {"closed": "Closed loops", "open": "Open loops, all rates"}
+"""The service's phases, as the table of its memory names them."""
 NAMES = {
     "closed": "service",
     "serial": "one process, text by text",
@@ -33,7 +35,7 @@ def to_document(
     manifest: Mapping[str, Any],
     loads: Sequence[Load],
     ratios: Mapping[str, Range],
-    memory: Memory | None,
+    memories: Mapping[str, Memory],
     phases: Sequence[Phase],
 ) -> Document:
     """Return all of it."""
@@ -52,8 +54,8 @@ def to_document(
         sections.append(Section("Latency", (*blocks, Prose(_about_latency()))))
     if opened:
         sections.append(Section("Requests that do not wait for each other", (open_table(opened), Prose(_about_open()))))
-    if memory is not None:
-        sections.append(Section("Memory of the service", (memory_table(memory), Prose(_about_memory()))))
+    if memories:
+        sections.append(Section("Memory of the service", (memory_table(memories), Prose(_about_memory()))))
     messages = message_table(phases)
     if messages.rows:
         sections.append(Section("What went wrong", (messages,)))
@@ -147,19 +149,24 @@ def open_table(loads: Sequence[Load]) -> Table:
     return Table("Requests that do not wait for each other", headings, rows)
 
 
-def memory_table(memory: Memory) -> Table:
-    """Return what the service's memory did."""
-    kind = "its own (RssAnon)" if memory.kind == "rss_anon_bytes" else "resident"
-    growth = "-" if memory.per_1000_bytes is None else f"{memory.per_1000_bytes / 1024:+,.1f} KiB"
-    rows = (
-        (f"First quarter, median, {kind}", f"{memory.first_bytes / _MIB:,.1f} MiB"),
-        (f"Last quarter, median, {kind}", f"{memory.last_bytes / _MIB:,.1f} MiB"),
+def memory_table(memories: Mapping[str, Memory]) -> Table:
+    """Return what the service's memory did, a column for each kind of its phases."""
+    kinds = {memory.kind for memory in memories.values()}
+    kind = "its own (RssAnon)" if kinds == {"rss_anon_bytes"} else "resident"
+
+    def growth(memory: Memory) -> str:
+        return "-" if memory.per_1000_bytes is None else f"{memory.per_1000_bytes / 1024:+,.1f} KiB"
+
+    facts: tuple[tuple[str, Callable[[Memory], str]], ...] = (
+        (f"First quarter, median, {kind}", lambda memory: f"{memory.first_bytes / _MIB:,.1f} MiB"),
+        (f"Last quarter, median, {kind}", lambda memory: f"{memory.last_bytes / _MIB:,.1f} MiB"),
         ("Growth for 1,000 answers", growth),
-        ("Highest, resident, shared pages included", f"{memory.total_bytes / _MIB:,.1f} MiB"),
-        ("Samples, one a second", f"{memory.samples:,}"),
-        ("Flat", "yes" if memory.is_flat else "no"),
+        ("Highest, resident, shared pages included", lambda memory: f"{memory.total_bytes / _MIB:,.1f} MiB"),
+        ("Samples, one a second", lambda memory: f"{memory.samples:,}"),
+        ("Flat", lambda memory: "yes" if memory.is_flat else "no"),
     )
-    return Table("Memory of the service", ("What", "Value"), rows)
+    rows = tuple((what, *(say(memory) for memory in memories.values())) for what, say in facts)
+    return Table("Memory of the service", ("What", *(_LOOPS[name] for name in memories)), rows)
 
 
 def message_table(phases: Sequence[Phase]) -> Table:
@@ -239,5 +246,6 @@ def _about_open() -> str:
 def _about_memory() -> str:
     return (
         "Looked at from outside, once a second, while clients asked. Growth is the median of the slopes between all "
-        f"pairs of samples. *Flat*: the last quarter has at most {FLAT_SHARE:.0%} more than the first."
+        "pairs of samples. Closed and open loops are told apart: batches of other sizes take other memory, which the "
+        f"engine then keeps. *Flat*: the last quarter has at most {FLAT_SHARE:.0%} more than the first."
     )

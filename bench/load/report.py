@@ -18,8 +18,11 @@ from bench.report.writing import PICTURES
 from bench.run import MANIFEST_FILE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from bench.load.records import MemorySample
+    from bench.load.summary import Measured, Memory
     from bench.report.document import Document
 
 PAGE, HTML = "load.md", "load.html"
@@ -37,7 +40,7 @@ def write_report(folder: Path) -> Document:
     measured = read_phases(folder)
     loads = summarise(measured)
     document = to_document(
-        manifest, loads, ratios(measured), memory_of(measured, read_memory(folder)), [phase for phase, _ in measured]
+        manifest, loads, ratios(measured), _memories(measured, read_memory(folder)), [phase for phase, _ in measured]
     )
     plots = folder / PICTURES
     plots.mkdir(exist_ok=True)
@@ -50,3 +53,8 @@ def write_report(folder: Path) -> Document:
         with replacing(folder / name) as partial:
             partial.write_text(text, encoding="utf-8")
     return document
+
+
+def _memories(measured: Measured, samples: Sequence[MemorySample]) -> dict[str, Memory]:
+    found = {name: memory_of(measured, samples, name) for name in ("closed", "open")}
+    return {name: memory for name, memory in found.items() if memory is not None}

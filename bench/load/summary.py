@@ -159,9 +159,9 @@ def ratios(measured: Measured) -> dict[str, Range]:
     return {name: _range(found[name]) for name in (*IN_PROCESS, "best") if name in found}
 
 
-def memory_of(measured: Measured, samples: Sequence[MemorySample]) -> Memory | None:
-    """Return what the service's memory did while it was asked; None for fewer than four samples."""
-    asked = [(phase, found) for phase, found in measured if phase.name not in IN_PROCESS and found.ok.any()]
+def memory_of(measured: Measured, samples: Sequence[MemorySample], name: str) -> Memory | None:
+    """Return what the service's memory did in its phases of one name; None for fewer than four samples."""
+    asked = [(phase, found) for phase, found in measured if phase.name == name and found.ok.any()]
     spans = [(phase.begin_ns, phase.begin_ns + int(found.done_ns.max())) for phase, found in asked]
     during = [sample for sample in samples if any(begin <= sample.at_ns <= end for begin, end in spans)]
     if len(during) < 4:

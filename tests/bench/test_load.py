@@ -205,7 +205,7 @@ class TestMemory:
 
     @pytest.mark.parametrize(("per_answer", "flat"), [(0, True), (50, True), (5000, False)])
     def test_growth(self, per_answer, flat):
-        found = memory_of(self.measured, self.samples(per_answer, noise=1000))
+        found = memory_of(self.measured, self.samples(per_answer, noise=1000), "closed")
         assert found.is_flat is flat
         assert found.per_1000_bytes == pytest.approx(per_answer * 1000, abs=2000)
         assert found.kind == "rss_anon_bytes"
@@ -213,17 +213,17 @@ class TestMemory:
     def test_a_single_spike_moves_nothing(self):
         samples = self.samples(0)
         samples[5] = replace(samples[5], rss_anon_bytes=10**9)
-        assert memory_of(self.measured, samples).per_1000_bytes == pytest.approx(0, abs=1)
+        assert memory_of(self.measured, samples, "closed").per_1000_bytes == pytest.approx(0, abs=1)
 
     def test_what_is_taken_while_nobody_asks_does_not_count(self):
         later = [replace(sample, at_ns=sample.at_ns + 10**12) for sample in self.samples(0)]
-        assert memory_of(self.measured, later) is None
+        assert memory_of(self.measured, later, "closed") is None
         local = tuple((replace(phase, name="serial"), found) for phase, found in self.measured)
-        assert memory_of(local, self.samples(0)) is None
+        assert memory_of(local, self.samples(0), "closed") is None
 
     def test_without_what_is_its_own(self):
         samples = [replace(sample, rss_anon_bytes=None) for sample in self.samples(0)]
-        assert memory_of(self.measured, samples).kind == "rss_bytes"
+        assert memory_of(self.measured, samples, "closed").kind == "rss_bytes"
 
 
 class TestOptions:
