@@ -2,7 +2,7 @@
 
 import os
 import sys
-from _socket import AF_UNIX, SHUT_RDWR, SOCK_STREAM
+from _socket import SHUT_RDWR, SOCK_STREAM
 from _socket import socket as Socket  # noqa: N812 - a class; the public module costs 2 ms of selectors and enums
 from _socket import timeout as SocketTimeout  # noqa: N812
 from time import monotonic
@@ -58,6 +58,8 @@ class Connection:
 
     def __init__(self, path: str, silence_s: float) -> None:
         self.silence_s = silence_s
+        from _socket import AF_UNIX  # not on every platform: there is no safe folder on the others
+
         try:
             self._socket = Socket(AF_UNIX, SOCK_STREAM)
         except OSError as error:
