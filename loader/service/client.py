@@ -199,6 +199,7 @@ class ServiceProvider(EmbeddingProvider):
 
     def _start(self) -> bool:
         """See to it that there is such a service; return whether it took a new process, rather than another's task."""
+        safe_folder(create=True)  # or an error before the import, for platforms without locks and such sockets
         from .starting import start
 
         return start(self._identity, service_arguments(self._settings, self.precision, self._options)) is not None

@@ -61,6 +61,8 @@ class Connection:
 
     def __init__(self, path: str, silence_s: float) -> None:
         self.silence_s = silence_s
+        from _socket import AF_UNIX  # not on every platform: there is no safe folder on the others
+
         try:
             self._socket = Socket(AF_UNIX, SOCK_STREAM)
         except OSError as error:
