@@ -3,11 +3,14 @@
 After an upgrade, or to have a model loaded anew. Without a model named, all that run.
 """
 
+from ..errors import ServiceUnavailableError
 from ._services import add_choice, chosen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+
+    from ..service.control import Running
 
 
 def add_arguments(parser: "ArgumentParser") -> None:
@@ -24,11 +27,18 @@ def run(options: "Namespace") -> None:
 
     parser = argparse.ArgumentParser()
     serve.add_arguments(parser)
-    again: dict[int, list[str]] = {}
+    processes: dict[int, list[Running]] = {}
     for service in chosen(options):
+        if not service.report.get("arguments"):
+            raise ServiceUnavailableError(
+                f"{service.name} does not say how it was started. End it with 'python -m loader stop --force', and "
+                "start it yourself."
+            )
         # A process with several models has several sockets, and the same arguments at each.
-        again[int(service.report.get("pid", 0))] = [str(text) for text in service.report.get("arguments", [])]
-        stop(service, force=options.force, timeout_s=options.timeout)
-        print(f"{service.name}: stopped")
-    for arguments in again.values():
+        processes.setdefault(int(service.report["pid"]), []).append(service)
+    for services in processes.values():
+        for service in services:
+            stop(service, force=options.force, timeout_s=options.timeout)
+            print(f"{service.name}: stopped")
+        arguments = [str(text) for text in services[0].report["arguments"]]
         serve.run(parser.parse_args([*arguments, "--detach"]))

@@ -9,6 +9,7 @@ import sys
 from ..arguments import DEFAULT_MODEL, Settings
 from ..engines import AUTO, ENGINES
 from ..errors import ArgumentValueError, ServiceUnavailableError
+from ..service.identity import meant
 from ..strategies import PRECISIONS
 
 TYPE_CHECKING = False
@@ -84,20 +85,14 @@ def run(options: "Namespace") -> None:
 
 def _parse(text: str, options: "Namespace") -> tuple[Settings, str]:
     """Return what ``NAME[,key=value]...`` asks for, and the options where it says nothing."""
-    values = {key: getattr(options, key) for key in _OWN}
-    name = text
-    while "," in name:
-        rest, _, last = name.rpartition(",")
-        key, equals, value = last.partition("=")
-        if not equals or key not in _OWN:
-            break
-        name, values[key] = rest, value
+    name, own = _split(text)
+    values = {**{key: getattr(options, key) for key in _OWN}, **own}
     try:
         threads = None if values["threads"] is None else int(values["threads"])
     except ValueError:
         raise ArgumentValueError(f"threads must be a number, not {values['threads']!a}") from None
     settings = Settings(
-        name,
+        meant(name),
         values["device"],
         values["engine"],
         threads,
@@ -105,6 +100,25 @@ def _parse(text: str, options: "Namespace") -> tuple[Settings, str]:
         precision=values["precision"],
     )
     return settings, values["precision"]
+
+
+def _split(text: str) -> tuple[str, dict[str, str]]:
+    """Return the name in ``NAME[,key=value]...``, which may have commas itself, and the settings behind it."""
+    own: dict[str, str] = {}
+    while "," in text:
+        rest, _, last = text.rpartition(",")
+        key, equals, value = last.partition("=")
+        if not equals or key not in _OWN:
+            break
+        text = rest
+        own.setdefault(key, value)
+    return text, own
+
+
+def _whole(text: str) -> str:
+    """Return what ``--model`` was given, the path of a folder in full: it shall mean the same in another folder."""
+    name = _split(text)[0]
+    return meant(name) + text[len(name) :]
 
 
 def _claims(identities: "list[Identity]", *, adopt: bool) -> "list[Claim]":
@@ -152,7 +166,7 @@ def _detach(options: "Namespace", identities: "list[Identity]") -> None:
 
 def arguments(options: "Namespace") -> list[str]:
     """Return the arguments that describe the same service again."""
-    texts = [f"--model={model}" for model in options.model or []]
+    texts = [f"--model={_whole(model)}" for model in options.model or []]
     for name in ("engine", "precision", "device", "threads", "idle_timeout", "max_memory", "queue", "http"):
         value = getattr(options, name)
         if value is not None:

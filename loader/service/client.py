@@ -6,10 +6,9 @@ A request goes through these steps, each with a deadline::
        │               │                 │         │
        ╰───────────────┴────── reason ───┴─────────╯──▶ the model in this process, from now on
 
-A connection that an earlier request has used may have been closed meanwhile, since services end when they are idle:
-    then
-another one is tried once. Whatever else happens, the caller gets its vector from this process, or, where the options
-forbid that, the reason as a ServiceError. The model in this process stays: it is faster than asking.
+A connection of an earlier request may have been closed meanwhile, since services end when they are idle: then another
+one is tried once. Whatever else happens, the caller gets its vector from this process, or, where the options forbid
+that, the reason as a ServiceError. The model in this process stays: it is faster than asking.
 """
 
 import sys
@@ -202,7 +201,8 @@ class ServiceProvider(EmbeddingProvider):
         safe_folder(create=True)  # or an error before the import, for platforms without locks and such sockets
         from .starting import start
 
-        return start(self._identity, service_arguments(self._settings, self.precision, self._options)) is not None
+        arguments = service_arguments(self._settings, self._identity.model, self.precision, self._options)
+        return start(self._identity, arguments) is not None
 
     def _last_words(self) -> str:
         """Return what the last service that was started wrote last."""

@@ -35,7 +35,7 @@ from .protocol import (
 )
 
 if sys.platform != "win32":  # where folder.safe_folder raises before any connection is made
-    from _socket import AF_UNIX
+    pass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -145,8 +145,8 @@ class Connection:
     def stop(self, deadline_s: float) -> None:
         """Ask the service to end, and return once it has. Raises as ``embed``."""
         self._ask(pack(STOP), STOPPING, deadline_s)
-        self.silence_s = max(deadline_s - monotonic(), 0.001)
         try:
+            self._socket.settimeout(max(deadline_s - monotonic(), 0.001))
             while self._socket.recv(4096):
                 pass
         except SocketTimeout:

@@ -69,6 +69,7 @@ def stop(service: Running, *, force: bool = False, timeout_s: float = STOP_S) ->
     Raises:
         ServiceError: it goes on.
     """
+    name = _inode(service.path)
     try:
         connection = Connection(service.path, ASK_S)
         try:
@@ -81,7 +82,7 @@ def stop(service: Running, *, force: bool = False, timeout_s: float = STOP_S) ->
         if not force:
             raise
         _kill(service.path)
-    _wait_for_end(service.path, timeout_s)
+    _wait_for_end(service.path, name, timeout_s)
 
 
 def _look(path: str) -> Running | None:
@@ -107,9 +108,8 @@ def _look(path: str) -> Running | None:
 def _kill(path: str) -> None:
     """Kill the process that listens at a socket, and surely no other one.
 
-    The kernel tells who listens. The process is then held by a descriptor, which cannot come to mean another one; and
-    the
-    socket is asked once more: if that process still listens, the descriptor is its.
+    The kernel tells who listens. A descriptor then holds that process, and cannot come to mean another one. The socket
+    is asked once more: if the same process still listens, the descriptor is its.
     """
     if sys.platform != "linux" or not hasattr(os, "pidfd_open"):
         raise ServiceTimeoutError(f"The service at {path} does not answer, and cannot be identified here to be killed.")
@@ -136,10 +136,17 @@ def _listening(path: str) -> int:
     return connection.peer_pid
 
 
-def _wait_for_end(path: str, timeout_s: float) -> None:
-    """Return once the service's lock is free, and remove what it left."""
+def _wait_for_end(path: str, inode: int | None, timeout_s: float) -> None:
+    """Return once the service has given up its name, and remove what it left; another one may have taken it since."""
     deadline_s = time.monotonic() + timeout_s
-    while not remove_leftover(path):
+    while _inode(path) == inode and not remove_leftover(path):
         if time.monotonic() > deadline_s:
             raise ServiceTimeoutError(f"The service at {path} has not ended within {timeout_s:g} s.")
         time.sleep(0.02)
+
+
+def _inode(path: str) -> int | None:
+    try:
+        return os.lstat(path).st_ino
+    except OSError:
+        return None

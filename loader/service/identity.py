@@ -44,7 +44,7 @@ class Identity:
     Attributes:
         text: everything that matters, a line each.
         name: of the socket, without folder and ending.
-        model: the model's name as it was asked for.
+        model: the model's name, a folder's with its whole path.
     """
 
     __slots__ = ("_lines", "model", "name", "text")
@@ -53,14 +53,14 @@ class Identity:
         import sys
 
         self._lines = lines
-        self.model = settings.model_name
+        self.model = meant(settings.model_name)
         self.text = "\n".join(
             (
                 f"protocol {PROTOCOL_VERSION}",
                 f"version {__version__}",
                 f"python {sys.version_info[0]}.{sys.version_info[1]} {sys.prefix}",
                 f"cache {cache_folder()}",
-                f"model {settings.model_name}",
+                f"model {self.model}",
                 f"state {_hash(chr(10).join(lines))}",
                 f"engine {settings.engine}",
                 f"device {settings.device or 'auto'}",
@@ -74,6 +74,13 @@ class Identity:
     def changed(self) -> bool:
         """Whether the model's files are others than when this was made."""
         return not _still_so(self._lines)
+
+
+def meant(name: str) -> str:
+    """Return the whole path of a name that means a folder here, else the name."""
+    if name.startswith((".", "~", os.sep)) or os.path.isdir(name):
+        return os.path.abspath(os.path.expanduser(name))
+    return name
 
 
 def identify(settings: "Settings", precision: str) -> Identity:

@@ -57,9 +57,9 @@ class ServiceOptions:
         self.max_memory_mb = None if max_memory_mb is None else _seconds("max_memory_mb", max_memory_mb, 1.0)
 
 
-def service_arguments(settings: "Settings", precision: str, options: ServiceOptions) -> list[str]:
-    """Return the arguments of ``python -m loader serve`` for a service."""
-    arguments = [f"--model={settings.model_name}", f"--engine={settings.engine}", f"--precision={precision}"]
+def service_arguments(settings: "Settings", model: str, precision: str, options: ServiceOptions) -> list[str]:
+    """Return the arguments of ``python -m loader serve`` for a service; the model as its identity has it."""
+    arguments = [f"--model={model}", f"--engine={settings.engine}", f"--precision={precision}"]
     arguments += [f"--device={settings.device}"] if settings.device else []
     arguments += [f"--threads={settings.threads}"] if settings.threads else []
     arguments += ["--offline"] if settings.allow_download is False else []

@@ -70,18 +70,16 @@ BUSY: "Final" = 1
 MISMATCH: "Final" = 2
 PROTOCOL: "Final" = 3
 DEADLINE: "Final" = 4
-ENGINE: "Final" = 5
+REFUSED: "Final" = 5
 STOPPED: "Final" = 6
-LIMIT: "Final" = 7
 
 _ERRORS: "Final[dict[int, type[ServiceError]]]" = {
     BUSY: ServiceBusyError,
     MISMATCH: ServiceMismatchError,
     PROTOCOL: ServiceProtocolError,
     DEADLINE: ServiceTimeoutError,
-    ENGINE: ServiceRefusedError,
+    REFUSED: ServiceRefusedError,
     STOPPED: ServiceUnavailableError,
-    LIMIT: ServiceRefusedError,
 }
 
 MAX_PAYLOAD_BYTES: "Final" = 8 * 2**20
@@ -234,7 +232,7 @@ def unpack_welcome(payload: bytes) -> Welcome:
 
 def pack_error(error: Exception) -> bytes:
     """Return the frame that reports an error. Its message must not quote a text."""
-    code = next((code for code, kind in _ERRORS.items() if isinstance(error, kind)), ENGINE)
+    code = next((code for code, kind in _ERRORS.items() if isinstance(error, kind)), REFUSED)
     return pack(ERROR, str(error).encode("utf-8", "replace")[:1000], detail=code)
 
 

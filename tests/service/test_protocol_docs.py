@@ -57,7 +57,7 @@ def test_the_client_of_the_page(identity, embed, provider):
         np.testing.assert_allclose(embed(path, identity.text, text.encode()), provider.embed_query(text), atol=1e-5)
     with pytest.raises(RuntimeError, match=f"^{protocol.MISMATCH}: "):
         embed(path, identity.text + "\n", b"text")
-    with pytest.raises(RuntimeError, match=f"^{protocol.ENGINE}: "):
+    with pytest.raises(RuntimeError, match=f"^{protocol.REFUSED}: "):
         embed(path, identity.text, b"a" * (protocol.MAX_TEXT_CHARACTERS + 1))
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from loader.arguments import Settings
-from loader.errors import ServiceRefusedError
+from loader.errors import ModelNotFoundError, ServiceRefusedError
 from loader.service.protocol import REPORT, STATUS, STOP, STOPPING, pack
 from loader.service.server.main import ServedModel, ServeOptions, serve
 from tests.conftest import MINILM, ROOT
@@ -200,7 +200,7 @@ def test_a_model_whose_files_changed_ends_it():
 
 def test_the_only_model_that_cannot_be_loaded_ends_it(tmp_path):
     with running(str(tmp_path / "nowhere")) as service:
-        assert "model-0 cannot be loaded" in service.reason.result(WAIT_S)
+        assert isinstance(service.reason.exception(WAIT_S), ModelNotFoundError)
 
 
 def test_one_of_two_models_that_cannot_be_loaded_leaves_the_other(tmp_path, provider):

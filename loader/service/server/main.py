@@ -105,12 +105,17 @@ def serve(models: Sequence[ServedModel], options: ServeOptions, *, extra: "Extra
     Args:
         models: at least one; whatever happens, their claims are released.
         options: limits.
-            extra: called once nothing is loading any more, with the batcher and provider of each model by the name of
-                its
-            identity; what it returns is awaited beside the sockets. At the end it is cancelled, and has
-            ``STOP_WITHIN_S`` to answer what the batchers have accepted.
+        extra: called once nothing is loading any more, with batcher and provider of each model by its identity's name;
+            what it returns is awaited beside the sockets, cancelled at the end, and then has ``STOP_WITHIN_S`` left.
+
+    Raises:
+        LoaderError: no model could be loaded.
     """
-    return asyncio.run(_Service(models, options, extra).run())
+    service = _Service(models, options, extra)
+    reason = asyncio.run(service.run())
+    if service.failure is not None:
+        raise service.failure
+    return reason
 
 
 class _Model:
@@ -155,6 +160,7 @@ class _Service:
         self._extra = extra
         self._models: list[_Model] = []
         self._is_stopping = False
+        self.failure: LoaderError | None = None
 
     async def run(self) -> str:
         self._loop = asyncio.get_running_loop()
@@ -233,6 +239,7 @@ class _Service:
         model.slot.fail(error)
         _log.error("%s cannot be loaded: %s", model.name, error)
         if all(other.slot.state == "failed" for other in self._models):
+            self.failure = error
             self.stop(f"{model.name} cannot be loaded: {error}")
         self._go_on()
 

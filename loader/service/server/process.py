@@ -1,4 +1,4 @@
-"""What makes a process a service: no descriptors but its own, a log, one working folder, and then ``serve``."""
+"""What makes a process a service: no descriptors but its own, a log, HTTP if asked for, and then ``serve``."""
 
 import logging
 import os
