@@ -97,7 +97,7 @@ def test_kinds_and_codes_of_the_page_are_those_of_the_code():
     assert [int(number) for number, _ in kinds] == sorted(protocol.KINDS)
     assert all(getattr(protocol, name) == int(number) for number, name in kinds)
     codes = re.findall(r"^\| (\d) \| ([A-Z]+): .* \| `(\w+)` \|$", page, re.M)
-    assert len(codes) == 7
+    assert len(codes) == 6
     for number, name, error in codes:
         assert getattr(protocol, name) == int(number)
         header = protocol.Header(protocol.ERROR, int(number), 0, 0)
