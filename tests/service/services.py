@@ -151,8 +151,19 @@ def until(condition) -> None:
 
 
 def ended(pid: int) -> None:
-    """Wait until a process has ended, whoever is its parent."""
-    until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    """Wait until a process has ended with all its threads, whoever is its parent.
+
+    A process counts as a zombie once its first thread is gone; another one may still hold its files, and so its lock.
+    """
+
+    def is_gone() -> bool:
+        try:
+            process = psutil.Process(pid)
+            return process.status() == psutil.STATUS_ZOMBIE and len(os.listdir(f"/proc/{pid}/task")) == 1
+        except (psutil.NoSuchProcess, FileNotFoundError):
+            return True
+
+    until(is_gone)
 
 
 @contextlib.contextmanager

@@ -179,7 +179,7 @@ def test_what_a_killed_service_left_is_removed_by_a_look(service):
     ended(pid)
     assert control.running() == []
     # The log stays: it may say why the service is gone.
-    assert [path.suffix for path in service.folder.iterdir()] == [".log"]
+    assert {path.suffix for path in service.folder.iterdir()} == {".log"}
 
 
 def test_a_lock_that_nobody_holds_is_no_obstacle(runtime, provider):
