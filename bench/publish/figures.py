@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from bench import throughput
+from bench import overhead, throughput
+from bench.load.records import read_memory, read_phases
+from bench.load.summary import memory_of, ratios
+from bench.load.summary import summarise as summarise_load
 from bench.metrics import METRICS_BY_KEY, MIB
 from bench.plan import BASELINE
 from bench.report import tables
@@ -18,6 +21,7 @@ from bench.study.report import read_study, real_table, simulation_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
     from typing import Any
 
     from bench.publish.reports import Reports
@@ -167,6 +171,46 @@ def texts_a_second(reports: Reports) -> str:
     return to_markdown(Table("Throughput", ("Engine", "Texts a second", "Range", "Ratio"), rows))
 
 
+def _service_folder(reports: Reports) -> Path:
+    return reports.root / "reports" / "reference" / "service"
+
+
+def in_interpreters(reports: Reports) -> str:
+    """Return what a vector costs a fresh process, in times that the interpreter alone takes."""
+    report = json.loads((_service_folder(reports) / "overhead.json").read_text(encoding="utf-8"))
+    rows = tuple(
+        (
+            row.command,
+            f"{1e3 * row.median_s:.1f}",
+            "1" if row.shift is None else f"{row.shift.ratio:.2f}",
+            "-" if row.shift is None else f"{row.shift.low:.2f} to {row.shift.high:.2f}",
+        )
+        for row in overhead.summarise(report["seconds"])
+    )
+    table = to_markdown(Table("Whole processes", ("Process", "Median ms", "Times the interpreter", "95 %"), rows))
+    return f"{table}\n\nEach {report['rounds']} times; the ratios are Hodges-Lehmann estimates of pairs within rounds."
+
+
+def service_under_load(reports: Reports) -> str:
+    """Return what the load test of the service found, in words."""
+    folder = _service_folder(reports) / "load"
+    measured = read_phases(folder)
+    closed = next(load for load in summarise_load(measured) if load.name == "closed")
+    best = ratios(measured)["best"]
+    memory = memory_of(measured, read_memory(folder), "closed")
+    wrong = sum(count for phase, _ in measured for name, count in phase.counts.items() if name != "ok")
+    right = sum(phase.counts["ok"] for phase, _ in measured if phase.name in {"closed", "open"})
+    assert memory is not None  # noqa: S101 - the committed run has minutes of samples
+    assert closed.answers_per_s is not None  # noqa: S101 - and answers
+    return (
+        f"{closed.clients} clients that ask without a pause get {closed.answers_per_s.median:,.0f} answers a second, "
+        f"{best.median:.2f} of what the same model answers inside of one process at its best (batches of 32). Of "
+        f"{right + wrong:,} requests {wrong} went unanswered or got another vector than their own. In these loops the "
+        f"service's own memory went from {memory.first_bytes / MIB:.1f} to {memory.last_bytes / MIB:.1f} MiB "
+        "(medians of the first and the last quarter). [All of it](reports/reference/service/load/load.md)."
+    )
+
+
 def _simulated(name: str) -> Callable[[Reports], str]:
     def show_study(reports: Reports) -> str:
         return to_markdown(simulation_table(read_study(reports.root / "reports" / "study" / f"{name}.json")))
@@ -184,6 +228,8 @@ FIGURES: dict[str, Callable[[Reports], str]] = {
     "experience": lambda reports: _of_minilm(tables.experience_tables(reports.contexts["specification"])),
     "cold": lambda reports: _of_minilm(tables.startup_tables(reports.contexts["cold"])),
     "texts a second": texts_a_second,
+    "in interpreters": in_interpreters,
+    "service under load": service_under_load,
     "vectors": vectors,
     "measured on": measured_on,
     "power of the gate": _simulated("default"),
