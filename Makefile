@@ -14,7 +14,7 @@ PYTHON ?= python3
 VENV ?= .venv
 EXTRAS ?= compile,models,bench,http,dev
 PIP_ARGS ?=
-BENCH_ARGS ?= -m strategy=lazy,background,progressive,quantized,cached model=minilm
+BENCH_ARGS ?= -m strategy=lazy,background,progressive,quantized,cached,service,service_cold model=minilm
 TEST_ARGS ?= -n 2 --dist worksteal
 MICRO_ARGS ?=
 REFERENCE ?= reports/mine

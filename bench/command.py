@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bench.process import ROOT, refused, run_python
+from bench.resident import strategy_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,7 +46,7 @@ def search(
         return refused(reason)
     # The one name that plain sentence-transformers understands too: an index belongs to the name it was made with.
     words = ["search", QUERY, "--database", database, "--model", options["reference_model"]]
-    words += ["--strategy", PLAIN] if cell.is_baseline else ["--strategy", cell.strategy, "--engine", cell.engine]
+    words += ["--strategy", PLAIN] if cell.is_baseline else ["--strategy", strategy_of(cell), "--engine", cell.engine]
     if cell.device == "cpu":
         environ = {**environ, "CUDA_VISIBLE_DEVICES": ""}
     outcome = run_python(["-P", str(PROGRAM), *words], environ, timeout_s, python=python)

@@ -6,6 +6,8 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from bench.resident import ANSWERED_BY
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -57,6 +59,9 @@ def judge(record: Record, reference: Record | None) -> Record:
         return replace(record, status="invalid", message=f"engine {asked} was asked for, {got} answered")
     if record.cell.subject in WITHOUT_VECTORS:
         return record
+    expected, answered_by = ANSWERED_BY.get(record.cell.strategy), record.facts.get("answered_by")
+    if expected not in {None, answered_by}:
+        return replace(record, status="invalid", message=f"the {expected} should have answered, not the {answered_by}")
     is_other = record.cell.subject in ANOTHER_MODEL
     promised = _STORED_FLOATS if is_other else {PRECISION_BY_STRATEGY.get(record.cell.strategy, "float32")}
     if record.facts.get("precision") not in promised:

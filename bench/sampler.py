@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import command, concurrent, watched
+from bench import command, concurrent, resident, watched
 from bench.cachestate import Files, arranged
 from bench.lock import parent_option
 from bench.noise import between, read_state
@@ -69,9 +69,12 @@ class Sampler:
             if state.unsupported:
                 return refused(state.unsupported)
             environ = {**self.environ, **thread_variables(cell.threads), **state.variables}
-            before = read_state()
-            outcome = self._run(slot, environ)
-            after = read_state()
+            with resident.beside(cell, environ, self.timeout_s, self.python) as service:
+                if service.impossible:
+                    return refused(service.impossible)
+                before = read_state()
+                outcome = self._run(slot, {**environ, **service.variables})
+                after = read_state()
             unverified = state.problem or state.verify_after()
         self._note_eviction(cell)
         noise = between(before, after, outcome.cpu_s, os.cpu_count() or 1)
@@ -82,7 +85,10 @@ class Sampler:
         minds = {"cold_disk": (), "cold_weights": ("cold_disk",)}.get(cell.cache_state, ("cold_disk", "cold_weights"))
         seen = self._evictions_seen.get(cell, {})
         if any(self.evictions.get(state, 0) != seen.get(state, 0) for state in minds):
-            self._run(Slot(cell, 0, is_warmup=True), {**self.environ, **thread_variables(cell.threads)})
+            environ = {**self.environ, **thread_variables(cell.threads)}
+            with resident.beside(cell, environ, self.timeout_s, self.python) as service:
+                if not service.impossible:
+                    self._run(Slot(cell, 0, is_warmup=True), {**environ, **service.variables})
 
     def _note_eviction(self, cell: Cell) -> None:
         if cell.cache_state in {"cold_weights", "cold_disk"}:
@@ -131,7 +137,7 @@ def worker_options(cell: Cell, prepared: Mapping[str, Any], beat_iterations: int
     """
     return {
         "subject": cell.subject,
-        "strategy": cell.strategy,
+        "strategy": resident.strategy_of(cell),
         "engine": cell.engine,
         "model": cell.model,
         "reference_model": str(prepared.get("reference_model", cell.model)),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bench.plan import WARM
 from bench.report.uses import ANY, PRELOADED
+from bench.resident import MEANINGS
 from loader.strategies import STRATEGIES
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def _choice(context: Context, scope: _Scope, summaries: Sequence[CellSummary]) -
     machine, measured = scope.machine, [summary for summary in summaries if summary.spreads]
     several = len(context.manifest["environments"]) > 1
     records = [record for record in context.chosen if record.machine == machine]
-    usual = _usual(measured)
+    usual = [summary for summary in _usual(measured) if summary.cell.strategy not in MEANINGS]
     # Names within one machine do without the machine's.
     alone = replace(context, manifest={**context.manifest, "environments": {machine: {}}})
     grouped: dict[tuple[str, str, str], list[CellSummary]] = {}

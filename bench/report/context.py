@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from bench.environment import read_manifest
 from bench.plan import Cell, cell_from_json
 from bench.records import read_records
+from bench.resident import MEANINGS
 from bench.selection import select
 from bench.stats import summarise
 from loader.strategies import STRATEGIES
@@ -136,6 +137,6 @@ def make_context(
 
 def _rank(cell: Cell) -> tuple[bool, bool, int]:
     """Return what sorts references first, then peers, then strategies as they are documented; a sort keeps the rest."""
-    known = [str(name) for name in STRATEGIES]
+    known = [*STRATEGIES, *MEANINGS]
     strategy = known.index(cell.strategy) if cell.strategy in known else len(known)
     return not cell.is_baseline, not cell.is_peer, strategy

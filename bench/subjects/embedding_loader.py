@@ -61,15 +61,21 @@ class Subject:
         return True
 
     def embed(self, text: str) -> "Iterable[float]":
-        """Return the vector of a text."""
-        return self._provide().embed_query(text)
+        """Return the vector of a text; through a service as bytes, so that NumPy need not be imported."""
+        provider = self._provide()
+        if self._options["strategy"] == "service":
+            return memoryview(provider.embed_query_bytes(text)).cast("f")
+        return provider.embed_query(text)
 
     def facts(self) -> dict[str, object]:
         """Return what answered."""
         from loader import __version__
 
         provider = self._provide()
+        # Which of the two made it is a fact of a service alone.
+        who = {"answered_by": getattr(provider, "answered_by", None)} if self._options["strategy"] == "service" else {}
         return {
+            **who,
             "engine": provider.engine,
             "precision": provider.precision,
             "device": provider.device,

@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 
 from loader import LoaderError, preload_embeddings  # imports neither NumPy nor PyTorch
 
-STRATEGIES = ("lazy", "background", "progressive", "quantized", "cached", "plain")
+STRATEGIES = ("lazy", "background", "progressive", "quantized", "cached", "service", "plain")
 SUFFIXES = (".txt", ".md", ".rst", ".py")
 BATCH = 512  # passages between two signs of progress
 # A passage ends at a blank line, or between words after 800 characters: models ignore the rest of a long text.

@@ -127,7 +127,7 @@ def test_help_lists_groups_and_settings(python):
     done = python(None, "-m", "bench", "--help")
     assert done.code == 0
     for word in (
-        "strategy: background, cached, lazy, progressive, quantized",
+        "strategy: background, cached, lazy, progressive, quantized, service, service_cold",
         "model: minilm, minilm-l3, mpnet",
         "budget_s",
         "Exit codes",
@@ -143,7 +143,7 @@ def test_the_groups_offer_what_the_loader_offers():
     def options(group):
         return {path.stem for path in (ROOT / "conf" / group).glob("*.yaml")}
 
-    assert options("strategy") == {member.value for member in LoadingStrategy}
+    assert options("strategy") == {member.value for member in LoadingStrategy} | {"service_cold"}
     assert options("engine") == {AUTO, *(spec.name for spec in ENGINES)}
 
 

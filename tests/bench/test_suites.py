@@ -8,7 +8,7 @@ import pytest
 from bench.config import SUITES
 from tests.conftest import ROOT
 
-STRATEGIES = ("lazy", "background", "progressive", "quantized", "cached")
+STRATEGIES = ("lazy", "background", "progressive", "quantized", "cached", "service", "service_cold")
 MODELS = ("minilm", "minilm-l3", "mpnet")
 PEERS = ["fastembed", "openvino", "model2vec", "import_numpy"]
 WITH_PEERS = {"peers": PEERS, "full": ["fastembed", "openvino", "import_numpy"]}
@@ -38,13 +38,13 @@ EXPECTED = {
 }
 CELLS = {
     "none": 2,
-    "strategies": 6,
+    "strategies": 8,
     "peers": 7,
     "models": 9,
     "devices": 6,
     "specification": 27,
     "waiting": 48,
-    "full": 72,
+    "full": 90,
 }
 """With references and peers, as the comments of the files say."""
 

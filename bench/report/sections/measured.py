@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench.plan import BASELINE
 from bench.report.document import Prose, Section, escape
+from bench.resident import MEANINGS
 from loader.strategies import STRATEGIES
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ OTHERS = {
     "model2vec": "another library with another model: one stored vector for each token",
     "import_numpy": "a process that imports NumPy and embeds nothing: the floor",
 }
-"""What is compared and never recommended."""
+"""What is compared and never recommended; so are the cells of ``bench.resident``."""
 
 SCENARIOS = {
     "idle": "the program waits until the model is ready, then asks for a vector; what loads only when asked "
@@ -53,8 +54,11 @@ def render(context: Context) -> Section | None:
 def _strategies(cells: Iterable[Cell]) -> Iterator[str]:
     measured = {cell.strategy for cell in cells}
     for strategy, spec in STRATEGIES.items():
-        if strategy in measured:
+        if strategy in measured and strategy not in MEANINGS:
             yield f"**{strategy}**: {spec.summary}"
+    for strategy, meaning in MEANINGS.items():
+        if strategy in measured:
+            yield f"**{escape(strategy)}**: {meaning}"
 
 
 def _others(context: Context, cells: Iterable[Cell]) -> Iterator[str]:
