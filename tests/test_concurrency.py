@@ -131,8 +131,9 @@ def test_a_failure_sticks_until_unload(tmp_path):
     assert isinstance(loader.get_error(), ModelLoadError), "now the damage is gone and the engine was asked"
 
 
+# What a service loads is not held up here; tests/service has what a caller of a slow one sees.
 @pytest.mark.real_model
-@EVERY_STRATEGY
+@pytest.mark.parametrize("strategy", [each for each in LoadingStrategy if each is not LoadingStrategy.SERVICE])
 def test_a_timed_out_load_goes_on(provider, held, strategy):
     loader = OptimizedEmbeddingLoader(MINILM, strategy)
     loader.start_loading()
