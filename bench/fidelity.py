@@ -52,6 +52,11 @@ def judge(record: Record, reference: Record | None) -> Record:
     """
     if record.status != "ok":
         return record
+    expected, answered_by = ANSWERED_BY.get(record.cell.strategy), record.facts.get("answered_by")
+    if expected not in {None, answered_by}:
+        message = f"the {expected} should have answered, not the {answered_by}"
+        problem = record.facts.get("service_problem")
+        return replace(record, status="invalid", message=f"{message}: {problem}" if problem else message)
     if "results" in record.facts:
         return _judge_results(record, reference)
     asked, got = record.cell.engine, record.facts.get("engine")
@@ -59,9 +64,6 @@ def judge(record: Record, reference: Record | None) -> Record:
         return replace(record, status="invalid", message=f"engine {asked} was asked for, {got} answered")
     if record.cell.subject in WITHOUT_VECTORS:
         return record
-    expected, answered_by = ANSWERED_BY.get(record.cell.strategy), record.facts.get("answered_by")
-    if expected not in {None, answered_by}:
-        return replace(record, status="invalid", message=f"the {expected} should have answered, not the {answered_by}")
     is_other = record.cell.subject in ANOTHER_MODEL
     promised = _STORED_FLOATS if is_other else {PRECISION_BY_STRATEGY.get(record.cell.strategy, "float32")}
     if record.facts.get("precision") not in promised:

@@ -26,11 +26,11 @@ from rich.table import Table
 
 from bench.environment import describe_environment
 from bench.errors import BenchError
-from bench.load.server import RUNTIME, private_runtime, stop_service
+from bench.load.server import private_runtime, stop_service
 from bench.process import run_python
 from bench.revision import describe_revision
 from bench.shifts import Shift, paired_shift
-from bench.variables import worker_environment
+from bench.variables import RUNTIME, worker_environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -64,20 +64,24 @@ class Sampler:
     def __call__(self, slot: Slot) -> Outcome:
         """Take a sample and return what became of its processes."""
         cell = slot.cell
+        if impossible := resident.refusal(cell):
+            return refused(impossible)
         self._warm_up(cell)
         with arranged(cell.cache_state, self._files(cell), self.scratch) as state:
             if state.unsupported:
                 return refused(state.unsupported)
             environ = {**self.environ, **thread_variables(cell.threads), **state.variables}
-            with resident.beside(cell, environ, self.timeout_s, self.python) as service:
-                if service.impossible:
-                    return refused(service.impossible)
+            with resident.beside(cell, self.options(cell), environ, self.python) as service:
+                environ = {**environ, **service.variables}
                 before = read_state()
-                outcome = self._run(slot, {**environ, **service.variables})
+                outcome = self._run(slot, environ)
                 after = read_state()
+                service_cpu_s = service.used_cpu_s()
+                outcome = service.told(outcome, environ, self.python)
             unverified = state.problem or state.verify_after()
         self._note_eviction(cell)
-        noise = between(before, after, outcome.cpu_s, os.cpu_count() or 1)
+        own_cpu_s = None if outcome.cpu_s is None else outcome.cpu_s + service_cpu_s
+        noise = between(before, after, own_cpu_s, os.cpu_count() or 1)
         return replace(outcome, noise=noise, state=dict(state.facts), unverified=unverified)
 
     def _warm_up(self, cell: Cell) -> None:
@@ -86,9 +90,8 @@ class Sampler:
         seen = self._evictions_seen.get(cell, {})
         if any(self.evictions.get(state, 0) != seen.get(state, 0) for state in minds):
             environ = {**self.environ, **thread_variables(cell.threads)}
-            with resident.beside(cell, environ, self.timeout_s, self.python) as service:
-                if not service.impossible:
-                    self._run(Slot(cell, 0, is_warmup=True), {**environ, **service.variables})
+            with resident.beside(cell, self.options(cell), environ, self.python) as service:
+                self._run(Slot(cell, 0, is_warmup=True), {**environ, **service.variables})
 
     def _note_eviction(self, cell: Cell) -> None:
         if cell.cache_state in {"cold_weights", "cold_disk"}:

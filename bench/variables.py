@@ -52,6 +52,9 @@ PASSED = (
 )
 """Variables of the caller that a measured process gets; everything else is left out."""
 
+RUNTIME = "EMBEDDING_LOADER_RUNTIME"
+"""The variable that says where sockets of model services are."""
+
 THREADS = (
     "MKL_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",
@@ -69,7 +72,8 @@ def worker_environment(cache_folder: Path, passed: Iterable[str] = ()) -> dict[s
         cache_folder: of the loader, private to the run.
         passed: names of further variables of the caller to pass.
     """
-    environ = passed_environment(passed) | fixed_variables(cache_folder)
+    # Nobody's service has a part in it, and none is started, unless ``bench.resident`` gives it a folder.
+    environ = passed_environment(passed) | fixed_variables(cache_folder) | {RUNTIME: os.devnull}
     if str(ROOT) not in sys.path[1:]:
         environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), environ.get("PYTHONPATH")]))
     return environ

@@ -18,7 +18,7 @@ from bench.load.client import Task
 from bench.load.drive import gather, prepare
 from bench.load.options import IN_PROCESS
 from bench.load.records import MEMORY_FILE, PHASES_FILE, RAW, Phase
-from bench.load.server import RUNTIME, MemorySampler, cpu_s, find_service, private_runtime, stop_service
+from bench.load.server import MemorySampler, cpu_s, find_service, private_runtime, stop_service
 from bench.load.summary import answers_per_s
 from bench.load.targets import IN_PROCESS as LOCAL
 from bench.load.targets import SERVICE
@@ -28,7 +28,7 @@ from bench.records import append_record
 from bench.revision import describe_revision
 from bench.run import MANIFEST_FILE, new_folder
 from bench.throughput import short_sentences
-from bench.variables import worker_environment
+from bench.variables import RUNTIME, worker_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

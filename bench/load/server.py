@@ -20,12 +20,10 @@ from typing import TYPE_CHECKING
 import psutil
 
 from bench.process import run_python
+from bench.variables import RUNTIME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-RUNTIME = "EMBEDDING_LOADER_RUNTIME"
-"""The environment variable that says where sockets are."""
 
 SAMPLE_EVERY_S = 1.0
 STOP_S = 30.0
@@ -52,9 +50,9 @@ def find_service(runtime: Path) -> psutil.Process | None:
     return min(found, key=lambda process: process.create_time(), default=None)
 
 
-def stop_service(runtime: Path, environ: Mapping[str, str]) -> str:
+def stop_service(runtime: Path, environ: Mapping[str, str], python: str = sys.executable) -> str:
     """Stop whatever has its socket in this folder and return what went wrong, or ""."""
-    done = run_python(["-m", "loader", "stop", "--force"], environ, STOP_S)
+    done = run_python(["-P", "-m", "loader", "stop", "--force"], environ, STOP_S, python=python)
     _, alive = psutil.wait_procs(_processes_of(runtime), timeout=STOP_S if done.exit_code == 0 else 1.0)
     for process in alive:
         process.kill()
@@ -98,14 +96,15 @@ class MemorySampler:
             ended = False
             while not ended:
                 ended = self._ended.wait(SAMPLE_EVERY_S)
-                memory = _memory(self._process) if self._process else {}
+                memory = memory_of(self._process) if self._process else {}
                 if not memory:
                     return
                 file.write(json.dumps({"at_ns": time.perf_counter_ns(), **memory}) + "\n")
                 file.flush()
 
 
-def _memory(process: psutil.Process) -> dict[str, int]:
+def memory_of(process: psutil.Process) -> dict[str, int]:
+    """Return ``rss_bytes`` and, on Linux, ``rss_anon_bytes`` of a process; nothing where it is gone."""
     try:
         memory = {"rss_bytes": process.memory_info().rss}
         if sys.platform.startswith("linux"):

@@ -23,8 +23,9 @@ from bench.load.observations import OK, OUTCOMES, UNANSWERED, Observations, empt
 from bench.load.options import LoadOptions
 from bench.load.records import MemorySample, Phase, read_memory, read_phases
 from bench.load.run import Targets, run_load
-from bench.load.server import RUNTIME, MemorySampler, find_service, private_runtime, stop_service
+from bench.load.server import MemorySampler, find_service, private_runtime, stop_service
 from bench.load.summary import MIN_BEYOND, answers_per_s, memory_of, quantile, ratios, summarise
+from bench.variables import RUNTIME
 from tests.bench import load_targets
 from tests.conftest import ROOT
 

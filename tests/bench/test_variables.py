@@ -1,9 +1,10 @@
 """What measured processes find in their environment."""
 
+import os
 from pathlib import Path
 
 from bench.process import run_python
-from bench.variables import PASSED, THREADS, thread_variables, worker_environment
+from bench.variables import PASSED, RUNTIME, THREADS, thread_variables, worker_environment
 
 SHOW = """
 import json, os, sys
@@ -20,7 +21,8 @@ def test_what_is_not_on_the_list_does_not_pass(monkeypatch):
     assert environ["HF_HOME"] == "/models"
     assert environ["EMBEDDING_LOADER_CACHE"] == "/cache"
     assert environ["HF_HUB_OFFLINE"] == "1"
-    allowed = {*PASSED, "EMBEDDING_LOADER_CACHE", "HF_HUB_OFFLINE", "PYTHONHASHSEED", "TOKENIZERS_PARALLELISM"}
+    assert environ[RUNTIME] == os.devnull, "no service can be there"
+    allowed = {*PASSED, RUNTIME, "EMBEDDING_LOADER_CACHE", "HF_HUB_OFFLINE", "PYTHONHASHSEED", "TOKENIZERS_PARALLELISM"}
     assert set(environ) - {"LC_CTYPE"} <= allowed, "the interpreter itself may set LC_CTYPE"
 
 
