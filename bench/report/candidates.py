@@ -149,9 +149,10 @@ def figures(candidate: Candidate) -> Figures:
 
 def _choice(context: Context, scope: _Scope, summaries: Sequence[CellSummary]) -> Choice:
     machine, measured = scope.machine, [summary for summary in summaries if summary.spreads]
+    own = [summary for summary in measured if summary.cell.strategy not in MEANINGS]
     several = len(context.manifest["environments"]) > 1
     records = [record for record in context.chosen if record.machine == machine]
-    usual = [summary for summary in _usual(measured) if summary.cell.strategy not in MEANINGS]
+    usual = _usual(own)
     # Names within one machine do without the machine's.
     alone = replace(context, manifest={**context.manifest, "environments": {machine: {}}})
     grouped: dict[tuple[str, str, str], list[CellSummary]] = {}
@@ -160,6 +161,8 @@ def _choice(context: Context, scope: _Scope, summaries: Sequence[CellSummary]) -
     problem = ""
     if not measured:
         problem = "no cell of the loader has a sample that counts"
+    elif not own:
+        problem = "only the model service was measured, whose own memory is in no column"
     elif not usual:
         problem = "several states of the caches or numbers of threads were measured, and not the default ones"
     return Choice(

@@ -32,6 +32,7 @@ from bench.quality.worker import assess
 from bench.records import append_record
 from bench.report import terminal
 from bench.report.markdown import render
+from bench.resident import MEANINGS
 from loader import LoadingStrategy
 from loader.engines import AUTO, ENGINES
 from loader.strategies import STRATEGIES
@@ -453,7 +454,8 @@ class TestCells:
         left_out = re.fullmatch(r"glob\(\*,exclude=\[(.*)\]\)", params.strategy)[1].split(",")
         assert params.engine == f"glob(*,exclude={AUTO})"
         for name in left_out:
-            assert STRATEGIES[LoadingStrategy(name)].precision == STRATEGIES[LoadingStrategy.LAZY].precision
+            spec = STRATEGIES[LoadingStrategy("service" if name in MEANINGS else name)]
+            assert spec.precision == STRATEGIES[LoadingStrategy.LAZY].precision
         assert "lazy" not in left_out
 
 
@@ -771,7 +773,7 @@ print(sorted({"loader", "numpy", "torch", "pandas", "matplotlib", "scipy"} & set
         assert done.err.startswith("no valid sample: baseline/gone/cpu/quality, ")
         records = read_quality_records(tmp_path / "reports" / "run" / "quality.jsonl")
         swept = {(record.cell.engine, record.cell.strategy) for record in records if not record.cell.is_baseline}
-        left_out = {"background", "cached", "progressive"}
+        left_out = {"background", "cached", "progressive", *MEANINGS}
         strategies = {path.stem for path in (ROOT / "conf" / "strategy").glob("*.yaml")} - left_out
         assert swept == {(spec.name, strategy) for spec in ENGINES for strategy in strategies}
         assert {record.status for record in records} == {"failed"}
