@@ -32,8 +32,8 @@ SERVICE_COLD = "service_cold"
 MEANINGS = {
     SERVICE: "a process that keeps the model loaded answers: what every call but the first one costs. The service is "
     "started before the sample, and its memory comes on top",
-    SERVICE_COLD: "the first call of all: no service runs, the process computes by itself and meanwhile starts one for "
-    "the next caller",
+    SERVICE_COLD: "the first call of all: no service runs, the process computes by itself and then starts one for the "
+    "next caller",
 }
 """What the two are, in words. Neither is recommended: the service's own memory is in no column."""
 ANSWERED_BY = {SERVICE: "service", SERVICE_COLD: "process"}

@@ -22,7 +22,19 @@ def chosen(options: "Namespace") -> "list[Running]":
 
     services = running()
     if options.model:
-        services = [service for service in services if service.report.get("model") == options.model]
+        services = [service for service in services if _is_of(service, options.model)]
     if not services:
         print("No such model service runs." if options.model else "No model service runs.")
     return services
+
+
+def _is_of(service: "Running", model: str) -> bool:
+    """Whether it is a service of this model; one that does not say so is judged by the name of its socket."""
+    import os
+
+    from ..service.identity import meant, socket_prefix
+
+    said = service.report.get("model")
+    if said is not None:
+        return meant(str(said)) == meant(model)
+    return os.path.basename(service.path).rpartition("-")[0] == socket_prefix(model)[:-1]

@@ -8,7 +8,7 @@ import sys
 
 from ..arguments import DEFAULT_MODEL, Settings
 from ..engines import AUTO, ENGINES
-from ..errors import ArgumentValueError, ServiceUnavailableError
+from ..errors import ArgumentValueError, ServiceError, ServiceUnavailableError
 from ..service.identity import meant
 from ..strategies import PRECISIONS
 
@@ -155,13 +155,23 @@ def _detach(options: "Namespace", identities: "list[Identity]") -> None:
     claims = _claims(identities, adopt=False)
     paths = [held.path for held in claims]
     pid = starting.spawn(claims, arguments(options))
+    problems: list[ServiceError] = []
     for path, identity in zip(paths, identities, strict=True):
-        connection = Connection(path, START_S)
         try:
-            welcome = connection.hello(identity.text, time.monotonic() + LOAD_S)
-        finally:
-            connection.close()
-        print(f"{identity.model}: {welcome.engine}, {welcome.precision}, {welcome.device}; process {pid}")
+            connection = Connection(path, START_S)
+            try:
+                welcome = connection.hello(identity.text, time.monotonic() + LOAD_S)
+            finally:
+                connection.close()
+        except ServiceError as problem:
+            problems.append(problem)
+        else:
+            print(f"{identity.model}: {welcome.engine}, {welcome.precision}, {welcome.device}; process {pid}")
+    if not problems:
+        return
+    if len(problems) < len(paths):  # those that were loaded are of use
+        print(f"process {pid} serves the others; 'python -m loader stop' ends it", file=sys.stderr)
+    raise problems[0]
 
 
 def arguments(options: "Namespace") -> list[str]:

@@ -9,6 +9,9 @@ A request goes through these steps, each with a deadline::
 A connection of an earlier request may have been closed meanwhile, since services end when they are idle: then another
 one is tried once. Whatever else happens, the caller gets its vector from this process, or, where the options forbid
 that, the reason as a ServiceError. The model in this process stays: it is faster than asking.
+
+A service for the next caller is started when this one's first vectors are there: a process that imports and loads would
+take the processors, and the disk, from the load that somebody waits for.
 """
 
 import sys
@@ -74,6 +77,7 @@ class ServiceProvider(EmbeddingProvider):
         self._lock = threading.Lock()
         self._idle: list[Connection] = []
         self._welcome: Welcome | None = None
+        self._owes_start = False
         self.fallback_reason: ServiceError | None = None
         self.model_name = settings.model_name
         self.precision = precision
@@ -153,7 +157,11 @@ class ServiceProvider(EmbeddingProvider):
                 return flat.reshape(len(texts), self.dimension)
             except ServiceError as reason:
                 local = self.fall_back(reason)
-        return local.embed_texts(texts, kind, batch_size)
+        if len(texts) > batch_size:
+            self._start_for_the_next()  # others would have to wait for all of it
+        vectors = local.embed_texts(texts, kind, batch_size)
+        self._start_for_the_next()
+        return vectors
 
     def _embed_bytes(self, text: str, kind: "TextKind") -> bytes:
         local = self._local
@@ -163,7 +171,9 @@ class ServiceProvider(EmbeddingProvider):
                 return self._ask(part, kind)
             except ServiceError as reason:
                 local = self.fall_back(reason)
-        return local._embed_bytes(text, kind)
+        vector = local._embed_bytes(text, kind)
+        self._start_for_the_next()
+        return vector
 
     def _ask(self, texts: list[bytes], kind: "TextKind") -> bytes:
         deadline_s = monotonic() + ANSWER_S
@@ -193,8 +203,24 @@ class ServiceProvider(EmbeddingProvider):
                 raise
             if self._options.start == "wait":
                 return self._started(deadline_s)
-            self._start()
+            if self._options.fallback:
+                self._owes_start = True
+            else:
+                self._start()
             raise
+
+    def _start_for_the_next(self) -> None:
+        """Start a service for other callers, if there was none for this one: see the module's first lines."""
+        if not self._owes_start:
+            return
+        with self._lock:
+            owed, self._owes_start = self._owes_start, False
+        if owed:
+            try:
+                self._start()
+            except ServiceError as problem:
+                log("info", "No model service was started for the next process: %s", problem)
+                self.fallback_reason = problem
 
     def _start(self) -> bool:
         """See to it that there is such a service; return whether it took a new process, rather than another's task."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..arguments import Settings
 
 _FIRST_LINE: "Final" = "model card 1"
-_PLACES: "Final" = (
+PLACES: "Final" = (
     "SENTENCE_TRANSFORMERS_HOME",
     "HF_HUB_CACHE",
     "HUGGINGFACE_HUB_CACHE",
@@ -68,8 +68,7 @@ class Identity:
                 f"threads {settings.threads or 'auto'}",
             )
         )
-        shown = "".join(c if (c.isascii() and c.isalnum()) or c in "-_." else "-" for c in os.path.basename(self.model))
-        self.name = f"{shown[-_SHOWN_CHARACTERS:].strip('.-') or 'model'}-{_hash(self.text)}"
+        self.name = f"{socket_prefix(self.model)}{_hash(self.text)}"
 
     def changed(self) -> bool:
         """Whether the model's files are others than when this was made."""
@@ -81,6 +80,12 @@ def meant(name: str) -> str:
     if name.startswith((".", "~", os.sep)) or os.path.isdir(name):
         return os.path.abspath(os.path.expanduser(name))
     return name
+
+
+def socket_prefix(name: str) -> str:
+    """Return what the names of all sockets of a model begin with; their hash, without a ``-``, follows."""
+    shown = "".join(c if (c.isascii() and c.isalnum()) or c in "-_." else "-" for c in os.path.basename(meant(name)))
+    return f"{shown[-_SHOWN_CHARACTERS:].strip('.-') or 'model'}-"
 
 
 def identify(settings: "Settings", precision: str) -> Identity:
@@ -108,7 +113,7 @@ def _request(name: str) -> str:
     """Return what the meaning of a name depends on, besides files."""
     import sys
 
-    places = [f"{variable}={os.environ.get(variable, '')}" for variable in _PLACES]
+    places = [f"{variable}={os.environ.get(variable, '')}" for variable in PLACES]
     # A name of a folder here means another one elsewhere; any other name means the same everywhere.
     here = os.getcwd() if name.startswith(".") or os.path.isdir(name) else ""
     return "\x1f".join((name, here, sys.prefix, *places)).replace("\n", "\x1e")

@@ -188,7 +188,7 @@ def _spawn(claims: list[Claim], arguments: list[str], opened: list[int]) -> int:
     return os.posix_spawn(
         sys.executable,
         [sys.executable, "-P", "-m", "loader", "serve", "--adopt", *arguments],
-        {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
+        {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
         file_actions=[(os.POSIX_SPAWN_DUP2, source, target) for source, target in copies],
         setsid=True,
     )

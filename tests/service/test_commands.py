@@ -104,7 +104,9 @@ def test_status_and_stop_of_one_that_is_frozen(detached, command):
         assert err.startswith("error: 1 of 1 do not answer.")
         code, _, err = command("stop", "--timeout=1")
         assert (code, err[:7]) == (1, "error: ")
-        code, out, err = command("stop", "--force", "--timeout=30")
+        # It cannot say whose it is; the name of its socket does.
+        assert command("stop", "--force", "--model=another") == (0, "No such model service runs.\n", "")
+        code, out, err = command("stop", "--force", "--timeout=30", f"--model={MINILM}")
         assert (code, err) == (0, "")
         assert "stopped" in out
         ended(pid)
@@ -157,7 +159,7 @@ def test_embed_starts_no_service_unless_it_is_asked_to(runtime, command, provide
     assert runtime.running() == []
     again = command("embed", *WHAT, "--strategy=service", TEXT)
     assert again == (0, out, "")
-    assert len(runtime.starts) == 1
+    until(lambda: len(runtime.starts) == 1)
 
 
 def test_two_models_of_one_process(runtime, command, script, provider, artifacts):
@@ -175,6 +177,18 @@ def test_two_models_of_one_process(runtime, command, script, provider, artifacts
     code, out, err = command("stop")
     assert (code, err) == (0, "")
     check_none_left(runtime)
+
+
+def test_one_of_two_models_that_cannot_be_loaded(runtime, command, provider, tiny_model):
+    models = [f"--model={MINILM}", f"--model={tiny_model}"]
+    code, out, err = command("serve", "--detach", "--engine=numpy", *models)
+    assert code == 1
+    assert out.startswith(f"{MINILM}: numpy, float32, cpu; process ")
+    (pid,) = runtime.starts
+    said, problem = err.splitlines()
+    assert said.startswith(f"process {pid} serves the others")
+    assert problem.startswith("error: ")
+    check_usable_one_of_two(runtime, provider)
 
 
 def check_usable_one_of_two(runtime, provider):

@@ -252,6 +252,49 @@ def test_other_descriptors_of_the_caller_are_not_kept_open_either(runtime, provi
     assert [runtime.pid()] == runtime.starts
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+@pytest.mark.parametrize("start", ["wait", "detached"])
+def test_the_folder_of_the_caller_is_not_kept_in_use(runtime, provider, script, start):
+    (answer,) = answers([script(CALLER, start, "fallback", TEXT)])
+    check(answer[0], provider)
+    assert os.readlink(f"/proc/{check_usable(runtime, provider)}/cwd") == "/"
+
+
+def test_a_setting_that_is_relative_to_the_folder_means_the_same_to_the_service(runtime, provider, script, tmp_path):
+    relative = {"EMBEDDING_LOADER_CACHE": "cache"}
+    (answer,) = answers([script(CALLER, "wait", "no fallback", TEXT, **relative)])
+    check(answer[0], provider)
+    assert answer[1] == "service"
+    assert os.readlink(f"/proc/{runtime.pid()}/cwd") == str(tmp_path)
+
+
+def test_logs_of_services_that_are_long_gone_are_removed(runtime, provider):
+    old, recent, others = (runtime.folder / name for name in ("old-1.log", "recent-2.log", "old-1.txt"))
+    for path in (old, recent, others):
+        path.touch(0o600)
+    for path in (old, others):
+        os.utime(path, (0, 0))
+    check_usable(runtime, provider)
+    assert [path.exists() for path in (old, recent, others)] == [False, True, True]
+
+
+@pytest.mark.parametrize("ask", ["embed_query", "embed_query_bytes", "embed_batch"])
+def test_a_service_for_the_next_is_started_with_the_first_vectors(runtime, provider, ask):
+    """Not before: it would compete with the load that somebody waits for."""
+    asking = load("detached")
+    assert (asking.answered_by, runtime.starts, list(runtime.folder.iterdir())) == ("process", [], [])
+    assert len(getattr(asking, ask)(TEXT if "query" in ask else [TEXT]))
+    assert [check_usable(runtime, provider)] == runtime.starts
+    asking.embed_query(TEXT)
+    assert len(runtime.starts) == 1
+
+
+def test_none_that_may_not_compute_waits_for_first_vectors(runtime, provider):
+    with pytest.raises(ServiceUnavailableError):
+        load("detached", fallback=False)
+    assert [check_usable(runtime, provider)] == runtime.starts
+
+
 def test_the_kernel_names_the_service_not_who_started_it(service):
     connection = Connection(service.socket, WAIT_S)
     assert [connection.peer_pid] == service.starts

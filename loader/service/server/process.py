@@ -1,16 +1,21 @@
-"""What makes a process a service: no descriptors but its own, a log, HTTP if asked for, and then ``serve``."""
+"""What makes a process a service: nothing of its caller's, a log, HTTP if asked for, and then ``serve``."""
 
 import logging
 import os
 import resource
+import time
 
 from ...core import OptimizedEmbeddingLoader
-from ..folder import safe_folder
+from ...paths import CACHE_VARIABLE
+from ..folder import RUNTIME_VARIABLE, safe_folder
+from ..identity import PLACES
+from ..starting import log_path
 from .main import ServedModel, ServeOptions, serve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
+    from typing import Final
 
     from ...arguments import Settings
     from ...local import LocalProvider
@@ -18,6 +23,9 @@ if TYPE_CHECKING:
     from ..starting import Claim
     from .batcher import Batcher
     from .main import Extra
+
+LOG_KEPT_S: "Final" = 7 * 24 * 3600.0
+"""How long the log of a service stays that does not run."""
 
 
 def serve_here(
@@ -38,6 +46,8 @@ def serve_here(
     """
     if options.adopt:
         _close_what_is_not_ours(claims)
+        _leave_folder()
+        _remove_old_logs(safe_folder(create=False))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     models = [
         ServedModel(settings, precision, identity, held)
@@ -93,3 +103,22 @@ def _close_what_is_not_ours(claims: "list[Claim]") -> None:
     for fd in [*kept, highest]:
         os.closerange(start, fd)
         start = fd + 1
+
+
+def _leave_folder() -> None:
+    """Keep no folder in use that somebody may want to unmount; unless a setting means a place relative to it."""
+    values = [os.environ.get(name, "") for name in (*PLACES, CACHE_VARIABLE, RUNTIME_VARIABLE) if name != "PYTHONPATH"]
+    if all(not value or os.path.isabs(os.path.expanduser(value)) for value in values):
+        os.chdir("/")
+
+
+def _remove_old_logs(folder: str) -> None:
+    """Remove what services of former versions, models and settings have written last."""
+    for entry in os.scandir(folder):
+        path = os.path.splitext(entry.path)[0]
+        try:
+            is_old = entry.stat(follow_symlinks=False).st_mtime < time.time() - LOG_KEPT_S
+            if entry.path == log_path(path) and is_old and not os.path.lexists(f"{path}.sock"):
+                os.unlink(entry.path)
+        except OSError:
+            pass  # another service was faster
