@@ -35,7 +35,7 @@ MEANINGS = {
     SERVICE_COLD: "the first call of all: no service runs, the process computes by itself and then starts one for the "
     "next caller",
 }
-"""What the two are, in words. Neither is recommended: the service's own memory is in no column."""
+"""What the two are, in words. Neither is chosen from: the service's own memory is in no column."""
 ANSWERED_BY = {SERVICE: "service", SERVICE_COLD: "process"}
 """Who has to compute, or the sample is not of its cell."""
 

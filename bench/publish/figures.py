@@ -13,10 +13,11 @@ from bench.metrics import METRICS_BY_KEY, MIB
 from bench.plan import BASELINE
 from bench.report import tables
 from bench.report.candidates import choices
-from bench.report.document import Table
+from bench.report.document import Table, escape
 from bench.report.markdown import to_markdown
+from bench.report.reasons import kept_loaded
 from bench.report.recommend import recommend
-from bench.report.sections.recommendation import recommendation_table
+from bench.report.sections.recommendation import CALLED_OFTEN, recommendation_table
 from bench.study.report import read_study, real_table, simulation_table
 
 if TYPE_CHECKING:
@@ -114,7 +115,9 @@ def _sizes(manifest: Mapping[str, Any]) -> dict[str, int]:
 def recommendation(reports: Reports) -> str:
     """Return what suits each use, with MiniLM."""
     choice = next(choice for choice in choices(reports.contexts["reference"]) if choice.model_key == MINILM)
-    return to_markdown(recommendation_table("Recommendation", recommend(choice)))
+    found = recommend(choice)
+    table, kept = to_markdown(recommendation_table("Recommendation", found)), kept_loaded(choice, found[0])
+    return f"{table}\n\n{CALLED_OFTEN}: {escape(kept)}" if kept else table
 
 
 def vectors(reports: Reports) -> str:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bench.plan import WARM
 from bench.report.uses import ANY, PRELOADED
-from bench.resident import MEANINGS
+from bench.resident import MEANINGS, SERVICE
 from loader.strategies import STRATEGIES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from bench.plan import Cell
     from bench.records import Record
@@ -89,6 +89,7 @@ class Choice:
         machine: fingerprint of the machine.
         machine_name: such as ``machine A``; "" if there is only one.
         candidates: the simplest first: in the order of ``loader.strategies``.
+        kept: the same with a model service that runs already; no candidate, since it takes a process beside.
         records: the machine's samples that count.
         problem: why there is no candidate, or "".
     """
@@ -98,6 +99,7 @@ class Choice:
     machine: str
     machine_name: str
     candidates: tuple[Candidate, ...]
+    kept: Candidate | None
     records: Sequence[Record]
     problem: str = ""
 
@@ -155,9 +157,7 @@ def _choice(context: Context, scope: _Scope, summaries: Sequence[CellSummary]) -
     usual = _usual(own)
     # Names within one machine do without the machine's.
     alone = replace(context, manifest={**context.manifest, "environments": {machine: {}}})
-    grouped: dict[tuple[str, str, str], list[CellSummary]] = {}
-    for summary in usual:
-        grouped.setdefault((summary.cell.strategy, summary.cell.engine, summary.cell.device), []).append(summary)
+    services = _usual([summary for summary in measured if summary.cell.strategy == SERVICE])
     problem = ""
     if not measured:
         problem = "no cell of the loader has a sample that counts"
@@ -170,18 +170,25 @@ def _choice(context: Context, scope: _Scope, summaries: Sequence[CellSummary]) -
         scope.model_key,
         machine,
         context.machine_name(machine) if several else "",
-        tuple(
-            Candidate(
-                _in_brackets(alone.name(mine[0], usual, with_scenario=False)),
-                *key,
-                {summary.cell.scenario_label: summary for summary in mine},
-                _lowest_cosine(records, [summary.cell for summary in mine]),
-            )
-            for key, mine in sorted(grouped.items(), key=lambda item: _simplicity(*item[0]))
-        ),
+        tuple(_candidates(alone, usual, records)),
+        next(_candidates(alone, services, records), None),
         records,
         problem,
     )
+
+
+def _candidates(context: Context, summaries: Sequence[CellSummary], records: Sequence[Record]) -> Iterator[Candidate]:
+    """Yield what these are of, the simplest first."""
+    grouped: dict[tuple[str, str, str], list[CellSummary]] = {}
+    for summary in summaries:
+        grouped.setdefault((summary.cell.strategy, summary.cell.engine, summary.cell.device), []).append(summary)
+    for key, mine in sorted(grouped.items(), key=lambda item: _simplicity(*item[0])):
+        yield Candidate(
+            _in_brackets(context.name(mine[0], summaries, with_scenario=False)),
+            *key,
+            {summary.cell.scenario_label: summary for summary in mine},
+            _lowest_cosine(records, [summary.cell for summary in mine]),
+        )
 
 
 def _in_brackets(name: str) -> str:

@@ -8,7 +8,7 @@ from bench.metrics import METRICS_BY_KEY
 from bench.report.candidates import choices
 from bench.report.document import Prose, escape
 from bench.report.profiles import imports_of_cell
-from bench.report.reasons import cost_in_memory, join, key_figures, sentence, show_cosine
+from bench.report.reasons import cost_in_memory, join, kept_loaded, key_figures, sentence, show_cosine
 from bench.report.recommend import recommend
 from bench.report.sensitivity import EFFECT, RELIABLE, sensitivities
 from bench.report.tables import started
@@ -46,6 +46,7 @@ def lead(context: Context) -> tuple[Block, ...]:
     where = ", ".join(part for part in (context.models[choice.model], choice.machine_name) if part)
     lines = [
         answer,
+        _kept(choice),
         _memory(context, fastest),
         _made_of(context, fastest),
         _would_be_seen(context, fastest),
@@ -72,6 +73,11 @@ def _fastest(context: Context, choice: Choice) -> tuple[Candidate, str]:
         took = METRICS_BY_KEY[key].show(plain.median(key))
         text += f" Plain sentence-transformers takes {took} for the same, {times} times as long."
     return found.winner, text
+
+
+def _kept(choice: Choice) -> str:
+    kept = kept_loaded(choice, recommend(choice)[0])
+    return f"**If it is called again and again:** {escape(kept)}" if kept else ""
 
 
 def _memory(context: Context, candidate: Candidate) -> str:

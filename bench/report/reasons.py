@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import statistics
 from typing import TYPE_CHECKING
 
-from bench.metrics import METRICS_BY_KEY
+from bench.metrics import METRICS_BY_KEY, MIB
 from bench.report.candidates import figures
 from bench.report.recommend import EXACT
 from bench.report.tables import show_ratio
@@ -14,7 +15,7 @@ from bench.report.uses import COSINE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.report.candidates import Candidate
+    from bench.report.candidates import Candidate, Choice
     from bench.report.recommend import Loss, Recommendation, Step
 
 _CLAUSES = {
@@ -54,6 +55,33 @@ def cost_in_memory(candidate: Candidate) -> str:
         METRICS_BY_KEY["anonymous_mib"].show(found.anonymous_mib),
     )
     return peak if found.anonymous_mib is None else f"{peak}, {own} of it private"
+
+
+def kept_loaded(choice: Choice, found: Recommendation) -> str:
+    """Return what a model service changes for this use, and what memory it takes; "" if that was not measured."""
+    leading = next((step for step in found.steps if step.scenario), None)
+    if choice.kept is None or found.winner is None or leading is None:
+        return ""
+    summary = choice.kept.summaries.get(leading.scenario)
+    value = summary.median(leading.criterion.key) if summary else None
+    if value is None or leading.criterion.key not in _CLAUSES:
+        return ""
+    cells = {summary.cell for summary in choice.kept.summaries.values()}
+    told = [record.facts.get("service_memory") or {} for record in choice.records if record.cell in cells]
+    median = {
+        key: statistics.median(measured)
+        for key in ("rss_bytes", "rss_anon_bytes")
+        if (measured := [memory[key] for memory in told if key in memory])
+    }
+    clause, mib = _CLAUSES[leading.criterion.key], METRICS_BY_KEY["peak_mib"].show
+    text = (
+        f"With a process that keeps the model, strategy {choice.kept.name}, {clause.format(show(leading, value))} "
+        f"(with {found.winner.name} {show(leading, found.value(leading))})"
+    )
+    if "rss_bytes" not in median:
+        return f"{text}."
+    own = f", {mib(median['rss_anon_bytes'] / MIB)} of it private" if "rss_anon_bytes" in median else ""
+    return f"{text}. That process takes {mib(median['rss_bytes'] / MIB)}{own}, as long as it runs."
 
 
 def describe_step(step: Step) -> str:

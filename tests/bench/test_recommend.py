@@ -11,7 +11,8 @@ from bench.plan import BASELINE
 from bench.report.candidates import choices, figures
 from bench.report.context import Context, load_context
 from bench.report.document import Prose, Table
-from bench.report.reasons import join, sentence, show_cosine
+from bench.report.lead import lead
+from bench.report.reasons import join, kept_loaded, sentence, show_cosine
 from bench.report.recommend import recommend
 from bench.report.sections.recommendation import render
 from bench.report.shipped import to_shipped, to_text
@@ -353,6 +354,45 @@ class TestProperties:
             assert all(len(row) == len(blocks[0].headings) for row in blocks[0].rows)
         else:
             assert isinstance(blocks[0], Prose)
+
+
+SERVICE_MEMORY = {"rss_bytes": 80 * MIB, "rss_anon_bytes": 20 * MIB}
+
+
+class TestKeptLoaded:
+    def service(self, memory=SERVICE_MEMORY, **changes):
+        return [replace(each, facts={"service_memory": memory}) for each in rounds("service", **changes)]
+
+    def said(self, *records):
+        (choice,) = choices(context_of(*records))
+        return kept_loaded(choice, recommend(choice)[0])
+
+    def test_what_it_changes_and_what_it_takes(self):
+        assert self.said(self.service(total=30.0), rounds("lazy"), rounds("cached", total=50.0)) == (
+            "With a process that keeps the model, strategy service, its first vector comes 30.0 ms after process start "
+            "(with cached 50.0 ms). That process takes 80.0 MiB, 20.0 MiB of it private, as long as it runs."
+        )
+
+    def test_in_the_scenario_that_decides(self):
+        command = {"scenario": "search_command"}
+        text = self.said(
+            self.service(total=40.0, **command), self.service(total=10.0), rounds("lazy", **command), rounds("cached")
+        )
+        assert "it prints its first result after 40.0 ms (with lazy 100 ms)" in text
+        assert self.said(self.service(total=10.0), rounds("lazy", **command), rounds("cached")) == ""
+
+    def test_memory_that_is_not_known(self):
+        assert self.said(self.service(None), rounds("lazy")).endswith("(with lazy 100 ms).")
+        assert "private" not in self.said(self.service({"rss_bytes": MIB}), rounds("lazy"))
+
+    def test_without_one(self):
+        assert self.said(rounds("lazy"), rounds("service_cold")) == ""
+
+    def test_it_stands_in_the_report(self):
+        context = context_of(self.service(total=30.0), rounds("lazy"), rounds("cached"))
+        blocks = render(context).blocks
+        assert any(isinstance(block, Prose) and "again and again" in block.markdown for block in blocks)
+        assert any("again and again" in block.markdown for block in lead(context))
 
 
 @pytest.mark.parametrize("hostile", ["<script>", "a|b", "**b**", "[x](http://y)", "a\n\n# b"])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench.report.candidates import choices
 from bench.report.document import Prose, Section, Table, escape
-from bench.report.reasons import cost_in_memory, join, sentence
+from bench.report.reasons import cost_in_memory, join, kept_loaded, sentence
 from bench.report.recommend import recommend
 from bench.report.uses import USES
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bench.report.recommend import Recommendation
 
 TITLE = "Recommendation"
+CALLED_OFTEN = "**For a command that is called again and again**"
 
 _METHOD = (
     "The records decide: for each use, the strategy with the best median of the most important figure stays, and with "
@@ -41,6 +42,9 @@ def render(context: Context) -> Section | None:
             blocks.append(Prose(f"{escape(where)}: {reason}" if where else _capital(reason)))
         else:
             blocks.append(recommendation_table(f"{TITLE}: {where}" if where else TITLE, recommended))
+            kept = kept_loaded(choice, recommended[0])
+            if kept:
+                blocks.append(Prose(f"{CALLED_OFTEN}: {escape(kept)}"))
     if any(isinstance(block, Table) for block in blocks):
         blocks.append(Prose(_METHOD))
     return Section(TITLE, tuple(blocks))
