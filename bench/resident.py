@@ -8,8 +8,10 @@ machine is looked at, and has ended before the next sample begins.
 from __future__ import annotations
 
 import json
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -22,7 +24,6 @@ from bench.worker import proportional_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from bench.plan import Cell
     from bench.process import Outcome
@@ -137,6 +138,10 @@ def beside(cell: Cell, options: Mapping[str, str], environ: Mapping[str, str], p
 
 START_S = 600.0
 """For a service to be ready."""
+REST_S = 0.1
+"""A service that has taken no processor time for so long is at rest; the clock of that time ticks every 10 ms."""
+REST_WITHIN_S = 3.0
+"""Longest wait for that."""
 
 
 def _start(cell: Cell, options: Mapping[str, str], environ: Mapping[str, str], python: str) -> str:
@@ -152,9 +157,18 @@ def _start(cell: Cell, options: Mapping[str, str], environ: Mapping[str, str], p
         words += [f"--threads={options['threads']}"] if options["threads"] else []
     started = run_python(words, environ, START_S, python=python)
     if started.exit_code == 0:
+        _wait_for_rest(Path(environ[RUNTIME]))
         return ""
     lines = [line for line in started.stderr_tail.splitlines() if line.strip()]
     return next((line for line in lines if line.startswith("error: ")), lines[-1] if lines else "it said nothing")
+
+
+def _wait_for_rest(runtime: Path) -> None:
+    """Wait until the service does nothing any more: one that callers find running has long been through its start."""
+    process, deadline_s, before_s = find_service(runtime), time.monotonic() + REST_WITHIN_S, -1.0
+    while (now_s := cpu_s(process)) is not None and now_s != before_s and time.monotonic() < deadline_s:
+        before_s = now_s
+        time.sleep(REST_S)
 
 
 def _requests(environ: Mapping[str, str], python: str) -> int:

@@ -32,9 +32,21 @@ def _is_of(service: "Running", model: str) -> bool:
     """Whether it is a service of this model; one that does not say so is judged by the name of its socket."""
     import os
 
-    from ..service.identity import meant, socket_prefix
+    from ..service.identity import socket_prefix
 
     said = service.report.get("model")
     if said is not None:
-        return meant(str(said)) == meant(model)
+        return bool(_names(str(said)) & _names(model))
     return os.path.basename(service.path).rpartition("-")[0] == socket_prefix(model)[:-1]
+
+
+def _names(model: str) -> set[str]:
+    """Return what a model may be called, so that its short name and its long one are the same."""
+    from ..errors import ModelNameError
+    from ..names import repo_ids
+    from ..service.identity import meant
+
+    try:
+        return {meant(model), *repo_ids(model)}
+    except ModelNameError:  # a path
+        return {meant(model)}

@@ -1,9 +1,10 @@
 """Which service is the right one: everything that a vector depends on, as a text and as the name of a socket.
 
-The text has the versions of protocol and library, the Python environment, the settings, and the model's *state*: a hash
-over the path, inode, size and time stamps of each of its files. (The contents' hash would take longer than the answer;
-like everywhere else in this library it changes only if these do, see ``loader.filehash``.) Both sides make the text by
-themselves, and the service answers nobody whose text differs from its own by one character.
+The text has the versions of protocol and library, the Python environment, the settings, the model's folder, whichever
+name it was asked for by, and its *state*: a hash over the path, inode, size and time stamps of each of its files. (The
+contents' hash would take longer than the answer; like everywhere else in this library it changes only if these do, see
+``loader.filehash``.) Both sides make the text by themselves, and the service answers nobody whose text differs from
+its own by one character.
 
 Finding a model by its name takes milliseconds of imports, so what was found is written on a *card*: the files with
 their states, and the places looked at before, where there was nothing. As long as all of this is so, the name still
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from ..arguments import Settings
 
-_FIRST_LINE: "Final" = "model card 1"
+_FIRST_LINE: "Final" = "model card 2"
 PLACES: "Final" = (
     "SENTENCE_TRANSFORMERS_HOME",
     "HF_HUB_CACHE",
@@ -49,10 +50,10 @@ class Identity:
 
     __slots__ = ("_lines", "model", "name", "text")
 
-    def __init__(self, settings: "Settings", precision: str, lines: list[str]) -> None:
+    def __init__(self, settings: "Settings", precision: str, places: list[str], files: list[str]) -> None:
         import sys
 
-        self._lines = lines
+        self._lines = places + files
         self.model = meant(settings.model_name)
         self.text = "\n".join(
             (
@@ -60,8 +61,8 @@ class Identity:
                 f"version {__version__}",
                 f"python {sys.version_info[0]}.{sys.version_info[1]} {sys.prefix}",
                 f"cache {cache_folder()}",
-                f"model {self.model}",
-                f"state {_hash(chr(10).join(lines))}",
+                f"folder {files[0].partition(' ')[2] if files else ''}",
+                f"state {_hash(chr(10).join(files))}",
                 f"engine {settings.engine}",
                 f"device {settings.device or 'auto'}",
                 f"precision {precision}",
@@ -96,11 +97,11 @@ def identify(settings: "Settings", precision: str) -> Identity:
     """
     request = _request(settings.model_name)
     card = os.path.join(cache_folder(), "cards", f"{_hash(request)}.txt")
-    lines = _read_card(card, request)
-    if lines is None:
-        lines = _survey(settings)
-        _write_card(card, request, lines)
-    return Identity(settings, precision, lines)
+    found = _read_card(card, request)
+    if found is None:
+        found = _survey(settings)
+        _write_card(card, request, *found)
+    return Identity(settings, precision, *found)
 
 
 def _hash(text: str) -> str:
@@ -119,23 +120,24 @@ def _request(name: str) -> str:
     return "\x1f".join((name, here, sys.prefix, *places)).replace("\n", "\x1e")
 
 
-def _read_card(path: str, request: str) -> "list[str] | None":
+def _read_card(path: str, request: str) -> "tuple[list[str], list[str]] | None":
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            first, found, *lines = file.read(2**20).split("\n")
+            first, found, number, *lines = file.read(2**20).split("\n")
+        places = int(number)
     except (OSError, ValueError):
         return None
     if first != _FIRST_LINE or found != request or lines[-1:] != ["end"]:
         return None
     del lines[-1]
-    return lines if lines and _still_so(lines) else None
+    return (lines[:places], lines[places:]) if 0 <= places < len(lines) and _still_so(lines) else None
 
 
-def _write_card(path: str, request: str, lines: list[str]) -> None:
+def _write_card(path: str, request: str, places: list[str], files: list[str]) -> None:
     from ..errors import CacheError
     from ..log import log
 
-    text = "\n".join((_FIRST_LINE, request, *lines, "end"))
+    text = "\n".join((_FIRST_LINE, request, str(len(places)), *places, *files, "end"))
     try:
         write_atomically(path, text.encode("utf-8", "surrogateescape"))
     except CacheError as error:
@@ -158,23 +160,29 @@ def _state(path: str) -> str:
     return f"{found.st_dev:x}:{found.st_ino:x}:{found.st_size:x}:{found.st_mtime_ns:x}:{found.st_ctime_ns:x}"
 
 
-def _survey(settings: "Settings") -> list[str]:
-    """Look for the model as a load does, and return the state of everything that decided."""
+def _survey(settings: "Settings") -> tuple[list[str], list[str]]:
+    """Look for the model as a load does; return the states of the places that decided which one it is, and its files'.
+
+    The first of the files is its folder.
+    """
     from ..hubcache import cache_roots
     from ..names import is_path, repo_ids
     from ..source import resolve
 
     name = settings.model_name
     found = resolve(name, allow_download=settings.allow_download, progress=settings.show_progress, defer_check=True)
-    paths: list[str] = []
+    places: list[str] = []
     if not is_path(name) and found.origin != "path":
-        paths += [os.path.join(name, "config.json"), os.path.join(name, "modules.json")]
-        paths += [
+        places += [os.path.join(name, "config.json"), os.path.join(name, "modules.json")]
+        places += [
             os.path.join(root, f"models--{repo.replace('/', '--')}", "refs", "main")
             for root in cache_roots()
             for repo in repo_ids(name)
         ]
-    paths += _files(found.path)
+    return _states(places), _states(_files(found.path))
+
+
+def _states(paths: list[str]) -> list[str]:
     return [f"{_state(path)} {path}" for path in paths if "\n" not in path]
 
 

@@ -117,7 +117,7 @@ def test_stop(detached, command, provider):
     pid = detached.pid()
     assert command("stop", "--model=another") == (0, "No such model service runs.\n", "")
     assert detached.pid() == pid
-    assert command("stop", f"--model={MINILM}") == (0, f"{MINILM}: stopped\n", "")
+    assert command("stop", "--model=all-MiniLM-L6-v2") == (0, f"{MINILM}: stopped\n", "")
     ended(pid)
     check_none_left(detached)
     check_usable(detached, provider)

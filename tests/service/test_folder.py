@@ -237,7 +237,7 @@ def test_a_cache_that_cannot_be_written_is_no_obstacle(runtime, provider, monkey
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"\xff\xfe\0", b"model card 1\nsomething else\nend", b"model card 1\n\n\nend"]
+    "content", [b"", b"\xff\xfe\0", b"model card 2\nsomething else\n0\nend", b"model card 2\n\n\n\nend"]
 )
 def test_a_damaged_card_is_made_anew(runtime, provider, own_cache, content):
     check_usable(runtime, provider)

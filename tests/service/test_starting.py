@@ -114,18 +114,37 @@ def test_a_service_answers_no_hello_but_its_own(service):
         assert client.recv(1) == b""
 
 
-def test_the_wrong_service_behind_the_right_name_is_not_used(service, provider):
+def test_the_wrong_service_behind_the_right_name_is_not_used(service, provider, minilm_folder, tmp_path):
     """As where two identities had the same hash."""
-    right = service.expected_socket()
-    asked = load(None, model="all-MiniLM-L6-v2")  # the same model by another name: another identity
+    right, other = service.expected_socket(), tmp_path / "other"
+    shutil.copytree(minilm_folder, other)
+    asked = load(None, model=other)
     assert type(asked.fallback_reason) is ServiceUnavailableError
-    os.symlink(right.name, service.expected_socket("all-MiniLM-L6-v2"))
-    asked = load(None, model="all-MiniLM-L6-v2")
+    os.symlink(right.name, service.expected_socket(other))
+    asked = load(None, model=other)
     assert type(asked.fallback_reason) is ServiceMismatchError
     check(asked.embed_query(TEXT), provider)
     with pytest.raises(ServiceMismatchError):
-        load(None, model="all-MiniLM-L6-v2", fallback=False)
-    service.expected_socket("all-MiniLM-L6-v2").unlink()
+        load(None, model=other, fallback=False)
+    service.expected_socket(other).unlink()
+
+
+def test_the_short_and_the_long_name_of_a_model_have_one_service(runtime, provider):
+    names = ("all-MiniLM-L6-v2", MINILM)
+    for name in names:
+        asking = served(model=name)
+        check(asking.embed_query(TEXT), provider)
+        assert (asking.answered_by, asking.model_name) == ("service", name)
+    assert [runtime.pid()] == runtime.starts
+    assert len({runtime.expected_socket(name) for name in names}) == 1
+
+
+def test_a_model_of_the_same_name_elsewhere_has_another_service(service, provider, minilm_folder, tmp_path):
+    other = tmp_path / os.path.basename(MINILM)
+    shutil.copytree(minilm_folder, other)
+    asking = served(model=other)
+    check(asking.embed_query(TEXT), provider)
+    assert len(service.running()) == len(service.starts) == 2
 
 
 def test_a_model_that_changes_on_disk_has_another_service(runtime, minilm_folder, tmp_path):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ...engines.base import TextKind
     from ...local import LocalProvider
     from .counters import Counters
+    from .threads import MatrixThreads
 
 _log = logging.getLogger("loader.service")
 
@@ -50,6 +51,7 @@ class Batcher:
         counters: what to count in.
         max_queued_texts: texts that may wait, without those being computed.
         max_batch_texts: texts of several requests that are computed together; one request may have more.
+        threads: sets how many threads each batch gets, or None to leave them alone.
     """
 
     def __init__(
@@ -59,11 +61,13 @@ class Batcher:
         *,
         max_queued_texts: int = MAX_QUEUED_TEXTS,
         max_batch_texts: int = MAX_BATCH_TEXTS,
+        threads: "MatrixThreads | None" = None,
     ) -> None:
         self._provider = provider
         self._counters = counters
         self._max_queued_texts = max_queued_texts
         self._max_batch_texts = max_batch_texts
+        self._threads = threads
         self._queue: dict[_Request, None] = {}  # in order of arrival, and any of them is quickly taken out
         self._queued_texts = 0
         self._changed = threading.Condition()
@@ -234,6 +238,15 @@ class Batcher:
         self._call(_settle_all, batch, answers)
 
     def _vectors(self, texts: list[str], kind: "TextKind") -> "NDArray[np.float32]":
+        if self._threads is None:
+            return self._embedded(texts, kind)
+        self._threads.begin(texts)
+        try:
+            return self._embedded(texts, kind)
+        finally:
+            self._threads.end()
+
+    def _embedded(self, texts: list[str], kind: "TextKind") -> "NDArray[np.float32]":
         provider = self._provider
         if provider.engine_in_use.batch_invariant:
             return provider.embed_texts(texts, kind, self._max_batch_texts)

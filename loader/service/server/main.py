@@ -23,6 +23,7 @@ from .counters import Counters
 from .limits import Limits, memory_bytes
 from .listener import ModelServer
 from .slot import Slot
+from .threads import matrix_threads
 
 if TYPE_CHECKING:
     import _socket
@@ -227,7 +228,12 @@ class _Service:
     def _loaded(self, model: _Model, provider: LocalProvider) -> None:
         if self._is_stopping:
             return
-        batcher = Batcher(provider, model.counters, max_queued_texts=self._options.max_queued_texts)
+        batcher = Batcher(
+            provider,
+            model.counters,
+            max_queued_texts=self._options.max_queued_texts,
+            threads=matrix_threads(provider, model.served.settings.threads),
+        )
         batcher.start()
         model.slot.fill(batcher, provider)
         _log.info("%s is ready: %s on %s in %s", model.name, provider.engine, provider.device, provider.precision)
