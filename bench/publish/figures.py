@@ -18,6 +18,7 @@ from bench.report.markdown import to_markdown
 from bench.report.reasons import kept_loaded
 from bench.report.recommend import recommend
 from bench.report.sections.recommendation import CALLED_OFTEN, recommendation_table
+from bench.resident import SERVICE
 from bench.study.report import read_study, real_table, simulation_table
 
 if TYPE_CHECKING:
@@ -66,10 +67,15 @@ def startup_sentences(reports: Reports) -> str:
         )
         if key in cells and cells[key].spreads
     ]
+    kept = ""
+    if SERVICE in cells and cells[SERVICE].spreads:
+        kept = (
+            f" A process that keeps the model loaded gives it after {show(cells[SERVICE], 'total_ms')} (`{SERVICE}`)."
+        )
     return (
         f"- **Total** is the time from the start of the process to the first vector: {show(ours, 'total_ms')} with "
         f"`progressive`, where a process that only imports NumPy takes {show(floor, 'total_ms')} (`import_numpy`), "
-        f"{', '.join(others)}, all in the same rounds. Full precision, nothing prepared, PyTorch not imported.\n"
+        f"{', '.join(others)}, all in the same rounds. Full precision, nothing prepared, PyTorch not imported.{kept}\n"
         f"- **Init** is what the main thread pays before the program can go on: {show(ours, 'init_ms')}."
     )
 
