@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from bench.report.candidates import Candidate, Choice
     from bench.report.recommend import Loss, Recommendation, Step
+    from bench.report.uses import Criterion
 
 _CLAUSES = {
     "results_ms": "it prints its first result after {}",
@@ -59,12 +60,11 @@ def cost_in_memory(candidate: Candidate) -> str:
 
 def kept_loaded(choice: Choice, found: Recommendation) -> str:
     """Return what a model service changes for this use, and what memory it takes; "" if that was not measured."""
-    leading = next((step for step in found.steps if step.scenario), None)
-    if choice.kept is None or found.winner is None or leading is None:
+    if choice.kept is None or found.winner is None:
         return ""
-    summary = choice.kept.summaries.get(leading.scenario)
-    value = summary.median(leading.criterion.key) if summary else None
-    if value is None or leading.criterion.key not in _CLAUSES:
+    changes = [_change(choice.kept, found.winner, criterion) for criterion in found.use.criteria]
+    changes = [change for change in changes if change]
+    if not changes:
         return ""
     cells = {summary.cell for summary in choice.kept.summaries.values()}
     told = [record.facts.get("service_memory") or {} for record in choice.records if record.cell in cells]
@@ -73,15 +73,25 @@ def kept_loaded(choice: Choice, found: Recommendation) -> str:
         for key in ("rss_bytes", "rss_anon_bytes")
         if (measured := [memory[key] for memory in told if key in memory])
     }
-    clause, mib = _CLAUSES[leading.criterion.key], METRICS_BY_KEY["peak_mib"].show
-    text = (
-        f"With a process that keeps the model, strategy {choice.kept.name}, {clause.format(show(leading, value))} "
-        f"(with {found.winner.name} {show(leading, found.value(leading))})"
-    )
+    mib = METRICS_BY_KEY["peak_mib"].show
+    text = f"With a process that keeps the model, strategy {choice.kept.name}, {join(changes)}"
     if "rss_bytes" not in median:
         return f"{text}."
     own = f", {mib(median['rss_anon_bytes'] / MIB)} of it private" if "rss_anon_bytes" in median else ""
     return f"{text}. That process takes {mib(median['rss_bytes'] / MIB)}{own}, as long as it runs."
+
+
+def _change(kept: Candidate, winner: Candidate, criterion: Criterion) -> str:
+    """Return what a model service changes in one of the times until something is there; "" if that was not measured."""
+    if criterion.key not in {"results_ms", "total_ms"}:
+        return ""
+    summaries = [candidate.find(criterion.key, criterion.scenarios) for candidate in (kept, winner)]
+    if None in summaries or len({summary.cell.scenario_label for summary in summaries if summary}) > 1:
+        return ""
+    after, before = (
+        METRICS_BY_KEY[criterion.key].show(summary.median(criterion.key)) for summary in summaries if summary
+    )
+    return f"{_CLAUSES[criterion.key].format(after)} (with {winner.name} {before})"
 
 
 def describe_step(step: Step) -> str:
