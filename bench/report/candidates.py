@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from bench.plan import WARM
 from bench.report.uses import ANY, PRELOADED
 from bench.resident import MEANINGS, SERVICE
+from loader.arguments import DEFAULT_MODEL
+from loader.names import repo_ids
 from loader.strategies import STRATEGIES
 
 if TYPE_CHECKING:
@@ -119,13 +121,18 @@ class _Scope(NamedTuple):
 
 
 def choices(context: Context) -> list[Choice]:
-    """Return what there is to choose from, for each machine and model of which a cell of the loader was tried."""
+    """Return what there is to choose from, for each machine and model of which a cell of the loader was tried.
+
+    The loader's default model is first, the others are in the order in which they were measured.
+    """
     scopes: dict[_Scope, list[CellSummary]] = {}
     for summary in context.summaries:
         cell = summary.cell
         if cell.subject == OURS:
             scopes.setdefault(_Scope(summary.machine, cell.model_key, cell.model), []).append(summary)
-    return [_choice(context, scope, summaries) for scope, summaries in scopes.items()]
+    default = repo_ids(DEFAULT_MODEL)
+    ordered = sorted(scopes.items(), key=lambda item: item[0].model not in default)
+    return [_choice(context, scope, summaries) for scope, summaries in ordered]
 
 
 def figures(candidate: Candidate) -> Figures:

@@ -13,8 +13,6 @@ from bench.report.recommend import recommend
 from bench.report.sensitivity import EFFECT, RELIABLE, sensitivities
 from bench.report.tables import started
 from bench.report.uses import ANY, ONE_SHOT
-from loader.arguments import DEFAULT_MODEL
-from loader.names import repo_ids
 
 if TYPE_CHECKING:
     from bench.report.candidates import Candidate, Choice
@@ -35,15 +33,14 @@ SHOWN_PACKAGES = 2
 
 
 def lead(context: Context) -> tuple[Block, ...]:
-    """Return it: for the model that is the default, or else the first that was measured, on the first machine."""
+    """Return it: for the first of ``choices``."""
     models = join([escape(name) for name in context.models])
     blocks: list[Block] = [Prose(f"Models: {models or 'none'}.")]
     if not context.measured:
         return (*blocks, Prose("No cell has a sample that counts: see below."))
-    found = [choice for choice in choices(context) if choice.candidates]
-    if not found:
+    choice = next((choice for choice in choices(context) if choice.candidates), None)
+    if choice is None:
         return tuple(blocks)
-    choice = next((choice for choice in found if choice.model in repo_ids(DEFAULT_MODEL)), found[0])
     fastest, answer = _fastest(context, choice)
     several = len(context.models) > 1 or choice.machine_name
     where = ", ".join(part for part in (context.models[choice.model], choice.machine_name) if part)

@@ -18,6 +18,7 @@ from bench.report.sections.sensitivity import render, verdict
 from bench.report.sensitivity import DRAWS, EFFECT, EFFECTS, RELIABLE, _lower_ends, _rounds_needed, sensitivities
 from bench.shifts import independent_shift
 from bench.stats import summarise
+from loader.strategies import STRATEGIES
 from tests.bench import fakes
 from tests.conftest import ROOT
 
@@ -212,7 +213,7 @@ class TestSection:
         table, prose = render(context).blocks
         assert isinstance(table, Table)
         names = dict.fromkeys(row[0].partition(",")[0] for row in table.rows)
-        assert list(names) == ["lazy", "background", "progressive", "quantized", "cached"]
+        assert list(names) == [*map(str, STRATEGIES), "service_cold"]
         assert all(len(row) == len(table.headings) for row in table.rows)
         assert set(table.details) <= set(table.headings)
         for word in ("bench.gate", "gate-power.md", "bootstrap", "from one day to another"):
