@@ -18,6 +18,7 @@ from bench.run import prepare_models
 from bench.runner import Runner
 from bench.sampler import Sampler
 from bench.variables import RUNTIME, worker_environment
+from loader.paths import CACHE_VARIABLE
 from tests.bench import fakes
 from tests.conftest import MINILM, ROOT
 
@@ -32,12 +33,14 @@ def cell_of(strategy, **changes):
     return fakes.make_cell(strategy, **{"model": MINILM, "scenario": "at_once"} | changes)
 
 
-def services():
-    """Return every process that serves with a folder of the bench's."""
+def services_outside(environ):
+    """Return what serves with this environment's cache, which no other test has, but not in a folder of a sample."""
     found = set()
     for process in psutil.process_iter():
         try:
-            if "oel-load-" in process.environ().get(RUNTIME, "") and "serve" in process.cmdline():
+            theirs = process.environ()
+            is_ours = theirs.get(CACHE_VARIABLE) == environ[CACHE_VARIABLE]
+            if is_ours and "oel-load-" not in theirs.get(RUNTIME, "") and "serve" in process.cmdline():
                 found.add(process.pid)
         except psutil.Error:
             continue
@@ -211,15 +214,15 @@ def test_whatever_interrupts_a_sample_ends_the_service(sampler, monkeypatch, not
 def test_a_process_without_a_folder_of_the_bench_starts_no_service(prepared):
     """As when a quality run, or a scout for used files, has this strategy."""
     environ, _, _ = prepared
-    before = services()
     code = f"""
 from loader import OptimizedEmbeddingLoader
 provider = OptimizedEmbeddingLoader({MINILM!r}, "service", "cpu").load(timeout=None)
+provider.embed_query("with its first vectors it would start one")
 assert provider.answered_by == "process", provider
 """
     outcome = run_python(["-P", "-c", code], environ, 120.0)
     assert outcome.exit_code == 0, outcome.stderr_tail
-    assert services() <= before
+    assert services_outside(environ) == set()
 
 
 def test_the_code_of_the_folder_one_is_in_is_not_what_serves(sampler, monkeypatch, tmp_path):
