@@ -210,7 +210,9 @@ def test_an_interruption_leaves_no_thread():
 
 def sampler(folder):
     made = Sampler(worker_environment(folder), {"truth": {}}, folder, folder, 60.0, beat_iterations())
-    made.options = lambda cell: Sampler.options(made, cell) | {"bytes": str(60 * MIB), "sleep_s": "0.3"}
+    made.options = lambda cell: (
+        Sampler.options(made, cell) | {"bytes": str(60 * MIB), "sleep_s": "0.3", "before_s": "0.3"}
+    )
     return made
 
 
