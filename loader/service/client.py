@@ -14,10 +14,11 @@ A service for the next caller is started when this one's first vectors are there
 take the processors, and the disk, from the load that somebody waits for.
 """
 
+import os
 import sys
 import threading
 from _weakrefset import WeakSet
-from time import monotonic, sleep
+from time import monotonic, sleep, time
 
 from ..errors import ServiceError, ServiceRefusedError, ServiceUnavailableError
 from ..exitgate import GATE
@@ -52,7 +53,8 @@ LOOK_AGAIN_S: "Final" = 0.02
 """How often a caller that waits looks whether another process has made the socket, which takes that one
 microseconds."""
 STARTING_S: "Final" = 10.0
-"""Longest silence of a service that this process has just started: Python and its imports may come from a slow disk."""
+"""Longest silence of a service that has just been started, for a caller that waits for it: Python and its imports may
+come from a slow disk."""
 _MAX_STARTS: "Final" = 3
 """How often a request starts a service that ends without a word, before it takes it that no other one would do."""
 _KEPT_CONNECTIONS: "Final" = 8
@@ -118,8 +120,7 @@ class ServiceProvider(EmbeddingProvider):
         Raises:
             ServiceError: there is none that this process can use now.
         """
-        patience_s = ANSWER_S if self._options.start == "wait" or not self._options.fallback else READY_S
-        self._keep(self._reconnected(monotonic() + patience_s))
+        self._keep(self._reconnected(monotonic() + (ANSWER_S if self._waits else READY_S)))
 
     def fall_back(self, reason: ServiceError) -> EmbeddingProvider:
         """Load the model into this process, and compute with it from now on.
@@ -139,6 +140,11 @@ class ServiceProvider(EmbeddingProvider):
         for connection in idle:
             connection.close()
         return local
+
+    @property
+    def _waits(self) -> bool:
+        """Whether it waits for a service that is still loading."""
+        return self._options.start == "wait" or not self._options.fallback
 
     @property
     def _welcomed(self) -> "Welcome":
@@ -248,7 +254,7 @@ class ServiceProvider(EmbeddingProvider):
         while True:
             starts += self._start()
             try:
-                return self._connected(deadline_s, max(self._options.silence, STARTING_S))
+                return self._connected(deadline_s)
             except ServiceUnavailableError as error:
                 if monotonic() > deadline_s:
                     raise
@@ -257,9 +263,9 @@ class ServiceProvider(EmbeddingProvider):
             GATE.checkpoint()
             sleep(LOOK_AGAIN_S)
 
-    def _connected(self, deadline_s: float, silence_s: float | None = None) -> Connection:
+    def _connected(self, deadline_s: float) -> Connection:
         path = socket_path(safe_folder(create=False), self._identity.name)
-        connection = Connection(path, silence_s or self._options.silence)
+        connection = Connection(path, self._silence_s(path) if self._waits else self._options.silence)
         try:
             with GATE.on_close(connection.interrupt):
                 self._welcome = connection.hello(self._identity.text, deadline_s)
@@ -268,6 +274,14 @@ class ServiceProvider(EmbeddingProvider):
             raise
         connection.silence_s = self._options.silence
         return connection
+
+    def _silence_s(self, path: str) -> float:
+        """Return how long a service may be silent: one whose socket was made a moment ago is still being imported."""
+        try:
+            age_s = max(time() - os.stat(path).st_mtime, 0.0)
+        except OSError:
+            return self._options.silence  # whoever connects there learns why
+        return max(self._options.silence, STARTING_S - age_s)
 
     def _kept(self) -> Connection | None:
         with self._lock:

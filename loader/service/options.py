@@ -25,7 +25,8 @@ class ServiceOptions:
         start: where no service runs, ``"detached"`` answers in this process and starts one for the next caller,
             ``"wait"`` starts one and waits for it, None answers in this process and starts nothing.
         fallback: whether this process computes by itself where the service cannot; otherwise a ServiceError is raised.
-        silence: seconds without a sign of life after which a service counts as broken.
+        silence: seconds without a sign of life after which a service counts as broken; for a caller that waits for it,
+            10 at least from the moment that it is started.
         idle_timeout: seconds without a request after which a service that is started ends; 0 after the first request,
             -1 never.
         max_memory_mb: MiB of memory of its own beyond which a service that is started ends, or None for 1 GiB more than

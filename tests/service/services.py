@@ -28,6 +28,17 @@ PATIENT = {"silence": 60.0}
 
 TEXT = "database connection"
 
+CALLER = """
+import sys
+from loader import OptimizedEmbeddingLoader, ServiceOptions
+start, fallback, text = sys.argv[1:]
+options = ServiceOptions(start, fallback=fallback == "fallback", silence=60)
+loader = OptimizedEmbeddingLoader("sentence-transformers/all-MiniLM-L6-v2", "service", engine="numpy", service=options)
+provider = loader.load(timeout=120)
+print(provider.embed_query_bytes(text).hex(), provider.answered_by, type(provider.fallback_reason).__name__)
+"""
+"""A program that embeds a text; its arguments: how to start a service, whether to fall back, and the text."""
+
 # In each process that is started: notes down which of them begin to be services.
 _SITECUSTOMIZE = """
 import os, sys
@@ -113,6 +124,15 @@ def load(start="wait", *, model=MINILM, **options):
 def served(**options):
     """Return a provider that is answered by a service, which is started if there is none, or raises."""
     return load("wait", fallback=False, **PATIENT | options)
+
+
+def answers(processes):
+    """Return what each of the callers printed: vector, who computed, and the type of the reason."""
+    for process in processes:
+        out, err = process.communicate(timeout=WAIT_S * 3)
+        assert process.returncode == 0, err
+        vector, answered_by, reason = out.split()
+        yield np.frombuffer(bytes.fromhex(vector), "<f4"), answered_by, reason
 
 
 def check(vectors, provider, text=TEXT) -> None:

@@ -89,6 +89,7 @@ def test_a_frozen_service_does_not_hold_up_a_provider_that_used_it(service, prov
 
 @pytest.mark.parametrize("start", ["detached", "wait", None])
 def test_a_frozen_service_does_not_hold_up_a_load(service, provider, start):
+    os.utime(service.socket, (0, 0))  # it is not one that has just been started
     with frozen(service.pid()):
         asking = load(start, silence=0.5)
         assert type(asking.fallback_reason) is ServiceTimeoutError
@@ -99,6 +100,7 @@ def test_a_frozen_service_does_not_hold_up_a_load(service, provider, start):
 
 def test_a_frozen_service_is_an_error_where_this_process_must_not_compute(service):
     asking = load(None, fallback=False, silence=0.5)
+    os.utime(service.socket, (0, 0))  # it is not one that has just been started
     with frozen(service.pid()):
         with pytest.raises(ServiceTimeoutError):
             asking.embed_query(TEXT)
