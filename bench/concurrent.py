@@ -18,8 +18,7 @@ from bench.process import (
     Outcome,
     children_cpu_s,
     find_answer,
-    start,
-    time_limit,
+    running,
     wall_clock,
     worker_command,
 )
@@ -45,10 +44,9 @@ def run_together(
     """
     started_at, exit_codes, before_s = wall_clock(), [], children_cpu_s()
     with tempfile.TemporaryFile() as stderr:
-        spawn_ns = time.perf_counter_ns()
-        command = [python, *worker_command({**options, "stay": "1"})]
-        children = [start(command, environ, stdin=subprocess.PIPE, stderr=stderr) for _ in range(count)]
-        with time_limit(children, timeout_s) as timed_out:
+        commands = [[python, *worker_command({**options, "stay": "1"})]] * count
+        with running(commands, environ, timeout_s, stdin=subprocess.PIPE, stderr=stderr) as found:
+            children = found.children
             # A worker closes its end of the pipe when it has answered, and stays.
             answers = [find_answer(child.stdout.read()) for child in children if child.stdout is not None]
             memory = [proportional_memory(str(child.pid)) for child in children]
@@ -63,7 +61,8 @@ def run_together(
     answer = _together(answers, memory)
     after_s = children_cpu_s()
     cpu_s = None if before_s is None or after_s is None else after_s - before_s
-    return Outcome(answer, exit_code, timed_out.is_set(), spawn_ns, exit_ns, started_at, tail, cpu_s=cpu_s)
+    timed_out = found.timed_out.is_set()
+    return Outcome(answer, exit_code, timed_out, found.spawn_ns, exit_ns, started_at, tail, cpu_s=cpu_s)
 
 
 def _together(answers: Sequence[dict[str, Any] | None], memory: Sequence[Mapping[str, int]]) -> dict[str, Any] | None:

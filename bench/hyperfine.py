@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
-from bench.process import kill_group
+from bench.process import run_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,23 +63,11 @@ class Hyperfine:
         """
         result = folder / "hyperfine.json"
         words = ["--runs=1", "--shell=none", "--output=pipe", "--style=none", f"--export-json={result}", command]
-        with subprocess.Popen(  # noqa: S603 - a program that the user installed
-            [self.path, *words],
-            env=dict(environ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        ) as child:
-            try:
-                _, errors = child.communicate(timeout=timeout_s)
-            except BaseException as error:
-                kill_group(child)
-                if isinstance(error, subprocess.TimeoutExpired):
-                    raise BenchError(f"killed after {timeout_s:.0f} s under hyperfine: {command}") from None
-                raise
-        if child.returncode != 0:
-            raise BenchError(f"hyperfine ended with {child.returncode}: {errors.decode('utf-8', 'replace').strip()}")
+        outcome = run_command([self.path, *words], environ, timeout_s)
+        if outcome.timed_out:
+            raise BenchError(f"killed after {timeout_s:.0f} s under hyperfine: {command}")
+        if outcome.exit_code != 0:
+            raise BenchError(f"hyperfine ended with {outcome.exit_code}: {outcome.stderr_tail.strip()}")
         return read_time_s(result)
 
 

@@ -21,6 +21,7 @@ from bench.worker import ANSWER_PREFIX
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
+    from types import FrameType
     from typing import IO
 
     from bench.noise import Noise
@@ -122,20 +123,20 @@ def run_command(
     started_at = wall_clock()
     before_s = children_cpu_s()
     with tempfile.TemporaryFile() as stderr:
-        spawn_ns = time.perf_counter_ns()
-        child = start(words, environ, stdin=subprocess.DEVNULL, stderr=stderr, folder=folder)
-        with time_limit([child], timeout_s) as timed_out, watch(child.pid) if watch else nullcontext():
-            output, first_output_ns = _read(child)
-            child.wait()
-            exit_ns = time.perf_counter_ns()
+        with running([words], environ, timeout_s, stdin=subprocess.DEVNULL, stderr=stderr, folder=folder) as found:
+            (child,) = found.children
+            with watch(child.pid) if watch else nullcontext():
+                output, first_output_ns = _read(child)
+                child.wait()
+                exit_ns = time.perf_counter_ns()
         stderr.seek(max(stderr.seek(0, os.SEEK_END) - 4 * stderr_characters, 0))
         tail = stderr.read().decode("utf-8", "replace")[-stderr_characters:]
     after_s = children_cpu_s()
     return Outcome(
         find_answer(output),
         child.returncode,
-        timed_out.is_set(),
-        spawn_ns,
+        found.timed_out.is_set(),
+        found.spawn_ns,
         exit_ns,
         started_at,
         tail,
@@ -145,35 +146,44 @@ def run_command(
     )
 
 
-def start(
-    words: Sequence[str],
+@dataclass(frozen=True)
+class Running:
+    """Processes that end with the context that they were started for.
+
+    Attributes:
+        children: in the order of the commands.
+        spawn_ns: ``time.perf_counter_ns()`` right before the first of them was made.
+        timed_out: is set once they have been killed for taking too long.
+    """
+
+    children: Sequence[subprocess.Popen[bytes]]
+    spawn_ns: int
+    timed_out: threading.Event
+
+
+@contextmanager
+def running(
+    commands: Sequence[Sequence[str]],
     environ: Mapping[str, str],
+    timeout_s: float,
     *,
     stdin: int,
     stderr: int | IO[bytes],
     folder: Path | None = None,
-) -> subprocess.Popen[bytes]:
-    """Start a program, its path first, in a process group of its own, with a pipe for its standard output.
+) -> Iterator[Running]:
+    """Start programs; kill them and what they started after ``timeout_s``, and in any case at the end.
 
-    It works in ``folder``, or where this process does.
+    Each is in a process group of its own and has a pipe for its standard output.
+
+    Args:
+        commands: a program's path and its arguments each.
+        environ: all of their environment.
+        timeout_s: for all of them together.
+        stdin: what each has for its standard input.
+        stderr: what all have for their standard error.
+        folder: where they work; where this process does, if None.
     """
-    return subprocess.Popen(  # noqa: S603 - our own interpreter, or a command that the user named
-        words,
-        env=dict(environ),
-        cwd=folder,
-        stdin=stdin,
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        start_new_session=True,
-    )
-
-
-@contextmanager
-def time_limit(children: Sequence[subprocess.Popen[bytes]], timeout_s: float) -> Iterator[threading.Event]:
-    """Kill the children and what they started after ``timeout_s``, and in any case at the end.
-
-    The event is set if the time was up.
-    """
+    children: list[subprocess.Popen[bytes]] = []
     timed_out = threading.Event()
 
     def end() -> None:
@@ -184,8 +194,21 @@ def time_limit(children: Sequence[subprocess.Popen[bytes]], timeout_s: float) ->
     timer = threading.Timer(timeout_s, end)
     timer.daemon = True  # an interruption right here must not make this process wait for it
     try:
-        timer.start()
-        yield timed_out
+        with _interrupted_later():
+            spawn_ns = time.perf_counter_ns()
+            for words in commands:
+                child = subprocess.Popen(  # noqa: S603 - our own interpreter, or a command that the user named
+                    words,
+                    env=dict(environ),
+                    cwd=folder,
+                    stdin=stdin,
+                    stdout=subprocess.PIPE,
+                    stderr=stderr,
+                    start_new_session=True,
+                )
+                children.append(child)
+            timer.start()
+        yield Running(children, spawn_ns, timed_out)
     finally:
         timer.cancel()
         for child in children:
@@ -194,6 +217,25 @@ def time_limit(children: Sequence[subprocess.Popen[bytes]], timeout_s: float) ->
             for pipe in (child.stdin, child.stdout):
                 if pipe is not None:
                     pipe.close()
+
+
+@contextmanager
+def _interrupted_later() -> Iterator[None]:
+    """Put off Ctrl-C until the end: it would leave behind a process that is made and not yet known to anybody."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    ours = {number: handler for number, handler in handlers.items() if callable(handler)}
+    if threading.current_thread() is not threading.main_thread():
+        ours = {}
+    came: list[tuple[int, FrameType | None]] = []
+    for number in ours:
+        signal.signal(number, lambda *what: came.append(what))
+    try:
+        yield
+    finally:
+        for number, handler in ours.items():
+            signal.signal(number, handler)
+        for what in came[:1]:
+            ours[signal.Signals(what[0])](*what)
 
 
 def refused(message: str) -> Outcome:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
 from bench.load.observations import Observations, empty, joined, read_observations
-from bench.process import STDERR_TAIL_CHARACTERS, find_answer, run_python, start, time_limit
+from bench.process import STDERR_TAIL_CHARACTERS, find_answer, run_python, running
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,8 +73,8 @@ def gather(tasks: Sequence[Task], environ: Mapping[str, str], folder: Path, time
     """
     with tempfile.TemporaryFile() as stderr:
         commands = [[sys.executable, "-m", MODULE, str(_write(task, folder))] for task in tasks]
-        children = [start(command, environ, stdin=subprocess.PIPE, stderr=stderr) for command in commands]
-        with time_limit(children, timeout_s) as timed_out:
+        with running(commands, environ, timeout_s, stdin=subprocess.PIPE, stderr=stderr) as found:
+            children = found.children
             ready = [_next_answer(child) for child in children]
             begin_ns = time.perf_counter_ns() + HEAD_START_NS
             if all(answer is not None for answer in ready):
@@ -83,7 +83,7 @@ def gather(tasks: Sequence[Task], environ: Mapping[str, str], folder: Path, time
             done = [_next_answer(child) for child in children] if None not in ready else []
         answers = [answer for answer in (*ready, *done) if answer is not None]
         if len(answers) < 2 * len(tasks):
-            why = f"killed after {timeout_s:g} s" if timed_out.is_set() else _last_line(_tail(stderr))
+            why = f"killed after {timeout_s:g} s" if found.timed_out.is_set() else _last_line(_tail(stderr))
             return Gathered(f"a client process did not finish: {why}", begin_ns)
     messages: Counter[str] = Counter()
     for answer in answers[len(tasks) :]:

@@ -2,7 +2,10 @@
 
 import json
 import os
+import signal
+import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import psutil
@@ -59,9 +62,6 @@ time.sleep(600)
 
 def test_an_interruption_leaves_no_process(monkeypatch):
     """Ctrl-C while the parent waits for a worker."""
-    import signal
-    import threading
-
     before = {child.pid for child in psutil.Process().children()}
     # A shell starts background jobs with the signal ignored, and so may this test have been started.
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -155,3 +155,28 @@ print(json.dumps(clock.memory_bytes()))
     assert 63 * 2**20 <= grown <= 66 * 2**20
     assert memory["after"]["rss_anon_bytes"] < memory["with"]["rss_anon_bytes"] - 60 * 2**20
     assert memory["after"]["peak_rss_bytes"] >= memory["with"]["rss_bytes"] - 2**20
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_while_a_process_is_made_leaves_none(monkeypatch, number):
+    """Between the fork and the moment that somebody knows of the child."""
+    made = []
+
+    class Interrupted(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            made.append(self.pid)
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    before = {one: signal.signal(one, signal.default_int_handler) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_python(["-c", "import time; time.sleep(600)"], ENVIRON, 60)
+        assert {signal.getsignal(one) for one in before} == {signal.default_int_handler}
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+    (pid,) = made
+    assert not psutil.pid_exists(pid)
