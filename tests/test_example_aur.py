@@ -3,14 +3,17 @@
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, stop_services
 
 AUR = str(ROOT / "docs" / "examples" / "aur.py")
 TEXTS = {
@@ -160,6 +163,49 @@ class TestSearch:
             child.stdout.close()
             assert child.stderr.read() == b""
         assert child.returncode == 0
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="there are no services on this system")
+class TestService:
+    @pytest.fixture
+    def runtime(self, monkeypatch):
+        """A folder for sockets of this test alone."""
+        folder = Path(tempfile.mkdtemp(prefix="aur-", dir="/tmp"))  # short: a socket's path has 107 bytes
+        monkeypatch.setenv("EMBEDDING_LOADER_RUNTIME", str(folder))
+        yield folder
+        stop_services(folder)
+        shutil.rmtree(folder)
+
+    @pytest.mark.real_model
+    def test_a_search_that_a_service_answers_needs_no_numpy(self, python, database, model, runtime):
+        assert python(None, "-m", "loader", "serve", "--detach", model).code == 0
+        for query, first in FIRST_BY_QUERY.items():
+            argv = ("search", query, model, "--strategy", "service")
+            done = python(run_with("", *argv, at_exit="'numpy' in sys.modules"))
+            assert places(done)[0] == first
+            assert done.err.split() == ["False"]
+        reports = python(None, "-m", "loader", "status", "--json").json()
+        assert reports["counters"]["requests"] == len(FIRST_BY_QUERY)
+
+    def test_few_are_compared_as_many_are(self, python):
+        code = f"""
+import random, runpy, struct, sys
+aur, form = runpy.run_path({AUR!r}), struct.Struct("<384f")
+random.seed(7)
+unit = lambda: form.pack(*(random.gauss(0, 384**-0.5) for _ in range(384)))
+vectors, query = b"".join(unit() for _ in range(aur["FEW"] // 1536)), unit()
+few = aur["compare"](vectors, query)
+assert "numpy" not in sys.modules
+many = aur["compare"](vectors + query, query)
+assert "numpy" in sys.modules
+assert len(many) == len(few) + 1
+print(max(abs(one - other) for one, other in zip(few, many)), max(few))
+"""
+        done = python(code)
+        assert done.code == 0, done.err
+        difference, nearest = map(float, done.out.split())
+        assert difference < 2e-5
+        assert nearest > 0.05
 
 
 class TestOrder:

@@ -11,12 +11,14 @@ import os
 import re
 import sys
 from contextlib import closing, contextmanager
+from heapq import nlargest
 
 from loader import LoaderError, preload_embeddings  # imports neither NumPy nor PyTorch
 
 STRATEGIES = ("lazy", "background", "progressive", "quantized", "cached", "service", "plain")
 SUFFIXES = (".txt", ".md", ".rst", ".py")
 BATCH = 512  # passages between two signs of progress
+FEW = 4_000_000  # bytes of vectors that are compared in less time than it takes to import NumPy
 # A passage ends at a blank line, or between words after 800 characters: models ignore the rest of a long text.
 PASSAGE = re.compile(r"\S(?:(?:.|\n(?=.*\S)){0,799}(?!\S)|\S{0,799})")
 
@@ -31,13 +33,11 @@ def search(arguments):
         if model != arguments.model:  # their vectors have nothing to do with each other
             sys.exit(f"aur: {arguments.database} was made with --model {model}, not {arguments.model}")
         query = embed_query(arguments.query)
-        if query.shape != (dimension,):
+        if len(query) != 4 * dimension:
             sys.exit(f"aur: {arguments.model} has changed since {arguments.database} was made; index again")
-        import numpy as np  # not before a vector was needed: with the strategy lazy, nothing is loaded until then
-
-        scores = (np.frombuffer(vectors, "<f4").reshape(-1, dimension) @ query).round(5)  # equal texts, equal scores
-        best = np.argsort(-scores, kind="stable")[: arguments.top]  # stable: equal scores stay in the order of ids
-        hits = [int(number) for number in best if scores[number] > 0]
+        scores = compare(vectors, query)
+        best = nlargest(arguments.top, range(len(scores)), scores.__getitem__)  # equal scores in the order of ids
+        hits = [number for number in best if scores[number] > 0]
         for hit in hits:
             _, path, line, text = connection.execute("SELECT * FROM passages WHERE id = ?", (hit,)).fetchone()
             print(f"{scores[hit]:.3f}  {path}:{line}  {' '.join(text.split())[:80]}", flush=True)
@@ -45,14 +45,30 @@ def search(arguments):
         sys.exit(f"aur: nothing in {arguments.database} is near {arguments.query!r}")
 
 
+def compare(vectors, query):
+    """Return how near each vector is to the query: scalar products, the same for equal texts. All are float32."""
+    if len(vectors) > FEW or "numpy" in sys.modules:  # it is there already, unless a service has embedded the query
+        import numpy as np
+
+        scores = np.frombuffer(vectors, "<f4").reshape(-1, len(query) // 4) @ np.frombuffer(query, "<f4")
+        return scores.round(5).tolist()
+    import struct
+    from operator import mul
+
+    numbers = struct.Struct(f"<{len(query) // 4}f")
+    query = numbers.unpack(query)
+    return [round(sum(map(mul, vector, query)), 5) for vector in numbers.iter_unpack(vectors)]
+
+
 def begin_to_load(arguments):
-    """Begin to load the model as the strategy says, and return the function that embeds the query."""
+    """Begin to load the model as the strategy says, and return the function that embeds the query, as bytes."""
     if arguments.strategy == "plain":  # for comparison: what most programs do
         from sentence_transformers import SentenceTransformer
 
-        return SentenceTransformer(arguments.model).encode
+        model = SentenceTransformer(arguments.model)
+        return lambda query: model.encode(query).tobytes()
     model = preload_embeddings(arguments.model, arguments.strategy, engine=arguments.engine)  # returns at once
-    return lambda query: model.load(timeout=None).embed_query(query)  # waits for what is left of the load
+    return lambda query: model.load(timeout=None).embed_query_bytes(query)  # waits for what is left of the load
 
 
 @contextmanager
