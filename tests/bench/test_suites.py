@@ -28,7 +28,7 @@ EXPECTED = {
     "devices": ONE | {"device": ("cpu", "cuda", "mps")},
     "specification": ONE
     | {
-        "strategy": ("lazy", "background", "progressive", "quantized"),
+        "strategy": ("lazy", "background", "progressive", "quantized", "service", "service_cold"),
         "engine": ("sentence_transformers", "auto"),
         "scenario": ("idle", "think_time", "search_command"),
     },
@@ -42,7 +42,7 @@ CELLS = {
     "peers": 7,
     "models": 9,
     "devices": 6,
-    "specification": 27,
+    "specification": 39,
     "waiting": 48,
     "full": 90,
 }
@@ -108,7 +108,7 @@ def test_the_command_line_wins_over_a_suite(compose):
 def test_a_scenario_of_the_specification_may_have_other_settings(compose):
     composed = compose("suite=specification", "scenario=think_time", "scenario.think_s=8", "engine=auto")
     assert {(cell["scenario"], cell["think_s"]) for cell in composed["cells"]} == {("think_time", 8.0)}
-    assert len(composed["jobs"]) == 4
+    assert len(composed["jobs"]) == 6
 
 
 @pytest.mark.parametrize("what", ["job", "hydra"])
