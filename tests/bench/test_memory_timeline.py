@@ -211,7 +211,7 @@ def test_an_interruption_leaves_no_thread():
 def sampler(folder):
     made = Sampler(worker_environment(folder), {"truth": {}}, folder, folder, 60.0, beat_iterations())
     made.options = lambda cell: (
-        Sampler.options(made, cell) | {"bytes": str(60 * MIB), "sleep_s": "0.3", "before_s": "0.3"}
+        Sampler.options(made, cell) | {"bytes": str(60 * MIB), "sleep_s": "0.3", "wait_s": "0.5"}
     )
     return made
 
