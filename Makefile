@@ -1,14 +1,15 @@
-# 'make bench' measures, 'make test' tests, 'make reference' measures everything and reports it, 'make micro'
-# times single calls. Each makes the environment first if it is missing.
+# 'make bench' measures, 'make reference' measures everything and reports it, 'make micro' times single calls.
+# 'make check' lints, checks types and tests the logic, 'make test' tests all but what is slow, 'make test-all' tests
+# everything. Each creates the environment first if it is missing.
 #
-#   PYTHON=python3.12      the interpreter that the environment is made with
+#   PYTHON=python3.12      the interpreter for the environment
 #   VENV=.venv             where the environment is
-#   EXTRAS=...             which extras are installed; peers and fleet are tested if they are there
-#   PIP_ARGS="..."         for instance --extra-index-url https://download.pytorch.org/whl/cpu, for PyTorch without CUDA
+#   EXTRAS=...             which extras to install; peers and fleet are tested if installed
+#   PIP_ARGS="..."         for example --extra-index-url https://download.pytorch.org/whl/cpu, for PyTorch without CUDA
 #   BENCH_ARGS="..."       what to measure, see 'python -m bench --help'
-#   TEST_ARGS="..."        which tests to run
-#   REFERENCE=reports/...  the folder of 'make reference'; it must not have runs yet
-#   MICRO_ARGS="..."       which calls to time, for instance -k tokens, and options of pytest-benchmark
+#   TEST_ARGS="..."        pytest options of all three, for example -n 2 -k fork
+#   REFERENCE=reports/...  the folder for 'make reference'; it must not contain runs yet
+#   MICRO_ARGS="..."       which calls to time, for example -k tokens, and pytest-benchmark options
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -18,36 +19,50 @@ BENCH_ARGS ?= -m strategy=lazy,background,progressive,quantized,cached,service,s
 TEST_ARGS ?= -n 2 --dist worksteal
 MICRO_ARGS ?=
 REFERENCE ?= reports/mine
+# Where an environment has its programs; on Windows, make finds the shell of Git.
+PROGRAMS = $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
-.PHONY: bench test reference micro lint clean
+.PHONY: bench check test test-all reference micro lint clean
 
 bench: $(VENV)/ready
-	$(VENV)/bin/python -m bench $(BENCH_ARGS)
+	$(PROGRAMS)/python -m bench $(BENCH_ARGS)
+
+# Nothing here starts a process, listens on a socket or imports PyTorch: tests/support/tiers.py makes sure of it.
+check: lint
+	$(PROGRAMS)/python -m pytest -m "not process and not real_model and not slow and not gpu" $(TEST_ARGS)
 
 test: $(VENV)/ready
-	$(VENV)/bin/python -m pytest $(TEST_ARGS)
+	$(PROGRAMS)/python -m pytest -m "not slow" $(TEST_ARGS)
 
-# Exit code 1 of a run: a cell has no valid sample, for instance because a model is not on this machine. The report says so.
+test-all: $(VENV)/ready
+	$(PROGRAMS)/python -m pytest $(TEST_ARGS)
+
+# A run's exit code 1: a cell has no valid sample, for example because a model is not on this machine. The report says so.
 reference: $(VENV)/ready
-	$(VENV)/bin/python -m bench suite=full reports_dir=$(REFERENCE) run_name=full || test $$? -eq 1
-	$(VENV)/bin/python -m bench suite=waiting reports_dir=$(REFERENCE) run_name=waiting || test $$? -eq 1
-	$(VENV)/bin/python -m bench -m strategy=progressive,quantized scenario=concurrent protocol.rounds=3 \
+	$(PROGRAMS)/python -m bench suite=full reports_dir=$(REFERENCE) run_name=full || test $$? -eq 1
+	$(PROGRAMS)/python -m bench suite=waiting reports_dir=$(REFERENCE) run_name=waiting || test $$? -eq 1
+	$(PROGRAMS)/python -m bench -m strategy=progressive,quantized scenario=concurrent protocol.rounds=3 \
 		'protocol.passes=[]' reports_dir=$(REFERENCE) run_name=concurrent || test $$? -eq 1
-	$(VENV)/bin/python -m bench suite=quality model=minilm reports_dir=$(REFERENCE) run_name=quality || test $$? -eq 1
-	$(VENV)/bin/python -m bench.report $(REFERENCE)/full $(REFERENCE)/waiting $(REFERENCE)/concurrent \
+	$(PROGRAMS)/python -m bench suite=quality model=minilm reports_dir=$(REFERENCE) run_name=quality || test $$? -eq 1
+	$(PROGRAMS)/python -m bench.report $(REFERENCE)/full $(REFERENCE)/waiting $(REFERENCE)/concurrent \
 		$(REFERENCE)/quality --output $(REFERENCE)
 
+# The committed reports in HTML, and the pictures that are not committed.
+.PHONY: reports
+reports: $(VENV)/ready
+	$(PROGRAMS)/python -m bench.publish --uncommitted
+
 micro: $(VENV)/ready
-	$(VENV)/bin/python -m pytest tests/benchmarks --benchmark-enable --benchmark-json=reports/micro.json $(MICRO_ARGS)
+	$(PROGRAMS)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-json=reports/micro.json $(MICRO_ARGS)
 
 lint: $(VENV)/ready
-	$(VENV)/bin/python -m ruff format --check .
-	$(VENV)/bin/python -m ruff check .
-	$(VENV)/bin/python -m mypy
+	$(PROGRAMS)/python -m ruff format --check .
+	$(PROGRAMS)/python -m ruff check .
+	$(PROGRAMS)/python -m mypy
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install $(PIP_ARGS) -c constraints.txt -e ".[$(EXTRAS)]"
+	$(PROGRAMS)/python -m pip install $(PIP_ARGS) -c constraints.txt -e ".[$(EXTRAS)]"
 	touch $@
 
 clean:

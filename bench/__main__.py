@@ -1,19 +1,19 @@
-"""``python -m bench``: see ``bench.cli``."""
+"""``python -m bench``: measure, see ``bench.cli``; or, if the first word is its name, another of ``bench.programs``."""
 
 import sys
 
+from bench.programs import MEASURE, find_program, run_main
 
-def main() -> None:
-    """Run the command line, or name the extra that it needs."""
-    try:
-        from bench import cli
-    except ModuleNotFoundError as error:
-        from bench.errors import missing_extra
 
-        sys.stderr.write(f"error: {missing_extra(error)}\n")
-        raise SystemExit(2) from None
-    cli.main()
+def main() -> int | None:
+    """Run the program that the command line asks for."""
+    word = sys.argv[1] if len(sys.argv) > 1 else ""
+    if not word or word.startswith(("-", "+", "~")) or "=" in word:  # words of Hydra
+        return MEASURE.main()()
+    program = find_program(word)
+    del sys.argv[1]
+    return program.main()()
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -3,59 +3,67 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
 
-from bench.config import QUALITY, from_hydra
-from bench.errors import EXIT_HARNESS, EXIT_INTERRUPTED, EXIT_MISSING, EXIT_OK, BenchError, ConfigError
+from bench.errors import EXIT_HARNESS, EXIT_INTERRUPTED, EXIT_MISSING, EXIT_OK, ConfigError, Ended
+from bench.measure.run import measure
+from bench.plan.config import QUALITY, from_hydra
+from bench.plan.places import CONF
+from bench.programs import MEASURE, exit_code_of, list_exit_codes, list_programs
 from bench.quality.run import measure_quality
-from bench.run import measure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from omegaconf import DictConfig
 
-    from bench.config import BenchConf
-    from bench.run import RunResult
+    from bench.measure.run import RunResult
+    from bench.plan.config import BenchConf
 
 HERE = Path(__file__).resolve().parent
 
 
-def main() -> None:
-    """Run the command line; ends the process with the exit code."""
+def main() -> int:
+    """Run the command line and return the exit code."""
     # Hydra finds launchers below a namespace package of this name.
     sys.path.append(str(HERE / "_plugins"))
+    # What the help in conf/config.yaml refers to.
+    OmegaConf.register_new_resolver("programs", list_programs, replace=True)
+    OmegaConf.register_new_resolver("exit_codes", lambda: list_exit_codes(MEASURE), replace=True)
     codes: list[int] = []
-    # Like Ctrl-C: what is being measured is ended, what was measured is reported.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     def task(composed: DictConfig | list[DictConfig]) -> None:
         # A run passes one configuration; the interleaved launcher passes all those of a sweep.
         codes.append(run(composed if isinstance(composed, list) else [composed]))
 
-    # An absolute path: relative to the package it would break wherever somebody keeps a conf.py.
-    hydra.main(version_base="1.3", config_path=str(HERE.parent / "conf"), config_name="config")(task)()
-    raise SystemExit(max(codes, default=EXIT_OK))
+    # An absolute path: one relative to the package breaks in any folder that has a conf.py.
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)()
+    except Ended:
+        raise
+    except SystemExit as ended:
+        # Hydra reports a configuration error and exits with 1, which here would mean a missing cell.
+        raise SystemExit(EXIT_HARNESS if ended.code == 1 and not codes else ended.code) from None
+    return max(codes, default=EXIT_OK)
 
 
 def run(composed: list[DictConfig]) -> int:
-    """Measure and report; return the exit code."""
+    """Measure and report; return the exit code. No error leaves this function: Hydra would end with 1."""
     try:
-        _check_resume(composed[0])
-        result = _measure_and_report([from_hydra(config) for config in composed])
-    except (BenchError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_HARNESS
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+        return exit_code_of(lambda: _run(composed))
     finally:
         _remove_empty_folder()
+
+
+def _run(composed: list[DictConfig]) -> int:
+    _check_resume(composed[0])
+    result = _measure_and_report([from_hydra(config) for config in composed])
     if result.interrupted:
         if result.can_resume:
             print(f"interrupted; continue with: python -m bench resume={result.folder}", file=sys.stderr)
@@ -67,7 +75,7 @@ def run(composed: list[DictConfig]) -> int:
 
 
 def _check_resume(config: DictConfig) -> None:
-    """Refuse options beside ``resume``: they would be ignored.
+    """Refuse other options next to ``resume``: they would be ignored.
 
     Raises:
         ConfigError: there are some.
@@ -78,24 +86,24 @@ def _check_resume(config: DictConfig) -> None:
     others = [word for word in words if word.partition("=")[0] not in {"resume", "quiet", "machine_lock"}]
     if others:
         raise ConfigError(
-            f"resume={config.resume} continues a run as it was configured. Leave out {' '.join(others)}, or start a "
-            "new run."
+            f"resume={config.resume} continues a run with its own configuration. Remove {' '.join(others)}, or start "
+            "a new run."
         )
 
 
 def _remove_empty_folder() -> None:
-    """Remove the folder that Hydra made for a run that goes on in another one, or never began."""
+    """Remove the folder that Hydra made, if the run continues in another one or never began."""
     if HydraConfig.initialized():
         with contextlib.suppress(OSError):
             Path(HydraConfig.get().runtime.output_dir).rmdir()
 
 
 def _measure_and_report(configs: Sequence[BenchConf]) -> RunResult:
-    """Measure what the suite says and write its report."""
+    """Measure what the suite names and write its report."""
     # Reports are imported after the measurement: NumPy, pandas and matplotlib stay out of the parent until then.
     if configs[0].suite.name == QUALITY:
         result = measure_quality(configs)
-        from bench.quality.report import present
+        from bench.report.quality.report import present
     else:
         result = measure(configs)
         from bench.report.making import present

@@ -1,25 +1,35 @@
-"""The harness's own errors. What goes wrong in a measured process is a record, not one of these.
+"""The harness's own errors. A failure in a measured process becomes a record, not an exception.
 
 ::
 
     BenchError              the harness cannot do what was asked; exit code 2
     ├── BuildError          a revision or its dependencies cannot be built or installed
-    ├── ConfigError         the configuration makes no sense
-    ├── IncomparableError   runs were not measured alike (``bench.conditions``); exit code 3
+    ├── ConfigError         the configuration is invalid
+    ├── IncomparableError   runs were not measured alike; exit code 3
     ├── RecordError         a file of records cannot be read
-    └── SampleError         a gate has a sample without a valid result (``bench.gate.rounds``)
+    └── SampleError         a sample of a gate has no valid result (``bench.gate.rounds``)
 """
 
 EXIT_OK, EXIT_MISSING, EXIT_HARNESS, EXIT_INCOMPARABLE, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
-"""Exit codes of every command: measured; a cell has no valid sample; the harness cannot do what was asked; the runs
-cannot be compared, or nothing can be said; Ctrl-C."""
+"""Exit codes: done; something has no valid sample; the harness cannot do what was asked; the runs cannot be compared,
+or the result is inconclusive; Ctrl-C. ``bench.programs`` says what they mean for each program."""
 
 EXIT_REGRESSION = 1
-"""Of commands that compare: something got worse."""
+"""For commands that compare: something got worse."""
+
+
+class Ended(SystemExit):
+    """Ends the program with a given exit code from within Hydra, which does not pass one on."""
 
 
 class BenchError(Exception):
-    """The harness cannot do what was asked."""
+    """The harness cannot do what was asked.
+
+    Attributes:
+        exit_code: of a program that it ends.
+    """
+
+    exit_code = EXIT_HARNESS
 
 
 class BuildError(BenchError):
@@ -27,7 +37,13 @@ class BuildError(BenchError):
 
 
 class ConfigError(BenchError):
-    """The configuration makes no sense."""
+    """The configuration is invalid."""
+
+
+class IncomparableError(BenchError):
+    """The runs were not measured alike; exit code 3."""
+
+    exit_code = EXIT_INCOMPARABLE
 
 
 class RecordError(BenchError):
@@ -35,7 +51,7 @@ class RecordError(BenchError):
 
 
 def missing_extra(error: ModuleNotFoundError) -> str:
-    """Return what to install, for a package that is not there.
+    """Return an error message that says how to install a missing package.
 
     Raises:
         ModuleNotFoundError: the error, if the package is one of ours.
@@ -43,6 +59,6 @@ def missing_extra(error: ModuleNotFoundError) -> str:
     if error.name is None or error.name.partition(".")[0] in {"bench", "loader"}:
         raise error
     return (
-        f"the harness needs {error.name}, not installed here. "
+        f"the harness needs {error.name}, which is not installed. "
         "Install it with: python -m pip install 'optimized-embedding-loader[bench]'"
     )

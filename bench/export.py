@@ -1,12 +1,11 @@
 """``python -m bench.export RUN --format FORMAT``: a run's figures in the formats that other tools read.
 
-Nothing is measured or judged here: the same records that the report is made from become somebody else's JSON. Neither
-host names nor paths leave with them.
+Nothing is measured or judged here: the records behind the report are written as another tool's JSON, without host names
+and paths.
 """
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import importlib
 import json
@@ -17,27 +16,24 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import EXIT_HARNESS, EXIT_MISSING, EXIT_OK, BenchError, ConfigError, RecordError
-from bench.intervals import median_interval
-from bench.merge import replacing
-from bench.metrics import METRICS_BY_KEY
-from bench.series import SECONDS, Series, collect, read_run
+from bench.data.environment import PROJECT
+from bench.data.merging import replacing
+from bench.data.metrics import METRICS_BY_KEY
+from bench.errors import EXIT_MISSING, EXIT_OK, ConfigError, RecordError
+from bench.history.runs import read_revision
+from bench.programs import new_parser, run_main
+from bench.stats.context import load_context
+from bench.stats.intervals import median_interval
+from bench.stats.series import SECONDS, SampleSeries, collect_series
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    import argparse
+    from collections.abc import Callable, Iterable, Sequence
 
-    from bench.metrics import Metric
-    from bench.report.context import Context
-
-UNKNOWN_COMMIT = {
-    "id": "unknown",
-    "time": None,
-    "author_time": None,
-    "dirty": None,
-    "project": "optimized-embedding-loader",
-    "branch": "(unknown)",
-}
-"""A run does not know which commit it measured."""
+    from bench.data.environment import Environment
+    from bench.data.manifest import Manifest
+    from bench.data.metrics import Metric
+    from bench.stats.context import Context
 
 
 @dataclass(frozen=True)
@@ -45,41 +41,41 @@ class Format:
     """A format of another tool.
 
     Attributes:
-        name: by which it is asked for.
-        only_times: whether it is for times alone.
-        make: what becomes JSON.
+        name: its name on the command line.
+        only_times: whether it can only hold times.
+        make: returns what is written as JSON.
     """
 
     name: str
     only_times: bool
-    make: Callable[[Context, Sequence[Series]], object]
+    make: Callable[[Context, Sequence[SampleSeries]], object]
 
 
-def pytest_benchmark_json(context: Context, series: Sequence[Series]) -> dict[str, Any]:
+def pytest_benchmark_json(context: Context, series: Sequence[SampleSeries]) -> dict[str, Any]:
     """Return what the installed pytest-benchmark would write with ``--benchmark-json``; times in seconds.
 
     Raises:
         ConfigError: it is not installed.
     """
     try:
-        # Its own classes: the statistics and fields are then those of the version that will read them.
+        # Its own classes, so that statistics and fields match the version that will read them.
         version = importlib.import_module("pytest_benchmark").__version__
         metadata = importlib.import_module("pytest_benchmark.stats").Metadata
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"This format needs {error.name}, not installed here. "
+            f"This format needs {error.name}, which is not installed. "
             "Install it with: python -m pip install 'optimized-embedding-loader[bench]'"
         ) from error
     return {
         "machine_info": _machine_info(series),
-        "commit_info": UNKNOWN_COMMIT,
+        "commit_info": _commit_info(context.manifest),
         "benchmarks": [_benchmark(metadata, item) for item in series],
         "datetime": _measured_at(context),
         "version": version,
     }
 
 
-def _benchmark(metadata: Any, series: Series) -> dict[str, Any]:
+def _benchmark(metadata: Any, series: SampleSeries) -> dict[str, Any]:
     scale, cell = SECONDS[series.metric.unit], series.cell
     fixture = SimpleNamespace(
         name=series.name,
@@ -113,20 +109,17 @@ def _benchmark(metadata: Any, series: Series) -> dict[str, Any]:
     return dict(benchmark.as_dict(include_data=True))
 
 
-def _machine_info(series: Sequence[Series]) -> dict[str, Any]:
-    """Return what the machines have in common, in pytest-benchmark's terms; ``node`` is our name for them."""
+def _machine_info(series: Sequence[SampleSeries]) -> dict[str, Any]:
+    """Return what the machines have in common, in pytest-benchmark's terms; ``node`` holds our names for them."""
     environments = {item.machine: item.environment for item in series}
-
-    def common(key: str) -> str:
-        values = {str(environment.get(key, "unknown")) for environment in environments.values()}
-        return values.pop() if len(values) == 1 else "several"
-
-    system, _, release = common("system").partition(" ")
-    implementation, _, version = common("python").partition(" ")
+    processor = _common(found.processor for found in environments.values())
+    machine = _common(found.machine for found in environments.values())
+    system, _, release = _common(found.system for found in environments.values()).partition(" ")
+    implementation, _, version = _common(found.python for found in environments.values()).partition(" ")
     return {
         "node": ", ".join(environments),
-        "processor": common("processor"),
-        "machine": common("machine"),
+        "processor": processor,
+        "machine": machine,
         "python_compiler": "unknown",
         "python_implementation": implementation,
         "python_implementation_version": version,
@@ -134,12 +127,32 @@ def _machine_info(series: Sequence[Series]) -> dict[str, Any]:
         "python_build": ["unknown", "unknown"],
         "release": release,
         "system": system,
-        "cpu": {"brand_raw": common("processor"), "arch_string_raw": common("machine")},
+        "cpu": {"brand_raw": processor, "arch_string_raw": machine},
     }
 
 
+def _commit_info(manifest: Manifest) -> dict[str, Any]:
+    """Return the measured commit in pytest-benchmark's terms, with its own defaults for what the manifest lacks."""
+    known: dict[str, Any] = {"id": "unknown", "time": None, "dirty": None}
+    revision = read_revision(manifest.revision)
+    if manifest.revision is not None and revision is not None:
+        committed_at = None if revision.committed_at is None else revision.committed_at.isoformat()
+        # null means that git could not tell; only the arms of a gate lack it, and they are made from commits.
+        dirty = False if manifest.arm else manifest.revision.dirty
+        known = {"id": revision.commit, "time": committed_at, "dirty": dirty}
+    # A gate may judge any project.
+    project = "unknown" if manifest.arm else PROJECT
+    return {**known, "author_time": None, "project": project, "branch": "(unknown)"}
+
+
+def _common(texts: Iterable[str | None]) -> str:
+    """Return what all machines have."""
+    values = {text or "unknown" for text in texts}
+    return values.pop() if len(values) == 1 else "several"
+
+
 def _measured_at(context: Context) -> str:
-    """Return when the last sample was begun, in UTC, "" if no record tells."""
+    """Return when the last sample began, in UTC; "" if no record has that."""
     times = []
     for record in context.records:
         try:
@@ -149,21 +162,24 @@ def _measured_at(context: Context) -> str:
     return max(times).isoformat() if times else ""
 
 
-def _describe(environment: dict[str, Any]) -> str:
-    texts = [environment.get("processor"), environment.get("system"), environment.get("python")]
-    return ", ".join(str(text) for text in texts if text) or "not described"
+def _describe(environment: Environment) -> str:
+    return ", ".join(filter(None, (environment.processor, environment.system, environment.python))) or "not described"
 
 
-def github_action_benchmark_json(_context: Context, series: Sequence[Series]) -> list[dict[str, Any]]:
+def github_action_benchmark_json(context: Context, series: Sequence[SampleSeries]) -> list[dict[str, Any]]:
     """Return the entries that github-action-benchmark reads as ``customSmallerIsBetter``.
 
-    ``value`` is the median; ``range`` is half of the width of its interval (``bench.intervals``), and missing where
-    there are too few samples for one.
+    ``value`` is the median; ``range`` is half the width of its confidence interval (``bench.stats.intervals``), missing
+    if there are too few samples. ``extra``, a text that it shows as it is, ends with the measured commit if the run
+    recorded one: the commit that the tool itself notes is the one whose workflow called it.
     """
+    revision = read_revision(context.manifest.revision)
+    changes = ", with uncommitted changes" if revision is not None and revision.dirty else ""
+    commit = "" if revision is None else f"\ncommit: {revision.commit}{changes}"
     entries = []
     for item in series:
         interval = median_interval(item.values)
-        # Two digits and no thousands separator: what reads it takes the text behind the sign for a number.
+        # Two digits and no thousands separator: the reader parses the text after the sign as a number.
         spread = {} if interval is None else {"range": f"± {(interval.high - interval.low) / 2:.2f}"}
         entries.append(
             {
@@ -171,7 +187,7 @@ def github_action_benchmark_json(_context: Context, series: Sequence[Series]) ->
                 "unit": item.metric.unit,
                 "value": round(statistics.median(item.values), 6),
                 **spread,
-                "extra": f"n: {len(item.values)}\n{item.machine}: {_describe(item.environment)}",
+                "extra": f"n: {len(item.values)}\n{item.machine}: {_describe(item.environment)}{commit}",
             }
         )
     return entries
@@ -184,10 +200,10 @@ FORMATS = (
 
 
 def to_text(made: object) -> str:
-    """Return JSON in ASCII, so that no name can harm what it is printed on.
+    """Return JSON in ASCII, so that no name can disturb the terminal it is printed on.
 
     Raises:
-        RecordError: a figure has no form in JSON.
+        RecordError: JSON cannot represent a figure.
     """
     try:
         return json.dumps(made, indent=2, allow_nan=False) + "\n"
@@ -195,13 +211,11 @@ def to_text(made: object) -> str:
         raise RecordError(f"The records have figures that JSON cannot hold ({error}): the run is damaged.") from error
 
 
-def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
-    """Return what the command line says; ends the process if that makes no sense."""
-    parser = argparse.ArgumentParser(prog="python -m bench.export", description=(__doc__ or "").partition("\n")[0])
+def parse_words(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line; ends the process if it is invalid."""
+    parser = new_parser("export", __doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
-    parser.add_argument(
-        "--format", required=True, choices=[each.name for each in FORMATS], help="whose format to write"
-    )
+    parser.add_argument("--format", required=True, choices=[each.name for each in FORMATS], help="the format to write")
     parser.add_argument(
         "--metric",
         nargs="+",
@@ -209,36 +223,31 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
         default=[],
         choices=tuple(METRICS_BY_KEY),
         metavar="METRIC",
-        help="figures, by the names of their columns; without it, the one that each cell is judged by. One of: "
-        "%(choices)s",
+        help="figures to export, by column name (default: the one that each cell is judged by); any of: %(choices)s",
     )
-    parser.add_argument("--output", type=Path, metavar="FILE", help="instead of standard output")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write to this file (default: standard output)")
     return parser.parse_args(words)
 
 
 def main() -> int:
-    """Export what the command line names, return the exit code."""
-    asked = parse()
+    """Export the run named on the command line and return the exit code."""
+    asked = parse_words()
     form = next(each for each in FORMATS if each.name == asked.format)
     metrics = [METRICS_BY_KEY[key] for key in dict.fromkeys(asked.metric)]
-    try:
-        _check(form, metrics)
-        context = read_run(asked.run)
-        found = collect(context, metrics, only_times=form.only_times)
-        for note in found.left_out:
-            sys.stderr.write(f"left out: {note}\n")
-        if not found.series:
-            sys.stderr.write(f"error: {asked.run} has no sample to export\n")
-            return EXIT_MISSING
-        text = to_text(form.make(context, found.series))
-        if asked.output is None:
-            sys.stdout.write(text)
-        else:
-            with replacing(asked.output) as partial:
-                partial.write_text(text, encoding="ascii")
-    except (BenchError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return EXIT_HARNESS
+    _check(form, metrics)
+    context = load_context(asked.run)
+    found = collect_series(context, metrics, only_times=form.only_times)
+    for note in found.left_out:
+        sys.stderr.write(f"left out: {note}\n")
+    if not found.series:
+        sys.stderr.write(f"error: {asked.run} has no sample to export\n")
+        return EXIT_MISSING
+    text = to_text(form.make(context, found.series))
+    if asked.output is None:
+        sys.stdout.write(text)
+    else:
+        with replacing(asked.output) as partial:
+            partial.write_text(text, encoding="ascii")
     return EXIT_OK
 
 
@@ -246,10 +255,10 @@ def _check(form: Format, metrics: Sequence[Metric]) -> None:
     others = [metric.key for metric in metrics if form.only_times and metric.unit not in SECONDS]
     if others:
         raise ConfigError(
-            f"{form.name} is for times, and {', '.join(others)} is none. Leave it out, or use --format "
+            f"{form.name} holds only times, and {', '.join(others)} is not a time. Leave it out, or use --format "
             + next(each.name for each in FORMATS if not each.only_times)
         )
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_main(main)

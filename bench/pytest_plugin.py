@@ -1,7 +1,7 @@
-"""For users of pytest-benchmark: the fixture ``cold_start``, which times whole processes, each of them fresh.
+"""For users of pytest-benchmark: the fixture ``cold_start``, which times whole, fresh processes.
 
-``pytest_plugins = ["bench.pytest_plugin"]`` in the ``conftest.py`` of the root brings it. It is not registered for
-everybody who installs the package, and importing it imports little: what measures is imported by the first benchmark.
+Enable it with ``pytest_plugins = ["bench.pytest_plugin"]`` in the root's ``conftest.py``; installing the package does
+not register it. Importing it imports little: the first benchmark imports what measures.
 """
 
 from __future__ import annotations
@@ -21,38 +21,39 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from bench.config import BenchConf
-    from bench.plan import Cell, Slot
-    from bench.process import Outcome
-    from bench.records import Record
-    from bench.sampler import Sampler
+    from bench.data.records import Record
+    from bench.measure.process import Outcome
+    from bench.measure.sampler import Sampler
+    from bench.plan.cell import Cell
+    from bench.plan.config import BenchConf
+    from bench.plan.plan import Slot
 
 EXTRA_INFO = ("init_ms", "ready_ms", "first_embedding_ms", "total_ms", "results_ms", "peak_mib", "together_mib")
-"""Metrics whose medians go into a benchmark's ``extra_info``, as far as its processes have them."""
+"""Metrics whose medians go into a benchmark's ``extra_info``, if its processes have them."""
 
 FOR_A_BENCHMARK = ("machine_lock", "pass_variables", "protocol.sample_timeout_s")
-"""Settings of a whole run that mean something to a single benchmark too."""
+"""Settings of a whole run that also apply to a single benchmark."""
 
 COMMAND_TIMEOUT_S = 60.0
 
 
 class Benchmark(Protocol):
-    """What is used of pytest-benchmark's fixture ``benchmark``."""
+    """The part of pytest-benchmark's fixture ``benchmark`` that is used here."""
 
     extra_info: dict[str, Any]
 
     @property
     def enabled(self) -> bool:
-        """False with ``--benchmark-disable``: what is benchmarked then runs once."""
+        """False with ``--benchmark-disable``: the target then runs once."""
 
     def pedantic(
         self, target: Callable[[], None], *, teardown: Callable[[], None], rounds: int, warmup_rounds: int
     ) -> object:
-        """Call the target, timed, and the teardown, untimed, this often."""
+        """Call the target, timed, and the teardown, untimed, this many times."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Offer the fixture, or one that says what is missing."""
+    """Provide the fixture, or one that reports what is missing."""
     is_there = hasattr(config.option, "benchmark_disable")  # an option of pytest-benchmark, however it was loaded
     config.pluginmanager.register(_Offered() if is_there else _Missing(), "bench-cold-start")
 
@@ -66,7 +67,7 @@ def _cold_start_session() -> Iterator[_Session]:
 class _Offered:
     @pytest.fixture
     def cold_start(self, benchmark: Benchmark, _cold_start_session: _Session, pytestconfig: pytest.Config) -> ColdStart:
-        """Time fresh processes: of a model, or of any program with cold_start.command; see ColdStart."""
+        """Time fresh processes that load a model or, with cold_start.command, run any program; see ColdStart."""
 
         def say(text: str) -> None:
             capture = pytestconfig.pluginmanager.get_plugin("capturemanager")
@@ -87,7 +88,7 @@ class _Missing:
         )
 
 
-class _NotMeasured(Exception):  # noqa: N818 - what became of a sample; pytest-benchmark must see an Exception
+class _NotMeasured(Exception):  # noqa: N818 - a sample's outcome; pytest-benchmark must see an Exception
     def __init__(self, record: Record) -> None:
         where = "the warm-up" if record.is_warmup else "a round"
         said = f"\n{record.stderr_tail.rstrip()}" if record.stderr_tail.strip() else ""
@@ -100,7 +101,7 @@ class _Session:
     """What the benchmarks of a test session share: prepared models and the loader's private cache.
 
     Attributes:
-        folder: for all of it; removed at the end.
+        folder: where all of it goes; removed at the end.
     """
 
     folder: Path
@@ -108,12 +109,13 @@ class _Session:
     _beat_iterations: int = 0
 
     def sampler(self, conf: BenchConf, cell: Cell) -> Sampler:
-        """Return what takes samples of a cell; its model is prepared, once for all cells that need the same of it."""
-        from bench.run import needs, prepare_models
-        from bench.sampler import Sampler, beat_iterations
-        from bench.variables import worker_environment
+        """Return what takes samples of a cell; its model is prepared once for all cells with the same needs."""
+        from bench.measure.run import needs, prepare_models
+        from bench.measure.sampler import Sampler, beat_iterations
+        from bench.measure.variables import temporary_variables, worker_environment
 
         environ = worker_environment(self.folder / "cache", conf.pass_variables)
+        environ |= temporary_variables(self.folder / "tmp")
         key = (cell.model, cell.scenario, *needs([cell], self.folder))
         scratch = self.folder / f"prepared-{len(self._prepared)}"
         if key not in self._prepared:
@@ -124,7 +126,7 @@ class _Session:
 
 
 class ColdStart:
-    """Times fresh processes with pytest-benchmark: one process a round, from its spawn to its end.
+    """Times fresh processes with pytest-benchmark: one process per round, from spawn to exit.
 
     Like ``benchmark`` itself, it measures one thing in each test.
     """
@@ -135,21 +137,21 @@ class ColdStart:
         self._say = say
 
     def __call__(self, *words: str, rounds: int = 10, warmup_rounds: int = 1) -> list[Record]:
-        """Time what the words say, as ``python -m bench`` would compose them: one cell, without a reference.
+        """Time one cell, without a reference; the words are options of ``python -m bench``.
 
-        The test fails if a process does, and is skipped if this machine cannot run the cell.
+        The test fails if a process fails, and is skipped if this machine cannot run the cell.
 
         Args:
-            words: such as ``"strategy=progressive"``, ``"model=minilm"``.
-            rounds: how many processes are timed; a single one with ``--benchmark-disable``.
-            warmup_rounds: how many run before, untimed.
+            words: options such as ``"strategy=progressive"``, ``"model=minilm"``.
+            rounds: the number of timed processes; only one with ``--benchmark-disable``.
+            warmup_rounds: the number of untimed processes before.
 
         Returns:
-            the records of the timed processes, see ``bench.records``.
+            the records of the timed processes, see ``bench.data.records``.
         """
 
         def measure() -> list[Record]:
-            conf, cell = compose_cell(words)
+            conf, cell = compose_benchmark(words)
             with self._alone(conf.machine_lock):
                 sampler = self._session.sampler(conf, cell)
                 return self._rounds(cell, sampler, rounds, warmup_rounds)
@@ -164,14 +166,14 @@ class ColdStart:
         warmup_rounds: int = 1,
         timeout_s: float = COMMAND_TIMEOUT_S,
     ) -> list[Record]:
-        """Time any program. The test fails if it ends with another exit code than 0.
+        """Time any program. The test fails if its exit code is not 0.
 
-        It gets the environment of the test and an empty standard input; its output is read and dropped.
+        It gets the test's environment and an empty standard input; its output is read and discarded.
 
         Args:
-            command: one text with words quoted as for a shell, or a sequence of words; no shell is involved.
-            rounds: how many processes are timed; a single one with ``--benchmark-disable``.
-            warmup_rounds: how many run before, untimed.
+            command: one string with words quoted as for a shell, or a sequence of words; no shell is involved.
+            rounds: the number of timed processes; only one with ``--benchmark-disable``.
+            warmup_rounds: the number of untimed processes before.
             timeout_s: a process that takes longer is killed, and the test fails.
 
         Returns:
@@ -179,10 +181,10 @@ class ColdStart:
         """
 
         def measure() -> list[Record]:
-            from bench.usercommand import command_cell, run_program, split_command
+            from bench.measure.scenarios.user_command import command_cell, run_user_command, split_command
 
             def run(_slot: Slot) -> Outcome:
-                return run_program(path, words[1:], environ, timeout_s)
+                return run_user_command(path, words[1:], environ, timeout_s)
 
             words = split_command(command)
             path, environ = _path_of(words[0]), dict(os.environ)
@@ -192,9 +194,9 @@ class ColdStart:
         return _or_fail(measure)
 
     def _rounds(self, cell: Cell, execute: Callable[[Slot], Outcome], rounds: int, warmup_rounds: int) -> list[Record]:
-        from bench.fidelity import judge
-        from bench.plan import Slot
-        from bench.runner import to_record
+        from bench.data.fidelity import judge
+        from bench.measure.runner import to_record
+        from bench.plan.plan import Slot
 
         warmups = warmup_rounds if self._benchmark.enabled else 0
         ended: list[tuple[Slot, Outcome]] = []
@@ -211,15 +213,15 @@ class ColdStart:
                     raise _NotMeasured(records[-1])
 
         self._benchmark.pedantic(sample, teardown=check, rounds=rounds, warmup_rounds=warmup_rounds)
-        check()  # pytest-benchmark calls no teardown when it is disabled
+        check()  # pytest-benchmark skips the teardown when it is disabled
         counted = [record for record in records if not record.is_warmup]
         self._benchmark.extra_info.update({"cell": cell.label(), **medians(counted)})
         return counted
 
     @contextlib.contextmanager
     def _alone(self, lock: str | None) -> Iterator[None]:
-        """Keep other benches of this machine away while something is timed."""
-        from bench.lock import machine_lock
+        """Keep other benches on this machine waiting while something is timed."""
+        from bench.measure.lock import machine_lock
 
         with machine_lock(lock, self._say) if self._benchmark.enabled else contextlib.nullcontext():
             yield
@@ -227,7 +229,7 @@ class ColdStart:
 
 def medians(records: Sequence[Record]) -> dict[str, float]:
     """Return the medians of ``EXTRA_INFO``, in each metric's unit; without those that no record has."""
-    from bench.metrics import METRICS_BY_KEY
+    from bench.data.metrics import METRICS_BY_KEY
 
     found = {}
     for key in EXTRA_INFO:
@@ -237,29 +239,30 @@ def medians(records: Sequence[Record]) -> dict[str, float]:
     return found
 
 
-def compose_cell(words: Sequence[str]) -> tuple[BenchConf, Cell]:
-    """Return the configuration that the words make, and its one cell.
+def compose_benchmark(words: Sequence[str]) -> tuple[BenchConf, Cell]:
+    """Return the configuration for these words, and its one cell.
 
     Raises:
-        ConfigError: they make none, or not one that can be timed here.
+        ConfigError: they are not a valid configuration, or not one that can be timed here.
     """
-    from bench.config import compose
     from bench.errors import ConfigError
-    from bench.plan import OF_THE_RUN, WARM, make_plan
+    from bench.plan.cell import WARM
+    from bench.plan.config import compose
+    from bench.plan.plan import OF_THE_RUN, make_plan
 
     for word in words:
         name = word.lstrip("+~").partition("=")[0]
         if name not in FOR_A_BENCHMARK and name.replace("/", ".").partition(".")[0] in {*OF_THE_RUN, "hydra"}:
             raise ConfigError(
-                f"{word} is for a run of python -m bench and means nothing to a single benchmark. Leave it out; how "
-                "often to measure is said by rounds= and warmup_rounds= of cold_start()"
+                f"{word} applies to a run of python -m bench, not to a single benchmark. Leave it out; to set how "
+                "often to measure, use rounds= and warmup_rounds= of cold_start()"
             )
     conf = compose([*words, "baseline=false", "run_name=pytest"])
     (cell,) = make_plan([conf]).cells
     if cell.cache_state != WARM:
         raise ConfigError(
-            f"cache_state={cell.cache_state} cannot be timed by pytest-benchmark, whose times would contain the making "
-            "of that state. Use python -m bench for it"
+            f"cache_state={cell.cache_state} cannot be timed by pytest-benchmark, whose times would include setting "
+            "up that state. Use python -m bench for it"
         )
     return conf, cell
 
@@ -269,12 +272,12 @@ def _path_of(program: str) -> str:
 
     path = shutil.which(program)
     if path is None:
-        raise ConfigError(f"{program} is not on the PATH, or is no program. Install it, or give its whole path")
+        raise ConfigError(f"{program} is not on the PATH, or is not a program. Install it, or give its full path")
     return path
 
 
 def _or_fail(measure: Callable[[], list[Record]]) -> list[Record]:
-    """Return the records, or end the test with a message and no traceback: nothing in the test's code is wrong."""
+    """Return the records, or end the test with a message and no traceback, because the test's code is not at fault."""
     from bench.errors import BenchError
 
     try:

@@ -1,7 +1,7 @@
-"""Make an embedding model available as early and as cheaply as possible, by a chosen strategy.
+"""Make an embedding model available as early and as cheaply as possible, with a strategy of your choice.
 
->>> from loader import get_embedding_provider
->>> provider = get_embedding_provider("all-MiniLM-L6-v2")
+>>> from loader import load
+>>> provider = load("all-MiniLM-L6-v2")
 >>> provider.embed_query("database connection").shape
 (384,)
 
@@ -12,7 +12,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .api import get_embedding_provider, preload_embeddings
+    from .api import get_embedding_provider, load, preload_embeddings
     from .artifacts.compile import compile_model
     from .core import OptimizedEmbeddingLoader
     from .errors import (
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         ModelLoadError,
         ModelNameError,
         ModelNotFoundError,
+        ModelUnreadableError,
         ModelUnsupportedError,
         ServiceBusyError,
         ServiceError,
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
         TextError,
     )
     from .loadingstrategy import LoadingStrategy
-    from .metadata import ModelMetadata
+    from .model.metadata import ModelMetadata
     from .profile import ResourceProfile
     from .provider import EmbeddingProvider
     from .service.options import ServiceOptions
@@ -77,6 +78,7 @@ __all__ = [
     "ModelMetadata",
     "ModelNameError",
     "ModelNotFoundError",
+    "ModelUnreadableError",
     "ModelUnsupportedError",
     "OptimizedEmbeddingLoader",
     "ResourceProfile",
@@ -94,25 +96,27 @@ __all__ = [
     "compile_model",
     "cosine_similarity",
     "get_embedding_provider",
+    "load",
     "preload_embeddings",
 ]
 
 _HOME_BY_NAME = {
     "EmbeddingProvider": "provider",
     "LoadingStrategy": "loadingstrategy",
-    "ModelMetadata": "metadata",
+    "ModelMetadata": "model.metadata",
     "OptimizedEmbeddingLoader": "core",
     "ResourceProfile": "profile",
     "ServiceOptions": "service.options",
     "compile_model": "artifacts.compile",
     "cosine_similarity": "similarity",
     "get_embedding_provider": "api",
+    "load": "api",
     "preload_embeddings": "api",
 }
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name on first use (PEP 562); what is not in the table above is an error class."""
+    """Import a public name on first use (PEP 562); a name that is not in the table above is an error class."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home = f"{__name__}.{_HOME_BY_NAME.get(name, 'errors')}"

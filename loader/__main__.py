@@ -38,7 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
     from .errors import LoaderError
 
     given = sys.argv[1:] if arguments is None else arguments
-    # Only the module of the command that is asked for: the others have imports of their own.
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path may have bytes that do not decode
+    # Import only the command that runs: the others have imports of their own.
     options = build_parser((given[0],) if given and given[0] in COMMANDS else COMMANDS).parse_args(given)
     try:
         options.run(options)
@@ -48,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # Whoever read our output has left: keep Python from complaining when it flushes at exit.
+        # The reader of our output is gone: keep Python from complaining when it flushes at exit.
         import os
 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""The arguments of a loader: checked once, at construction, then fixed."""
+"""The arguments of a loader, checked once in the constructor, then fixed."""
 
 import os
 from threading import TIMEOUT_MAX
@@ -17,16 +17,16 @@ DEFAULT_MODEL: "Final" = "all-MiniLM-L6-v2"
 DEFAULT_TIMEOUT_S: "Final" = 60.0
 
 COMPILE: "Final" = (None, "now", "detached")
-"""What a loader that finds no prepared model does about it: nothing but a hint in the log, or one of these."""
+"""What a loader does if it finds no prepared model; None only logs a hint."""
 
 _DEVICE_TYPES = ("cpu", "cuda", "mps")
 
 
 class Settings:
-    """What is to be loaded, and how. Immutable by convention; see ``OptimizedEmbeddingLoader`` for the meanings.
+    """What to load, and how. Immutable by convention; ``OptimizedEmbeddingLoader`` documents the arguments.
 
     Raises:
-        ArgumentTypeError, ArgumentValueError: an argument cannot be meant.
+        ArgumentTypeError, ArgumentValueError: an argument is invalid.
     """
 
     __slots__ = (
@@ -50,12 +50,12 @@ class Settings:
         allow_download: bool | None = None,
         *,
         compile: str | None = None,  # noqa: A002 - the specification's name
-        show_progress: bool = False,
+        show_progress: bool | None = None,
         precision: str | None = None,
         service: "ServiceOptions | None" = None,
     ) -> None:
         if isinstance(model_name, os.PathLike):
-            # A relative path object means a path, also where it looks like a hub name.
+            # A relative path object means a path, even if it looks like a hub name.
             model_name = os.path.join(os.curdir, os.fspath(model_name))
         if not isinstance(model_name, str):
             raise ArgumentTypeError(f"model_name must be a string or a path, not {type(model_name).__name__}")
@@ -69,17 +69,19 @@ class Settings:
         if compile not in COMPILE:
             raise ArgumentValueError(f"compile must be 'now', 'detached' or None, not {compile!a}")
         self.compile = compile
-        self.show_progress = bool(show_progress)
+        if not isinstance(show_progress, (bool, type(None))):
+            raise ArgumentTypeError(f"show_progress must be True, False or None, not {show_progress!r}")
+        self.show_progress = show_progress
         self.precision = None if precision is None else check_precision(precision)
         self.service = _check_service(service)
 
     def key(self) -> tuple[object, ...]:
-        """Return what distinguishes one loaded model from another."""
+        """Return what makes one loaded model differ from another."""
         return (self.model_name, self.device, self.engine, self.threads)
 
 
 def check_strategy(strategy: object) -> str:
-    """Return the name of the strategy, given as a LoadingStrategy or as that.
+    """Return the name of the strategy, given as a LoadingStrategy or by name.
 
     Raises:
         ArgumentTypeError, ArgumentValueError: it is neither.
@@ -89,20 +91,20 @@ def check_strategy(strategy: object) -> str:
     for name in STRATEGIES:
         if name == strategy:
             return name
-    raise ArgumentValueError(f"strategy {strategy!a} is not known; choose from {', '.join(STRATEGIES)}")
+    raise ArgumentValueError(f"Unknown strategy {strategy!a}; choose from {', '.join(STRATEGIES)}")
 
 
 def check_precision_of(strategy: str, precision: str | None) -> None:
-    """Check that a strategy can have a precision other than its own.
+    """Check that a strategy supports a precision.
 
     Raises:
-        ArgumentValueError: it cannot.
+        ArgumentValueError: it does not.
     """
     own = STRATEGIES[strategy].precision
     if precision not in {None, own} and strategy != "service":
         other = "quantized" if precision == "int8" else "progressive"
         raise ArgumentValueError(
-            f"The strategy {strategy} computes in {own}, not {precision}; use {other}, or service with it"
+            f"The strategy {strategy} computes in {own}, not {precision}; use the strategy {other} or service"
         )
 
 
@@ -110,12 +112,12 @@ def check_precision(precision: object) -> str:
     """Return the precision.
 
     Raises:
-        ArgumentTypeError, ArgumentValueError: it is none.
+        ArgumentTypeError, ArgumentValueError: it is not one of ``PRECISIONS``.
     """
     if not isinstance(precision, str):
         raise ArgumentTypeError(f"precision must be a string, not {type(precision).__name__}")
     if precision not in PRECISIONS:
-        raise ArgumentValueError(f"precision {precision!a} is not known; choose from {', '.join(PRECISIONS)}")
+        raise ArgumentValueError(f"Unknown precision {precision!a}; choose from {', '.join(PRECISIONS)}")
     return precision
 
 
@@ -124,15 +126,15 @@ def check_timeout(timeout: object) -> float | None:
 
     Raises:
         ArgumentTypeError: not a number.
-        ArgumentValueError: negative or not a number.
+        ArgumentValueError: negative or NaN.
     """
     if timeout is None:
         return None
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
         raise ArgumentTypeError(f"timeout must be a number of seconds or None, not {type(timeout).__name__}")
     if not timeout >= 0:
-        raise ArgumentValueError(f"timeout must not be negative, got {timeout!r}")
-    # The system's own limit (292 years): beyond it, waiting raises OverflowError.
+        raise ArgumentValueError(f"timeout must be 0 or more, not {timeout!r}")
+    # The system's limit (292 years): beyond it, waiting raises OverflowError.
     return float(min(timeout, TIMEOUT_MAX))
 
 
@@ -143,7 +145,7 @@ def _check_device(device: object) -> str | None:
         raise ArgumentTypeError(f"device must be a string or None, not {type(device).__name__}")
     kind, colon, index = device.partition(":")
     if kind not in _DEVICE_TYPES or (colon and not (index.isascii() and index.isdecimal() and len(index) <= 4)):
-        raise ArgumentValueError(f"device {device!a} is not known; use 'cpu', 'cuda', 'cuda:<number>', 'mps' or None")
+        raise ArgumentValueError(f"Unknown device {device!a}; use 'cpu', 'cuda', 'cuda:<number>', 'mps' or None")
     return device
 
 

@@ -11,11 +11,11 @@
 
 Rules that users may rely on:
 
-* One load at a time per loader, in a thread of its own, however many threads ask.
-* A failure sticks: every later call reports it at once. ``unload()`` forgets it, so that the next request tries again.
-* A load whose waiters gave up goes on; whoever asks later gets its result.
-* ``unload()`` during a load lets it end unseen. Providers that callers still hold keep working.
-* Importing this module, constructing a loader and ``start_loading()`` import nothing but a few small modules.
+* A loader runs one load at a time, in its own thread, however many threads ask.
+* A failure sticks: every later call reports it at once. ``unload()`` clears it, so the next request tries again.
+* A load goes on after its callers time out; the next caller gets its result.
+* ``unload()`` during a load discards the result. Providers that callers still hold keep working.
+* Importing this module, constructing a loader and ``start_loading()`` import only a few small modules.
 """
 
 import threading
@@ -24,42 +24,42 @@ from _weakrefset import WeakSet
 from .arguments import DEFAULT_MODEL, DEFAULT_TIMEOUT_S, Settings, check_precision_of, check_strategy, check_timeout
 from .engines import AUTO
 from .errors import LoaderError
-from .exitgate import GATE
-from .forks import after_fork_in_child
-from .load import Load
-from .parts import ModelParts
+from .loading.load import Load
+from .loading.parts import ModelParts
+from .runtime.exit_gate import GATE
+from .runtime.forks import after_fork_in_child, around_forks
 from .strategies import STRATEGIES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
-    from typing import Any
+    from typing import Unpack
 
+    from .keywords import LoaderOptions
     from .loadingstrategy import LoadingStrategy
-    from .metadata import ModelMetadata
+    from .model.metadata import ModelMetadata
     from .provider import EmbeddingProvider
     from .service.options import ServiceOptions
 
 
 class OptimizedEmbeddingLoader:
-    """Makes one model available by one strategy. Thread-safe; construction imports and reads nothing.
+    """Makes one model available by one strategy. Thread-safe; the constructor imports nothing and reads no files.
 
     Args:
-        model_name: a folder, or a hub name; a name without organisation means one of sentence-transformers' models.
+        model_name: a folder, or a hub name; a name without an organisation means a sentence-transformers model.
         strategy: a LoadingStrategy or its value, such as ``"progressive"``.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, or None for the best one the engine finds.
-        engine: ``"auto"`` or the name of an engine (see ``loader.engines``).
+        engine: ``"auto"``, ``"numpy"``, ``"onnx"`` or ``"sentence_transformers"`` (see ``loader.engines``).
         threads: threads for one run of the model; None leaves it to the engine.
         allow_download: whether the model may be downloaded; None follows HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE.
-        compile: what to do where no prepared model of full precision is found: ``"now"`` prepares it, ``"detached"``
-            has another process prepare it for the next use, None logs the command that does.
-        show_progress: draw the hub's progress bars on stderr during a download.
-        precision: ``"float32"`` or ``"int8"``; None for the strategy's own. Only SERVICE has both.
+        compile: what to do if no prepared model of full precision is found: ``"now"`` prepares it, ``"detached"``
+            starts another process that prepares it for the next use, None logs the command that prepares it.
+        show_progress: whether a download shows its size and progress on stderr; None shows them on a terminal only.
+        precision: ``"float32"`` or ``"int8"``; None for the strategy's default. Only SERVICE supports both.
         service: how the strategy SERVICE reaches, starts and replaces a service; None for ``ServiceOptions()``.
 
     Raises:
-        ArgumentTypeError, ArgumentValueError: an argument cannot be meant. Whether the model exists is found out by
-            the load.
+        ArgumentTypeError, ArgumentValueError: an argument is invalid. Only the load checks whether the model exists.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class OptimizedEmbeddingLoader:
         threads: int | None = None,
         allow_download: bool | None = None,
         compile: str | None = None,  # noqa: A002 - the specification's name
-        show_progress: bool = False,
+        show_progress: bool | None = None,
         precision: str | None = None,
         service: "ServiceOptions | None" = None,
     ) -> None:
@@ -100,41 +100,41 @@ class OptimizedEmbeddingLoader:
 
     @property
     def model_name(self) -> str:
-        """The name as it was given."""
+        """The name as given."""
         return self._settings.model_name
 
     @property
     def strategy(self) -> "LoadingStrategy":
-        """The strategy in force."""
+        """The current strategy; ``get_instance`` may change it before the load begins."""
         from .loadingstrategy import LoadingStrategy
 
         return LoadingStrategy(self._strategy)
 
     @property
     def device(self) -> str | None:
-        """The device that was asked for; what it became is ``provider.device``."""
+        """The requested device; ``provider.device`` is the one in use."""
         return self._settings.device
 
     @property
     def engine(self) -> str:
-        """The engine that was asked for; what it became is ``provider.engine``."""
+        """The requested engine; ``provider.engine`` is the one in use."""
         return self._settings.engine
 
     def start_loading(self) -> None:
-        """Begin to load, if the strategy loads ahead of requests and no load has begun. Returns at once."""
+        """Start loading, unless the strategy waits for a request or a load has begun already. Returns at once."""
         if STRATEGIES[self._strategy].trigger == "start":
             self._begin()
 
     def load(self, timeout: float | None = DEFAULT_TIMEOUT_S) -> "EmbeddingProvider":
-        """Return the provider, beginning the load if need be and waiting for it.
+        """Return the provider: start the load if necessary, and wait for it.
 
         Args:
-            timeout: seconds to wait; 0 does not wait at all, None waits for ever.
+            timeout: seconds to wait; 0 does not wait, None waits without a limit.
 
         Raises:
             ArgumentTypeError, ArgumentValueError: the timeout is not a number or is negative.
-            LoadTimeoutError: not ready in time; the load goes on.
-            LoaderError: what the load failed with; see ``loader.errors`` for the tree.
+            LoadTimeoutError: the model was not ready in time; the load goes on.
+            LoaderError: the load failed; see ``loader.errors`` for the tree.
         """
         load = self._load
         if load is not None and load.provider is not None:
@@ -143,7 +143,7 @@ class OptimizedEmbeddingLoader:
         return self._begin().wait(seconds)
 
     def get_provider(self, timeout: float | None = DEFAULT_TIMEOUT_S) -> "EmbeddingProvider | None":
-        """Return the provider as ``load`` does, or None where that raises; ``get_error()`` then has the reason.
+        """Return the provider, or None if ``load`` would raise a LoaderError; ``get_error()`` then has the reason.
 
         Args:
             timeout: as for ``load``.
@@ -172,29 +172,30 @@ class OptimizedEmbeddingLoader:
         return load is not None and load.provider is not None
 
     def get_error(self) -> LoaderError | None:
-        """Return why the load failed, or the last timeout of a caller while it goes on; None otherwise."""
+        """Return why the load failed; while it goes on, the last caller's timeout; otherwise None."""
         load = self._load
         if load is None or load.provider is not None:
             return None
         return load.error or load.timed_out
 
     def get_load_time(self) -> float:
-        """Return the seconds from the beginning of the load to the ready provider; 0.0 before that."""
+        """Return the seconds from the start of the load until the provider was ready; 0.0 before that."""
         load = self._load
         return load.duration_s if load is not None else 0.0
 
     def get_metadata(self) -> "ModelMetadata | None":
-        """Return what is known about the model without loading it, or None; see ``loader.metadata.lookup``.
+        """Return what is known about the model without loading it, or None; see ``loader.model.metadata.lookup``.
 
         Raises:
-            ModelError, ModelNameError: the name or the model's files are wrong.
+            ModelError, ModelNameError: the name or the model's files are invalid.
         """
         known = self._parts.known_metadata
         if known is not None:
             return known
-        from .metadata import lookup
+        with GATE.section():
+            from .model.metadata import lookup
 
-        return lookup(self.model_name)
+            return lookup(self.model_name)
 
     def get_embedding_dim_fast(self) -> int | None:
         """Return the length of a vector without loading the model, or None if it is not known."""
@@ -205,21 +206,21 @@ class OptimizedEmbeddingLoader:
         return metadata.embedding_dim if metadata else None
 
     def count_tokens(self, text: str) -> int:
-        """Return how many tokens the text has, special tokens included. Needs the tokenizer only, not the model.
+        """Return how many tokens the text has, special tokens included. Needs only the tokenizer, not the model.
 
         Raises:
-            ArgumentTypeError, TextError: see ``loader.texts``.
+            ArgumentTypeError, TextError: see ``loader.text.rules``.
             ModelError: the model or its tokenizer is missing or damaged.
         """
         with GATE.section():
             return self._parts.tokenizer().count_tokens(text)
 
     def truncate(self, text: str, max_tokens: int | None = None) -> str:
-        """Return the longest prefix of the text that fits the model. Needs the tokenizer only, not the model.
+        """Return the longest prefix of the text that fits the model. Needs only the tokenizer, not the model.
 
         Args:
             text: the text.
-            max_tokens: the limit, special tokens included; default is the model's ``max_seq_length``.
+            max_tokens: the limit, special tokens included; None for the model's ``max_seq_length``.
 
         Raises:
             ArgumentTypeError, TextError, ModelError: as ``count_tokens``.
@@ -228,7 +229,7 @@ class OptimizedEmbeddingLoader:
             return self._parts.tokenizer().truncate(text, max_tokens)
 
     def unload(self) -> None:
-        """Forget the provider, the error and any load in progress; the next request loads anew."""
+        """Drop the provider, the error and any load in progress; the next request loads again."""
         with self._lock:
             self._load = None
             self._parts = ModelParts(self._settings)
@@ -239,17 +240,22 @@ class OptimizedEmbeddingLoader:
         model_name: "str | os.PathLike[str]" = DEFAULT_MODEL,
         strategy: "LoadingStrategy | str" = "progressive",
         device: str | None = None,
-        **options: "Any",
+        **options: "Unpack[LoaderOptions]",
     ) -> "OptimizedEmbeddingLoader":
-        """Return the process-wide loader for these settings, creating it if need be.
+        """Return the process-wide loader for these settings, creating it if necessary.
 
-        There is one for each combination of model, device, engine, threads and precision. Strategies of equal
-        precision share it, since they differ only in when they load (SERVICE does not: another process loads): one
-        that is asked for before the load has begun takes effect, a later one has nothing left to decide.
+        There is one for each combination of model, device, engine, threads and precision. Strategies of the same
+        precision share it, because they differ only in when they load; SERVICE has its own, because another process
+        does the loading. A strategy requested before the load begins replaces the previous one; later it has no effect.
+        The other options are those of the first call.
 
         Args:
             model_name, strategy, device: as for the constructor.
-            **options: further keyword arguments of the constructor.
+            **options: ``engine``, ``threads``, ``allow_download``, ``compile``, ``show_progress``, ``precision`` and
+                ``service``, as for the constructor.
+
+        Raises:
+            ArgumentTypeError, ArgumentValueError: an argument is invalid.
         """
         fresh = cls(model_name, strategy, device, **options)
         spec = STRATEGIES[fresh._strategy]
@@ -263,7 +269,7 @@ class OptimizedEmbeddingLoader:
 
     @classmethod
     def reset(cls) -> None:
-        """Unload and forget every process-wide loader, for tests. ``unload()`` does it for a single loader."""
+        """Unload and remove every process-wide loader, for tests. For a single loader use ``unload()``."""
         with _instances_lock:
             forgotten = list(_instances.values())
             _instances.clear()
@@ -280,7 +286,7 @@ class OptimizedEmbeddingLoader:
             return load
 
     def _after_fork_in_child(self) -> None:
-        """Only the forking thread exists here: replace what other threads may have held locked."""
+        """Replace what other threads may have locked: only the forking thread exists in the child."""
         self._lock = threading.Lock()
         self._parts = ModelParts(self._settings)
         if self._load is not None:
@@ -301,3 +307,4 @@ def _after_fork_in_child() -> None:
 
 
 after_fork_in_child(_after_fork_in_child)
+around_forks(GATE.before_fork, GATE.after_fork_in_parent)

@@ -4,29 +4,30 @@
 
     LoaderError
     ├── ArgumentTypeError         (also TypeError)     an argument has the wrong type
-    ├── ArgumentValueError        (also ValueError)    an argument has a value that cannot be meant
-    │   ├── ModelNameError                             not a path and not a hub name
+    ├── ArgumentValueError        (also ValueError)    an argument has an invalid value
+    │   ├── ModelNameError                             neither a path nor a hub name
     │   └── TextError                                  a text that no tokenizer can read
     ├── ModelError                                     the model's files
-    │   ├── ModelNotFoundError    (also LookupError)   nowhere; lists every place looked at
+    │   ├── ModelNotFoundError    (also LookupError)   not on this machine; lists every place searched
     │   ├── ModelDownloadError    (also OSError)       the hub answered, the download failed
-    │   ├── ModelCorruptError                          files that are damaged or contradict themselves
+    │   ├── ModelCorruptError                          files that are damaged or inconsistent
+    │   ├── ModelUnreadableError  (also OSError)       files that cannot be read now: memory, permissions, the disk, ...
     │   ├── ModelUnsupportedError                      files we refuse, such as pickled weights
-    │   └── ArtifactError                              a prepared model that is missing, damaged or not trusted
+    │   └── ArtifactError                              a prepared model that is missing, damaged or untrusted
     ├── EngineError                                    what computes the vectors
     │   ├── EngineMissingError    (also ImportError)   a package is missing; names the extra
-    │   ├── DeviceError                                the asked-for device is not there
+    │   ├── DeviceError                                the requested device is not available
     │   ├── CompileError                               a model could not be prepared
     │   ├── ModelLoadError                             the engine failed while loading
     │   └── EmbeddingError                             the engine failed while embedding
-    ├── ServiceError                                   the model service; raised only where falling back is not allowed
-    │   ├── ServiceUnavailableError (also ConnectionError) not running, not reachable, or gone while it worked
-    │   ├── ServiceUnsafeError    (also PermissionError) its folder or the process behind its socket is not the user's
-    │   ├── ServiceTimeoutError   (also TimeoutError)  no sign of life, or no answer in time
+    ├── ServiceError                                   the model service; raised only if fallback is off
+    │   ├── ServiceUnavailableError (also ConnectionError) not running, not reachable, or gone during a request
+    │   ├── ServiceUnsafeError    (also PermissionError) its folder, or the process behind its socket, is not the user's
+    │   ├── ServiceTimeoutError   (also TimeoutError)  no heartbeat, or no answer in time
     │   ├── ServiceBusyError                           more requests than it can hold
-    │   ├── ServiceMismatchError                       it has another version, model or settings
-    │   ├── ServiceProtocolError                       what it said, or was told, is not the protocol
-    │   └── ServiceRefusedError                        it cannot do this: the text is too long, its engine failed
+    │   ├── ServiceMismatchError                       it runs a different version, model or settings
+    │   ├── ServiceProtocolError                       one side broke the protocol
+    │   └── ServiceRefusedError                        it cannot do this: the text is too long, or its engine failed
     ├── LoadTimeoutError          (also TimeoutError)  not ready in time; the load goes on
     ├── CacheError                (also OSError)       our own cache folder cannot be written
     ├── ForkError                 (also RuntimeError)  a model used in a forked child
@@ -34,6 +35,8 @@
 
 Catch ``LoaderError`` to catch them all. Each message says what happened, the value, and what to do next.
 """
+
+import os
 
 __all__ = [
     "ArgumentTypeError",
@@ -54,6 +57,7 @@ __all__ = [
     "ModelLoadError",
     "ModelNameError",
     "ModelNotFoundError",
+    "ModelUnreadableError",
     "ModelUnsupportedError",
     "ServiceBusyError",
     "ServiceError",
@@ -69,7 +73,7 @@ __all__ = [
 
 
 class LoaderError(Exception):
-    """The root of the tree; raised itself by nothing."""
+    """The root of the tree; never raised directly."""
 
 
 class ArgumentTypeError(LoaderError, TypeError):
@@ -77,15 +81,15 @@ class ArgumentTypeError(LoaderError, TypeError):
 
 
 class ArgumentValueError(LoaderError, ValueError):
-    """An argument has the right type and a value that cannot be meant."""
+    """An argument has the right type but an invalid value."""
 
 
 class ModelNameError(ArgumentValueError):
-    """The model name is neither a path nor a name that a model hub could know."""
+    """The model name is neither a path nor a valid hub name."""
 
 
 class TextError(ArgumentValueError):
-    """A text that cannot be encoded as UTF-8, so that no tokenizer can read it."""
+    """A text that cannot be encoded as UTF-8, so no tokenizer can read it."""
 
 
 class ModelError(LoaderError):
@@ -93,7 +97,7 @@ class ModelError(LoaderError):
 
 
 class ModelNotFoundError(ModelError, LookupError):
-    """The model is nowhere; the message names every place that was looked at."""
+    """The model was not found; the message names every place that was searched."""
 
 
 class ModelDownloadError(ModelError, OSError):
@@ -101,15 +105,22 @@ class ModelDownloadError(ModelError, OSError):
 
 
 class ModelCorruptError(ModelError):
-    """The model's files are truncated, damaged, or contradict themselves."""
+    """The model's files are truncated, damaged or inconsistent."""
+
+
+class ModelUnreadableError(ModelError, OSError):
+    """The model's files cannot be read now, for lack of memory, file descriptors, permissions or a working disk.
+
+    They are not known to be damaged, and the same load may succeed later.
+    """
 
 
 class ModelUnsupportedError(ModelError):
-    """The model's files are readable but refused, for instance pickled weights."""
+    """The model's files are readable but not supported, for instance pickled weights."""
 
 
 class ArtifactError(ModelError):
-    """A prepared model is missing, damaged, of another version, or can be changed by others; it is not used."""
+    """A prepared model is missing, damaged, of another version, or writable by others, so it is not used."""
 
 
 class EngineError(LoaderError):
@@ -121,11 +132,11 @@ class EngineMissingError(EngineError, ImportError):
 
 
 class DeviceError(EngineError):
-    """The device that was asked for is not available."""
+    """The requested device is not available."""
 
 
 class CompileError(EngineError):
-    """A model could not be prepared: its export failed, or its vectors would differ too much from the reference's."""
+    """A model could not be prepared: its export failed, or its vectors differ too much from the reference's."""
 
 
 class ModelLoadError(EngineError):
@@ -137,7 +148,7 @@ class EmbeddingError(EngineError):
 
 
 class ServiceError(LoaderError):
-    """The model service could not be used. Providers then compute by themselves, unless they must not."""
+    """The model service could not be used. Providers then compute in this process, unless ``fallback`` is off."""
 
 
 class ServiceUnavailableError(ServiceError, ConnectionError):
@@ -145,27 +156,27 @@ class ServiceUnavailableError(ServiceError, ConnectionError):
 
 
 class ServiceUnsafeError(ServiceError, PermissionError):
-    """The folder of the sockets, or the process behind one, belongs to somebody else or is open to others."""
+    """The socket folder, or the process behind a socket, belongs to another user or is open to others."""
 
 
 class ServiceTimeoutError(ServiceError, TimeoutError):
-    """The service gave no sign of life, or no answer, in time."""
+    """The service sent no heartbeat, or no answer, in time."""
 
 
 class ServiceBusyError(ServiceError):
-    """The service holds as many requests as it may."""
+    """The service already holds as many requests as it accepts."""
 
 
 class ServiceMismatchError(ServiceError):
-    """The service runs another version, another model or other settings than the caller asks for."""
+    """The service runs a different version, model or settings from what the caller asked for."""
 
 
 class ServiceProtocolError(ServiceError):
-    """One side said something that is not the protocol; see docs/reference/service-protocol.md."""
+    """One side broke the protocol; see docs/reference/service-protocol.md."""
 
 
 class ServiceRefusedError(ServiceError):
-    """The service understood and cannot do it: a text beyond its limits, or an engine that failed."""
+    """The service understood the request but cannot do it: a text beyond its limits, or a failed engine."""
 
 
 class LoadTimeoutError(LoaderError, TimeoutError):
@@ -177,18 +188,61 @@ class CacheError(LoaderError, OSError):
 
 
 class ForkError(LoaderError, RuntimeError):
-    """A model that was loaded, or being loaded, before ``fork`` is used in the child."""
+    """The child uses a model that was loaded, or was loading, before ``fork``."""
 
 
 class ShutdownError(LoaderError, RuntimeError):
-    """The interpreter is exiting, so no thread but the main one may start native work."""
+    """The interpreter is exiting, so only the main thread may start native work."""
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether an error is a panic in a library written in Rust.
+
+    Panics derive from BaseException, so ``except Exception`` does not catch them, and their class cannot be imported.
+    """
+    return type(error).__module__ == "pyo3_runtime"
+
+
+def lacking(path: str, error: BaseException) -> ModelUnreadableError | None:
+    """Return the error to raise if a file could not be read for a reason outside the file, such as memory.
+
+    Args:
+        path: the file.
+        error: what reading it raised.
+
+    Returns:
+        None if the error is about the file itself: damaged content, a folder in its place, a broken link.
+    """
+    import errno
+
+    number = errno.ENOMEM if isinstance(error, MemoryError) else getattr(error, "errno", None) or _in_words(str(error))
+    if number in {None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL}:
+        return None
+    advice = {
+        errno.ENOMEM: "There is not enough memory: free some, or raise this process's limit (ulimit -v).",
+        errno.EMFILE: "This process has too many open files: close some, or raise its limit (ulimit -n).",
+        errno.ENFILE: "The system has too many open files: end some processes.",
+        errno.EACCES: "Give this user permission to read it.",
+        errno.EPERM: "Give this user permission to read it.",
+    }.get(number, "The file may be intact: check its disk and try again.")
+    return ModelUnreadableError(f"{path} cannot be read: {os.strerror(number)}. {advice}")
+
+
+def _in_words(message: str) -> int | None:
+    """Return the system error number in a message from a Rust library or ONNX Runtime, or None."""
+    for words in ("(os error ", "system error number "):
+        _, found, rest = message.rpartition(words)
+        digits = rest.rstrip().rstrip(")")
+        if found and digits.isascii() and digits.isdecimal() and len(digits) < 6:
+            return int(digits)
+    return None
 
 
 def release_frames(error: BaseException) -> None:
-    """Let go of the local variables that the tracebacks of an error and its causes hold.
+    """Release the local variables held by the tracebacks of an error and its causes.
 
-    An error that is kept would otherwise keep half a model alive, and destroy it wherever it is dropped itself. Imports
-    nothing: at interpreter exit every import may be interrupted.
+    Otherwise an error that is kept would keep half a model alive, and destroy it wherever the error is dropped. Imports
+    nothing: at interpreter exit any import may be interrupted.
     """
     seen: set[int] = set()
     current: BaseException | None = error
@@ -199,6 +253,6 @@ def release_frames(error: BaseException) -> None:
             try:
                 trace.tb_frame.clear()
             except RuntimeError:
-                pass  # still running: it lets go by itself
+                pass  # still running: it releases them when it ends
             trace = trace.tb_next
         current = current.__cause__ or current.__context__

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from .errors import EmbeddingError, ForkError, ShutdownError, release_frames
-from .exitgate import GATE, LoadInterrupted
-from .forks import in_forked_child, process_token
-from .log import log
+from .errors import EmbeddingError, ForkError, ShutdownError, is_panic, release_frames
 from .provider import EmbeddingProvider
+from .runtime.exit_gate import GATE, LoadInterrupted
+from .runtime.forks import in_forked_child, process_token
+from .runtime.log import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,19 +14,20 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .engines.base import Engine, TextKind
+    from .contract import Engine, TextKind
 
     Watcher = Callable[["LocalProvider", int], None]
 
 TEXTS_PER_RUN = 1024
-"""Texts that an engine gets at a time: enough to sort them by length, few enough for another engine to take over."""
+"""Texts per call of an engine: enough to sort them by length, few enough for another engine to take over."""
+_SHOWN_CHARACTERS = 40
 
 
 class LocalProvider(EmbeddingProvider):
-    """Computes with an engine of this process.
+    """Computes with an engine in this process.
 
     Args:
-        model_name: the name that was asked for.
+        model_name: the requested name.
         engine: the loaded model.
     """
 
@@ -43,7 +44,7 @@ class LocalProvider(EmbeddingProvider):
 
     @property
     def engine(self) -> str:
-        """The name of the engine that computes, such as ``"numpy"``; it may change, see ``loader.upgrade``."""
+        """The name of the engine that computes, such as ``"numpy"``; it may change, see ``loader.loading.upgrade``."""
         return self._engine.name
 
     @property
@@ -53,74 +54,96 @@ class LocalProvider(EmbeddingProvider):
 
     @property
     def engine_in_use(self) -> "Engine":
-        """The engine itself. Its vectors are not normalised, and its texts are not checked."""
+        """The engine itself. It does not normalise vectors or check texts."""
         return self._engine
 
     def usable_here(self) -> bool:
-        """Whether this process may use it: False in a child forked after the load, unless the engine allows it."""
+        """Whether this process may use it: False in a child forked after the load, unless the engine is fork-safe."""
         return self._engine.fork_safe or not in_forked_child(self._process)
 
     def refuse(self, error: Exception) -> None:
-        """Embed nothing any more: the model turned out to be damaged. Every call raises the error from now on."""
+        """Stop embedding, because the model is damaged. Every call raises the error from now on."""
         self._refused = error
         log("error", "%s", error)
 
     def after_first_run(self, callback: "Callable[[], object]") -> None:
-        """Have ``callback()`` called once, after the first texts were embedded."""
+        """Call ``callback()`` once, after the first texts are embedded."""
         self._after_first_run = callback
 
     def watch(self, watcher: "Watcher | None") -> None:
-        """Have ``watcher(provider, number of texts)`` called after each run, or nothing any more."""
+        """Call ``watcher(provider, number of texts)`` after each run; None stops that."""
         self._watcher = watcher
 
     def change_engine(self, engine: "Engine") -> None:
-        """Compute with another engine from the next run on; its vectors must be interchangeable."""
+        """Use another engine from the next run on; its vectors must be interchangeable."""
         self._engine = engine
 
     def _embed(self, texts: list[str], kind: "TextKind", batch_size: int) -> "NDArray[np.float32]":
         if not self.usable_here():
             raise ForkError(
-                f"{self.model_name} was loaded before fork() and its engine {self.engine} cannot be used in the child "
+                f"{self.model_name} was loaded before fork(), and its engine {self.engine} cannot be used in the child "
                 "process. Load it in the child, or start processes with the 'spawn' or 'forkserver' method."
             )
         if self._refused is not None:
             raise self._refused.with_traceback(None)
         with GATE.section():
             if len(texts) <= TEXTS_PER_RUN:
-                return self._run(texts, kind, batch_size)
+                return self._run(texts, 0, kind, batch_size)
             runs = range(0, len(texts), TEXTS_PER_RUN)
-            return np.concatenate([self._run(texts[start : start + TEXTS_PER_RUN], kind, batch_size) for start in runs])
+            return np.concatenate([self._run(texts, start, kind, batch_size) for start in runs])
 
-    def _run(self, texts: list[str], kind: "TextKind", batch_size: int) -> "NDArray[np.float32]":
+    def _run(self, texts: list[str], start: int, kind: "TextKind", batch_size: int) -> "NDArray[np.float32]":
+        """Return the vectors of one run, which begins at ``texts[start]``."""
         engine = self._engine
-        vectors = self._normalised(engine, self._encode(engine, texts, kind, batch_size), len(texts))
+        run = texts if len(texts) <= TEXTS_PER_RUN else texts[start : start + TEXTS_PER_RUN]
+        vectors = self._encode(engine, run, kind, batch_size)
+        lengths = self._lengths(engine, vectors, len(run))
+        empty = np.flatnonzero(lengths == 0.0)
+        if len(empty):
+            raise _without_vector(texts, start + int(empty[0]))
+        vectors = np.ascontiguousarray(vectors / lengths, dtype=np.float32)
         if self._watcher is not None:
-            self._watcher(self, len(texts))
+            self._watcher(self, len(run))
         if self._after_first_run is not None:
             callback, self._after_first_run = self._after_first_run, None
             callback()
         return vectors
 
     def _encode(self, engine: "Engine", texts: list[str], kind: "TextKind", batch_size: int) -> "NDArray[np.float32]":
-        """Return the engine's vectors; errors leave without the engine's objects, see ``loader.load``."""
+        """Return the engine's vectors. Errors do not hold the engine's objects; see ``loader.loading.load``."""
         try:
             return engine.encode(texts, kind, batch_size)
         except LoadInterrupted as error:
             release_frames(error)
-            raise ShutdownError("The interpreter is exiting; nothing is embedded any more.") from None
-        except Exception as error:
+            raise ShutdownError("The interpreter is exiting; nothing can be embedded now.") from None
+        except BaseException as error:
+            if not isinstance(error, Exception) and not is_panic(error):
+                raise  # such as KeyboardInterrupt
             release_frames(error)
             raise EmbeddingError(f"The engine {engine.name} failed while embedding: {error}") from error
 
-    def _normalised(self, engine: "Engine", vectors: "NDArray[np.float32]", count: int) -> "NDArray[np.float32]":
-        """Return float32, C-contiguous rows of unit length; refuse what cannot be one."""
+    def _lengths(self, engine: "Engine", vectors: "NDArray[np.float32]", count: int) -> "NDArray[np.float32]":
+        """Return the length of each vector, shape (texts, 1); reject invalid vectors."""
         if vectors.shape != (count, self.dimension):
             raise EmbeddingError(
-                f"The engine {engine.name} returned shape {vectors.shape} where {(count, self.dimension)} was expected."
+                f"The engine {engine.name} returned shape {vectors.shape}; expected {(count, self.dimension)}."
             )
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        if not np.all(np.isfinite(lengths) & (lengths > 0.0)):
+        lengths: NDArray[np.float32] = np.linalg.norm(vectors, axis=1, keepdims=True)
+        if not np.all(np.isfinite(lengths)):
             raise EmbeddingError(
-                f"The engine {engine.name} returned a vector that is zero or not finite. Are the weights damaged?"
+                f"The engine {engine.name} returned a vector that is not finite. Are the weights damaged?"
             )
-        return np.ascontiguousarray(vectors / lengths, dtype=np.float32)
+        return lengths
+
+
+def _without_vector(texts: list[str], index: int) -> EmbeddingError:
+    """Return the error for a text whose vector is all zeros and so has no direction."""
+    text = texts[index]
+    where = f"texts[{index}]" if len(texts) > 1 else "the text"
+    shown = f"{text!a}" if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]!a}..."
+    why = (
+        "it is empty, and this model adds no special tokens"
+        if not text.strip()
+        else "its tokenizer knows none of it, or the vectors of all its tokens are zero"
+    )
+    return EmbeddingError(f"The model has no vector for {where} ({shown}): {why}. Leave such texts out.")

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 MIB = 2**20
 GPU_BATCH_SIZE: "Final" = 128
 BATCH_SIZES_BY_MEMORY: "Final" = ((2048, 16), (8192, 32))
-"""(available MiB below this, batch size); 64 from there on. A rule of thumb: larger batches want more working memory,
-and the rest of the program wants some too."""
+"""(available MiB below this, batch size); 64 from there on. A rule of thumb: larger batches need more working memory,
+and the rest of the program needs some too."""
 SMALL_MEMORY_MB: "Final" = 512
 """Below this many available MiB memory matters more than anything else."""
 
 
 class ResourceProfile:
-    """The resources of this process, as far as they matter to loading a model.
+    """The resources of this process that matter to loading a model.
 
     Attributes:
         cpu_count: processors this process may use: its affinity, capped by the quota of its control group, at least 1.
@@ -28,7 +28,7 @@ class ResourceProfile:
         has_mps: whether this is macOS on Apple silicon.
         recommended_device: ``"cuda"``, ``"mps"`` or ``"cpu"``.
         recommended_batch_size: 16, 32, 64 or 128.
-        recommended_strategy: the LoadingStrategy that suits.
+        recommended_strategy: the LoadingStrategy to use here.
         reason: why, in one sentence.
     """
 
@@ -65,7 +65,7 @@ class ResourceProfile:
 
     @property
     def recommended_strategy(self) -> "LoadingStrategy":
-        """The strategy that suits this machine."""
+        """``QUANTIZED`` if memory is short, else ``PROGRESSIVE``."""
         from .loadingstrategy import LoadingStrategy
 
         return LoadingStrategy.QUANTIZED if self.available_memory_mb < SMALL_MEMORY_MB else LoadingStrategy.PROGRESSIVE
@@ -75,8 +75,8 @@ class ResourceProfile:
         """Why ``recommended_strategy`` is what it is."""
         memory = f"{self.available_memory_mb:,.0f} MiB of memory are available"
         if self.available_memory_mb < SMALL_MEMORY_MB:
-            return f"{memory}, less than {SMALL_MEMORY_MB:,}: weights of 8 bits take the least"
-        return f"{memory}: load while the program does other things, at full precision"
+            return f"{memory}, less than {SMALL_MEMORY_MB:,}: 8-bit weights take the least"
+        return f"{memory}: load while the program goes on, at full precision"
 
 
 def usable_processors() -> int:

@@ -1,8 +1,9 @@
-"""What the user holds once a model is ready, wherever it computes. Importing this imports no NumPy."""
+"""What callers get once a model is ready, wherever it computes. Importing this module does not import NumPy."""
 
 from itertools import islice
 
-from .texts import check_batch_size, check_text, check_texts
+from .errors import EmbeddingError
+from .text.rules import check_batch_size, check_text, check_texts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from .engines.base import TextKind
+    from .contract import TextKind
 
 DEFAULT_BATCH_SIZE = 32
 """Texts per run of the model; the default of sentence-transformers."""
@@ -20,16 +21,17 @@ WARM_UP_TEXT = "warm up"
 
 
 class EmbeddingProvider:
-    """Turns texts into vectors; thread-safe. Who computes is in ``loader.local`` and ``loader.service.client``.
+    """Turns texts into vectors; thread-safe. ``loader.local`` and ``loader.service.client`` implement it.
 
-    Every vector is float32, L2-normalised (also where the model itself does not normalise) and C-contiguous. The
-    rule for empty, non-string, broken and over-long texts is in ``loader.texts`` and the same in all methods.
+    Every vector is float32, L2-normalised (even if the model itself does not normalise) and C-contiguous.
+    ``loader.text.rules`` has the rule for empty, non-string, broken and over-long texts; all methods follow it.
 
-    A model may declare prompts for queries and for documents (config_sentence_transformers.json). ``embed_query`` uses
-    the first, all other methods the second, like ``encode_query`` and ``encode_document`` of sentence-transformers.
+    A model may declare prompts for queries and for documents (config_sentence_transformers.json). ``embed_query`` and
+    ``embed_query_bytes`` use the first and all other methods the second, like ``encode_query`` and ``encode_document``
+    of sentence-transformers.
 
     Attributes:
-        model_name: the name that was asked for.
+        model_name: the requested name.
         precision: ``"float32"``, ...
         dimension: length of a vector.
         max_seq_length: longest sequence in tokens, special tokens included, or None if unlimited.
@@ -42,7 +44,7 @@ class EmbeddingProvider:
 
     @property
     def engine(self) -> str:
-        """The name of the engine that computes, such as ``"numpy"``; it may change, see ``loader.upgrade``."""
+        """The name of the engine that computes, such as ``"numpy"``; it may change, see ``loader.loading.upgrade``."""
         raise NotImplementedError
 
     @property
@@ -60,12 +62,15 @@ class EmbeddingProvider:
         """Return the vector of a search query, shape (dimension,).
 
         Raises:
-            ArgumentTypeError, TextError: see ``loader.texts``.
-            EmbeddingError: the engine failed.
-            ServiceError: the model service failed, and this process must not compute by itself.
+            ArgumentTypeError, TextError: see ``loader.text.rules``.
+            EmbeddingError: the engine failed, the model has no vector for the text, or the weights file was changed in
+                place, which is checked before each run of the model (the cause is then a ModelCorruptError).
+            ServiceError: the model service failed, and ``ServiceOptions(fallback=False)`` forbids computing here.
+            ModelError, EngineError: the model service failed, and the model could not be loaded into this process.
             ForkError: the model was loaded before ``fork``, and this is the child.
-            ModelCorruptError: it turned out since that the weights are not the ones that the package was published
-                with.
+            ShutdownError: the interpreter is exiting, and this is not the main thread.
+            ModelCorruptError: the check after the load found weights that differ from those the model package was
+                published with.
         """
         vector: NDArray[np.float32] = self._embed([check_text(text)], "query", 1)[0]
         return vector
@@ -73,9 +78,9 @@ class EmbeddingProvider:
     def embed_query_bytes(self, text: str) -> bytes:
         """Return the vector of a search query as little-endian float32, dimension x 4 bytes.
 
-        For programs that store or send it, and for those that can do without importing NumPy: through a model service
-        nothing else imports it. ``array.array("f", data)`` reads it on machines that are little-endian themselves.
-        Raises as ``embed_query``.
+        For programs that store or send vectors, and for those that avoid importing NumPy: with a model service, this
+        does not import it. ``array.array("f", data)`` reads the bytes on little-endian machines. Raises as
+        ``embed_query``.
         """
         return self._embed_bytes(check_text(text), "query")
 
@@ -92,15 +97,15 @@ class EmbeddingProvider:
             batch_size: texts per run of the model.
 
         Raises:
-            ArgumentTypeError, ArgumentValueError, TextError, EmbeddingError, ForkError: as ``embed_query``; a text
-                is named by its index, and nothing is embedded if one is refused.
+            ArgumentValueError: ``batch_size`` is below 1.
+            Others as ``embed_query``; the message gives the index of an invalid text, and nothing is embedded then.
         """
         size = check_batch_size(batch_size)
         checked = [check_text(text, f"texts[{index}]") for index, text in enumerate(check_texts(texts))]
         return self.embed_texts(checked, "document", size)
 
     def embed_texts(self, texts: list[str], kind: "TextKind", batch_size: int) -> "NDArray[np.float32]":
-        """Return the vectors of texts that were checked already, shape (texts, dimension)."""
+        """Return the vectors of texts that are already checked, shape (texts, dimension)."""
         if not texts:
             import numpy as np
 
@@ -112,20 +117,28 @@ class EmbeddingProvider:
     ) -> "Iterator[NDArray[np.float32]]":
         """Yield the vector of each text, shape (dimension,), in order, holding ``batch_size`` texts at a time.
 
-        Works on an endless iterable. Arguments are checked at the call, texts as they are read: the vectors of all
-        texts before a refused one, or before an error of the iterable itself, are yielded first.
+        Works on an endless iterable. Arguments are checked at the call, texts as they are read. Before an error for an
+        invalid text, or from the iterable, the vectors of all texts before it are yielded.
+
+        Args:
+            texts: any iterable of strings.
+            batch_size: texts per run of the model.
 
         Raises:
-            ArgumentTypeError, ArgumentValueError, TextError, EmbeddingError, ForkError: as ``embed_query``.
+            ArgumentValueError: ``batch_size`` is below 1.
+            Others as ``embed_query``; the message gives the index of an invalid text.
         """
         return self._stream(iter(check_texts(texts)), check_batch_size(batch_size))
 
     def usable_here(self) -> bool:
-        """Whether this process may use it: not every engine survives a fork."""
+        """Whether this process may use the provider: not every engine survives a fork."""
         raise NotImplementedError
 
     def warm_up(self) -> None:
-        """Embed a dummy text, so that the first real one does not pay for the engine's lazy initialisation."""
+        """Embed a dummy text, so that the first real one does not pay for the engine's lazy initialisation.
+
+        Raises as ``embed_query``.
+        """
         self._embed([WARM_UP_TEXT], "query", 1)
 
     def _stream(self, texts: "Iterator[str]", size: int) -> "Iterator[NDArray[np.float32]]":
@@ -141,8 +154,13 @@ class EmbeddingProvider:
                 failure = error
             if not batch and failure is None:
                 return
-            # Copies: a row that somebody keeps must not keep its whole batch alive.
-            for vector in self.embed_texts(batch, "document", size):
+            try:
+                vectors: Iterable[NDArray[np.float32]] = self.embed_texts(batch, "document", size)
+            except EmbeddingError:
+                # One text is to blame: those before it still get their vectors.
+                vectors = (self.embed_texts([text], "document", 1)[0] for text in batch)
+            # Copies: a row that the caller keeps must not keep its whole batch alive.
+            for vector in vectors:
                 yield vector.copy()
         raise failure
 

@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
 
-FORMAT: "Final" = 1
+FORMAT: "Final" = 2
 """Version of the file; others are not read."""
 
 PATH: "Final" = os.path.join(os.path.dirname(__file__), "reference.json")
@@ -19,7 +19,7 @@ _FIGURES: "Final" = (
     ("init_ms", "init {} ms"),
     ("peak_mib", "peak {} MiB"),
 )
-"""Figures that are told, and how; the second place is the ratio."""
+"""The figures shown, and how; the second placeholder is the ratio."""
 
 
 class MeasuredUse:
@@ -28,7 +28,7 @@ class MeasuredUse:
     Attributes:
         use: its key, such as ``"service"``.
         title: for people.
-        choice: the strategy, with its engine where several were measured; None if there was none to recommend.
+        choice: the strategy, with its engine if several were measured; None if none was recommended.
         why: in a few sentences.
         figures: what the choice costs, in words; "" without a choice.
     """
@@ -50,14 +50,16 @@ class MeasuredModel:
         name: the model's.
         key: a short name.
         uses: in the order of the file.
+        costs: what each strategy costs, by its name, in a sentence.
     """
 
-    __slots__ = ("key", "name", "uses")
+    __slots__ = ("costs", "key", "name", "uses")
 
-    def __init__(self, name: str, key: str, uses: list[MeasuredUse]) -> None:
+    def __init__(self, name: str, key: str, uses: list[MeasuredUse], costs: dict[str, str]) -> None:
         self.name = name
         self.key = key
         self.uses = uses
+        self.costs = costs
 
     def is_called(self, name: str) -> bool:
         """Whether this is the model's name, its last part, or its short name."""
@@ -69,13 +71,15 @@ class Reference:
 
     Attributes:
         measured_on: where, with what and when, in words.
+        where_and_when: the same in short: the processor and the date.
         models: in the order of the file.
     """
 
-    __slots__ = ("measured_on", "models")
+    __slots__ = ("measured_on", "models", "where_and_when")
 
-    def __init__(self, measured_on: str, models: list[MeasuredModel]) -> None:
+    def __init__(self, measured_on: str, where_and_when: str, models: list[MeasuredModel]) -> None:
         self.measured_on = measured_on
+        self.where_and_when = where_and_when
         self.models = models
 
 
@@ -96,12 +100,14 @@ def read_reference(path: str | None = None) -> Reference:
             data = json.load(file)
         if data["schema"] != FORMAT:
             raise LoaderError(f"{path} has format {data['schema']!r}, and this version reads {FORMAT}. {_ADVICE}")
-        return Reference(_measured_on(data["measured"]), [_model(model) for model in data["models"]])
+        measured = data["measured"]
+        short = f"{measured['processor']}, {measured['date']}"
+        return Reference(_measured_on(measured), short, [_model(model) for model in data["models"]])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise LoaderError(f"{path} cannot be read ({type(error).__name__}: {error}). {_ADVICE}") from error
 
 
-_ADVICE = "Only these figures are missing; installing this package again brings them back."
+_ADVICE = "Only these figures are missing; reinstall this package to get them back."
 
 
 def _measured_on(measured: "dict[str, Any]") -> str:
@@ -127,7 +133,19 @@ def _model(model: "dict[str, Any]") -> MeasuredModel:
         choice = use["choice"]
         figures = "" if choice is None else _figures(by_name[choice])
         uses.append(MeasuredUse(str(use["use"]), str(use["title"]), choice, str(use["why"]), figures))
-    return MeasuredModel(str(model["model"]), str(model["key"]), uses)
+    costs = {str(name): _cost(strategy) for name, strategy in by_name.items()}
+    return MeasuredModel(str(model["model"]), str(model["key"]), uses, costs)
+
+
+def _cost(strategy: "dict[str, Any]") -> str:
+    """Return what a strategy costs in a sentence, its figures rounded."""
+    total, times, peak = (strategy[key] for key in ("total_ms", "times_faster", "peak_mib"))
+    parts = [] if total is None else [f"first vector after {_show(total)} ms"]
+    if times:
+        parts.append(f"{times:,.0f} times faster than plain sentence-transformers")
+    if peak is not None:
+        parts.append(f"{peak:,.0f} MiB at most")
+    return ", ".join(parts)
 
 
 def _figures(strategy: "dict[str, Any]") -> str:

@@ -17,14 +17,14 @@ def cosine_similarity(a: "ArrayLike", b: "ArrayLike") -> float:
         b: shape (dim,).
 
     Raises:
-        ArgumentValueError (also ValueError): the shapes differ or are not (dim,), a vector is zero or not finite.
+        ArgumentValueError (also ValueError): the shapes differ or are not (dim,), or a vector is zero or not finite.
     """
     left, right = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if left.ndim != 1 or left.shape != right.shape:
         raise ArgumentValueError(
-            f"cosine_similarity compares two vectors of one length, not {left.shape} and {right.shape}"
+            f"cosine_similarity compares two vectors of the same length, not of shape {left.shape} and {right.shape}"
         )
-    # Scaled by the largest component first, so that squares neither overflow nor vanish.
+    # Scaled by the largest component first, so that squares neither overflow nor underflow.
     scales = [float(np.max(np.abs(vector), initial=0.0)) for vector in (left, right)]
     if not all(0.0 < scale < np.inf for scale in scales):
         raise ArgumentValueError("cosine_similarity is undefined for a vector that is zero, empty or not finite")

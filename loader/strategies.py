@@ -1,8 +1,8 @@
-"""The strategies, as one table: when a load begins, and which stages it goes through in which order.
+"""The strategies, as one table: when a load begins, and which stages it runs in which order.
 
-A strategy has no code of its own; what SERVICE attaches to is in ``loader.service``. Adding one means adding a member,
-a row, ``conf/strategy/<name>.yaml`` and a row in ``docs/reference/strategies.md``; the contract tests pick it up from
-here.
+Strategies have no code of their own, except that SERVICE uses ``loader.service``. To add one, add a member of
+``LoadingStrategy``, a row here, ``conf/strategy/<name>.yaml`` and a row in ``docs/reference/strategies.md``; the
+contract tests then include it.
 """
 
 TYPE_CHECKING = False
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 
 PRECISIONS: "Final" = ("float32", "int8")
-"""What weights may be stored as."""
+"""How weights may be stored."""
 
 
 class StrategySpec:
     """One row of the table. Immutable by convention; a dataclass would cost 14 ms of imports.
 
     Attributes:
-        trigger: ``"start"`` begins the load in ``start_loading()``, ``"request"`` when a provider is first asked for.
-        stages: names of the functions in ``loader.stages``, in order; the provider is published by ``engine``.
+        trigger: ``"start"`` begins the load in ``start_loading()``, ``"request"`` at the first request for a provider.
+        stages: names of the functions in ``loader.loading.stages``, in order; ``engine`` publishes the provider.
         precision: the precision that the engine must offer, such as ``"float32"``.
         summary: one line for help texts.
-        upgrades: whether a provider that is asked for many vectors moves to an engine of higher throughput; see
-            ``loader.upgrade``.
+        upgrades: whether a provider that embeds many texts moves to an engine of higher throughput; see
+            ``loader.loading.upgrade``.
     """
 
     __slots__ = ("precision", "stages", "summary", "trigger", "upgrades")
@@ -52,38 +52,38 @@ STRATEGIES: "Final[dict[str, StrategySpec]]" = {
         trigger="request",
         stages=("engine",),
         precision="float32",
-        summary="nothing happens before the first request, which then waits for the whole load",
+        summary="loads at the first request, which waits for the whole load",
     ),
     "background": StrategySpec(
         trigger="start",
         stages=("engine", "warm_up"),
         precision="float32",
-        summary="a thread loads the model from start_loading() on; the first request waits for what is left",
+        summary="loads in a thread that start_loading() starts; the first request waits for the rest",
     ),
     "progressive": StrategySpec(
         trigger="start",
         stages=("metadata", "tokenizer", "engine", "warm_up"),
         precision="float32",
-        summary="metadata, tokenizer and model in stages; bulk work moves to a faster engine where there is one",
+        summary="loads metadata, tokenizer and model in stages; moves bulk work to a faster engine if one is installed",
         upgrades=True,
     ),
     "quantized": StrategySpec(
         trigger="start",
         stages=("metadata", "tokenizer", "engine", "warm_up"),
         precision="int8",
-        summary="weights of 8 bits: the least memory; prepared once, at the first use",
+        summary="8-bit weights, for the least memory; prepared once, at the first use",
     ),
     "cached": StrategySpec(
         trigger="start",
         stages=("metadata", "tokenizer", "engine", "warm_up", "artifact"),
         precision="float32",
-        summary="what 'python -m loader compile' prepared: any architecture at once, and the highest throughput",
+        summary="uses what 'python -m loader compile' prepared: any architecture, fast start, highest throughput",
         upgrades=True,
     ),
     "service": StrategySpec(
         trigger="start",
         stages=("service",),
         precision="float32",
-        summary="a process that keeps the model loaded answers; started for the next caller where none runs",
+        summary="asks a process that keeps the model loaded; if none runs, starts one for the next caller",
     ),
 }

@@ -32,6 +32,9 @@ for _name, _handler in (
     if hasattr(signal, _name) and signal.getsignal(getattr(signal, _name)) is signal.SIG_IGN:
         signal.signal(getattr(signal, _name), _handler)
 
+pytest_plugins = ["tests.support.tiers"]
+pytest.register_assert_rewrite("tests.support", "tests.loader.engines.comparing", "tests.loader.service.services")
+
 ROOT = Path(__file__).resolve().parent.parent
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -145,10 +148,21 @@ def combinations():
     ]
 
 
+def few_combinations():
+    """Return some of ``combinations()``: each strategy with its first engine, and each engine at each precision."""
+    from loader.strategies import STRATEGIES
+
+    firsts: dict[object, tuple[str, str]] = {}
+    for strategy, engine in combinations():
+        firsts.setdefault(strategy, (strategy, engine))
+        firsts.setdefault((engine, STRATEGIES[strategy].precision), (strategy, engine))
+    return list(dict.fromkeys(firsts.values()))
+
+
 @pytest.fixture(scope="session")
 def minilm_folder():
     """The folder of the real MiniLM on this machine."""
-    from loader.source import resolve
+    from loader.model.source import resolve
 
     return Path(resolve(MINILM, allow_download=False).path)
 

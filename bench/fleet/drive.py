@@ -8,21 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.config import QUALITY, from_hydra
-from bench.errors import EXIT_HARNESS, EXIT_INTERRUPTED, EXIT_MISSING, EXIT_OK, BenchError, ConfigError
+from bench.data.folder import MANIFEST_FILE, RECORDS_FILE, has_records, new_folder
+from bench.data.merging import merge, replacing
+from bench.data.records import read_records
+from bench.errors import EXIT_INTERRUPTED, EXIT_MISSING, EXIT_OK, BenchError, ConfigError
 from bench.fleet.jobs import make_jobs
-from bench.merge import merge, replacing
+from bench.plan.config import QUALITY, from_hydra
+from bench.programs import exit_code_of
 from bench.progress import announce
-from bench.records import read_records
-from bench.run import MANIFEST_FILE, RECORDS_FILE, new_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from omegaconf import DictConfig
 
-    from bench.config import BenchConf
     from bench.fleet.jobs import Answer, Backend, Job
+    from bench.plan.config import BenchConf
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,9 @@ class FleetResult:
     """Where the merged run is, and how it ended.
 
     Attributes:
-        folder: of the merged run.
+        folder: the merged run's folder.
         interrupted: whether Ctrl-C ended it early.
-        failed: for each job that did not end well, what became of it.
+        failed: for each job that failed, what happened.
         missing: labels of cells without any valid sample, not counting what their machine cannot do.
     """
 
@@ -43,19 +44,17 @@ class FleetResult:
 
 
 def run(composed: Sequence[DictConfig], backend: Backend) -> int:
-    """Measure and report; return the exit code."""
-    try:
-        configs = [from_hydra(config) for config in composed]
-        result = measure(configs, backend)
-        # Only now: NumPy, pandas and matplotlib are of no use before.
-        from bench.report.making import present
+    """Measure and report; return the exit code. No error leaves this function: Hydra would end with 1."""
+    return exit_code_of(lambda: _run(composed, backend))
 
-        present(result.folder, quiet=configs[0].quiet)
-    except (BenchError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return EXIT_HARNESS
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+
+def _run(composed: Sequence[DictConfig], backend: Backend) -> int:
+    configs = [from_hydra(config) for config in composed]
+    result = measure(configs, backend)
+    # Imported only now: NumPy, pandas and matplotlib are not needed before.
+    from bench.report.making import present
+
+    present(result.folder, quiet=configs[0].quiet)
     for line in result.failed:
         sys.stderr.write(f"{line}\n")
     if result.missing:
@@ -66,11 +65,11 @@ def run(composed: Sequence[DictConfig], backend: Backend) -> int:
 
 
 def measure(configs: Sequence[BenchConf], backend: Backend) -> FleetResult:
-    """Have the cells measured by the hosts of a back end, and merge what comes back into the run's folder.
+    """Have a back end's hosts measure the cells, and merge the results into the run's folder.
 
     Raises:
-        BenchError: the configurations do not fit together, the folder is taken, there are no hosts, or no job left
-            anything.
+        BenchError: the configurations do not fit together, the folder is taken, there are no hosts, or no job
+            returned anything.
         KeyboardInterrupt: Ctrl-C came before any job was done.
     """
     jobs = make_jobs(configs)
@@ -86,7 +85,7 @@ def measure(configs: Sequence[BenchConf], backend: Backend) -> FleetResult:
     except KeyboardInterrupt:
         interrupted = True
     failed = tuple(_complaint(job, answers.get(job.name)) for job in jobs if not _is_ok(answers.get(job.name)))
-    folders = [job.folder for job in jobs if (job.folder / RECORDS_FILE).is_file()]
+    folders = [job.folder for job in jobs if has_records(job.folder)]
     if not folders and interrupted:
         raise KeyboardInterrupt
     if not folders:
@@ -96,7 +95,7 @@ def measure(configs: Sequence[BenchConf], backend: Backend) -> FleetResult:
 
 
 def _folder(first: BenchConf) -> Path:
-    """Return the folder of the whole run, made.
+    """Create the folder of the whole run and return it.
 
     Raises:
         ConfigError: it is taken, or this kind of run cannot be shared among machines.
@@ -105,17 +104,17 @@ def _folder(first: BenchConf) -> Path:
         what = f"suite={QUALITY}" if first.resume is None else f"resume={first.resume}"
         raise ConfigError(f"{what} runs on this machine: leave out hydra/launcher=")
     folder = Path(first.reports_dir) / first.run_name
-    if any(folder.glob(f"*/{RECORDS_FILE}")):
+    if any(has_records(below) for below in folder.glob("*")):
         raise ConfigError(
-            f"{folder} holds jobs of a sweep that was not ended. Give another run_name=, delete it, or combine what is "
-            f"there: python -m bench.merge {folder}/* --output DIR"
+            f"{folder} holds jobs of an unfinished sweep. Choose another run_name=, delete the folder, or merge its "
+            f"jobs: python -m bench.merge {folder}/* --output DIR"
         )
     return new_folder(folder)
 
 
 def _store(job: Job, answer: Answer) -> None:
-    """Write what came back, unless the job wrote it there itself."""
-    if not answer.records or (job.folder / RECORDS_FILE).exists():
+    """Write the job's results, unless the job wrote them there itself."""
+    if not answer.records or has_records(job.folder):
         return
     job.folder.mkdir(parents=True, exist_ok=True)
     for name, text in ((MANIFEST_FILE, answer.manifest), (RECORDS_FILE, answer.records)):
@@ -129,7 +128,7 @@ def _is_ok(answer: Answer | None) -> bool:
 
 def _complaint(job: Job, answer: Answer | None) -> str:
     if answer is None:
-        return f"job {job.name} was not done: interrupted"
+        return f"job {job.name} did not run: interrupted"
     return f"job {job.name} {answer.status}: {answer.message}"
 
 

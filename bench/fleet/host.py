@@ -1,4 +1,4 @@
-"""What runs on a host: ``bench.job`` in a fresh process, which ends when its host does."""
+"""What runs on a host: ``bench.measure.job`` in a fresh process, which ends when its host does."""
 
 from __future__ import annotations
 
@@ -10,22 +10,29 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING, Any
 
-from bench.process import ROOT, STDERR_TAIL_CHARACTERS, find_answer, kill_group
+from bench.measure.process import STDERR_TAIL_CHARACTERS, find_answer, kill_group
+from bench.plan.places import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PROGRAM = "import sys; sys.path.insert(0, sys.argv.pop(1)); from bench.job import main; raise SystemExit(main())"
-"""``python -m bench.job`` of this version, from any folder, without a variable that measured processes would get."""
+PROGRAM = """\
+import sys
+sys.path.insert(0, sys.argv.pop(1))
+from bench.programs import run_main
+from bench.measure.job import main
+run_main(main)
+"""
+"""``python -m bench.measure.job`` of this version, without variables that measured processes would inherit."""
 
 GRACE_S = 20.0
 """How long an interrupted job may take to end the process it measures and to remove its files."""
 
 
 class HostedJob:
-    """A process of ``bench.job``.
+    """A process of ``bench.measure.job``.
 
-    It reads from a pipe that this process holds: it ends itself as soon as this process is gone, whatever ends it.
+    It reads from a pipe that this process holds, so it ends as soon as this process is gone, for whatever reason.
     """
 
     def __init__(self, request: Mapping[str, Any]) -> None:
@@ -38,12 +45,12 @@ class HostedJob:
             start_new_session=True,
         )
         assert self._child.stdin is not None  # noqa: S101 - it is a pipe
-        with contextlib.suppress(BrokenPipeError):  # then it says why on its standard error
+        with contextlib.suppress(BrokenPipeError):  # then its standard error says why
             self._child.stdin.write(json.dumps(dict(request)).encode() + b"\n")
             self._child.stdin.flush()
 
     def answer(self) -> dict[str, Any]:
-        """Wait for its answer and return it; where it gives none, one that says so."""
+        """Wait for its answer and return it; if there is none, return a failure."""
         assert self._child.stdout is not None  # noqa: S101 - it is a pipe
         output = self._child.stdout.read()
         code = self._child.wait()
@@ -71,13 +78,13 @@ class HostedJob:
 
 
 def run_job(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Have ``bench.job`` do what is requested, and return its answer."""
+    """Run ``bench.measure.job`` with this request, and return its answer."""
     with contextlib.closing(HostedJob(request)) as job:
         return job.answer()
 
 
 class JobHost:
-    """A host that keeps nothing of what it measures; one thread runs a job, another may end it."""
+    """A host that keeps none of its results; one thread runs a job, another may end it."""
 
     def __init__(self) -> None:
         self._job: HostedJob | None = None

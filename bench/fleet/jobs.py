@@ -1,4 +1,4 @@
-"""Which cells go together to one host, and what comes back."""
+"""Which cells go to one host together, and what a job returns."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.config import to_plain
-from bench.plan import make_plan
+from bench.plan.config import to_plain
+from bench.plan.plan import make_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Protocol
 
-    from bench.config import BenchConf
-    from bench.plan import Cell
+    from bench.plan.cell import Cell
+    from bench.plan.config import BenchConf
 
     class Backend(Protocol):
-        """Has jobs done by hosts."""
+        """Runs jobs on hosts."""
 
         def run(self, jobs: Sequence[Job], folder: Path, say: Callable[[str], None]) -> Iterator[tuple[Job, Answer]]:
             """Yield each job with its answer, in the order in which they end.
 
             Args:
-                jobs: what to do.
-                folder: of the whole run, which exists.
+                jobs: the jobs to run.
+                folder: the whole run's folder, which exists.
                 say: is told what happens to jobs and hosts.
 
             Raises:
@@ -39,8 +39,8 @@ class Job:
     """What one host measures as one run.
 
     Attributes:
-        name: of its folder, below that of the whole run.
-        configs: of its cells.
+        name: name of its folder, below that of the whole run.
+        configs: its cells' configurations.
     """
 
     name: str
@@ -53,11 +53,11 @@ class Job:
 
     @property
     def cells(self) -> tuple[Cell, ...]:
-        """What it measures, the references among them."""
+        """What it measures, including the references."""
         return make_plan(self.configs).cells
 
     def request(self) -> dict[str, Any]:
-        """Return what ``bench.job`` is told."""
+        """Return the request for ``bench.measure.job``."""
         return {
             "configs": [to_plain(conf) for conf in self.configs],
             "arguments": sys.argv[1:],
@@ -67,7 +67,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of a job.
+    """The result of a job.
 
     Attributes:
         status: ``ok``, ``interrupted`` or ``failed``.
@@ -83,12 +83,12 @@ class Answer:
 
 
 def to_answer(said: Mapping[str, Any]) -> Answer:
-    """Return the answer that ``bench.job`` gave."""
+    """Return the answer that ``bench.measure.job`` gave."""
     return Answer(**{name: str(said.get(name, "")) for name in ("status", "message", "records", "manifest")})
 
 
 def group(configs: Sequence[BenchConf]) -> list[list[BenchConf]]:
-    """Return the configurations in groups that must not be separated: their cells have a reference in common.
+    """Group the configurations that must stay together because their cells share a reference.
 
     Raises:
         ConfigError: they differ in what belongs to the run as a whole.
@@ -101,7 +101,7 @@ def group(configs: Sequence[BenchConf]) -> list[list[BenchConf]]:
 
 
 def make_jobs(configs: Sequence[BenchConf]) -> list[Job]:
-    """Return one job for each group, whose run lies below the folder of the whole run.
+    """Return one job for each group; its run goes below the folder of the whole run.
 
     Raises:
         ConfigError: the configurations differ in what belongs to the run as a whole.

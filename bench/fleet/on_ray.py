@@ -1,4 +1,4 @@
-"""Jobs on the nodes of a Ray cluster: one actor on each, which does one job at a time."""
+"""Jobs on the nodes of a Ray cluster: one actor on each, which runs one job at a time."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class RayBackend:
     """Jobs on the nodes of a Ray cluster.
 
     Attributes:
-        address: of the cluster, as ``ray.init`` takes it; None for that of ``RAY_ADDRESS``, or one that runs on this
-            machine, or else one that is started for these jobs; ``"local"`` for one that is started in any case.
-        num_cpus: processors that a job reserves on its node. 0: other work of the cluster may run beside it.
+        address: the cluster's address, as for ``ray.init``; None for that in ``RAY_ADDRESS``, else a cluster that runs
+            on this machine, else a new one for these jobs; ``"local"`` always starts a new one.
+        num_cpus: processors that a job reserves on its node. 0: the cluster may run other work beside it.
         num_gpus: GPUs that a job reserves on its node.
     """
 
@@ -42,7 +42,7 @@ class RayBackend:
     def run(
         self,
         jobs: Sequence[Job],
-        folder: Path,  # noqa: ARG002 - the nodes need not see it
+        folder: Path,  # noqa: ARG002 - the nodes need no access to it
         say: Callable[[str], None],
     ) -> Iterator[tuple[Job, Answer]]:
         """Yield each job with its answer, in the order in which they end; see ``bench.fleet.jobs.Backend``."""
@@ -66,7 +66,7 @@ class RayBackend:
             host.options(
                 num_cpus=self.num_cpus,
                 num_gpus=self.num_gpus,
-                max_concurrency=2,  # a job, and what ends it
+                max_concurrency=2,  # a job, and the call that ends it
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
             ).remote()
             for node in nodes
@@ -79,13 +79,13 @@ def _connect(address: str | None) -> Any:
     Raises:
         BenchError: it is not installed, or there is no cluster.
     """
-    # Neither is wanted on a machine that measures; Ray reads the variable when it starts a cluster.
+    # A measuring machine should run neither; Ray reads the variable when it starts a cluster.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
     except ModuleNotFoundError as error:
         raise BenchError(
-            f"hydra/launcher=ray needs {error.name}, not installed here. "
+            f"hydra/launcher=ray needs {error.name}, which is not installed. "
             "Install it with: python -m pip install 'optimized-embedding-loader[fleet]'"
         ) from None
     try:
@@ -100,7 +100,7 @@ def _begin(actor: Any, job: Job) -> Any:
 
 
 def _end(ray: Any, actors: Sequence[Any]) -> None:
-    """End the jobs that still run: by themselves, so that they leave no files; with their actors otherwise."""
+    """End the jobs that still run: ask them first, so that they leave no files, then kill their actors."""
     if actors:
         ray.wait([actor.stop.remote() for actor in actors], num_returns=len(actors), timeout=GRACE_S)
     for actor in actors:
@@ -118,7 +118,7 @@ def _await_one(ray: Any, tickets: Sequence[Any]) -> tuple[Any, Answer | HostLost
 
 
 def _brief(error: BaseException) -> str:
-    """Return the end of what an error says: that is where the reason stands."""
+    """Return the end of an error's message, where the reason is."""
     text = " ".join(f"{type(error).__name__}: {_COLOURS.sub('', str(error))}".split())
     return text if len(text) <= MESSAGE_CHARACTERS else f"... {text[-MESSAGE_CHARACTERS:]}"
 

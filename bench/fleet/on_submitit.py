@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from bench.fleet.jobs import Job
 
 SCRATCH_FOLDER = "submitit"
-"""Below the folder of the whole run: submitit's own files and the logs of the jobs."""
+"""Prefix of the folder, below that of the whole run, for submitit's own files and the logs of the jobs."""
 
 POLL_S = 1.0
 MESSAGE_CHARACTERS = 400
@@ -29,7 +30,7 @@ class SubmititBackend:
     """Jobs of a SLURM cluster, or processes of this machine.
 
     Attributes:
-        cluster: ``"slurm"``, ``"local"``, or None for whichever is there.
+        cluster: ``"slurm"``, ``"local"``, or None to detect it.
         parameters: what ``submitit.AutoExecutor.update_parameters`` takes.
     """
 
@@ -39,10 +40,11 @@ class SubmititBackend:
     def run(self, jobs: Sequence[Job], folder: Path, say: Callable[[str], None]) -> Iterator[tuple[Job, Answer]]:
         """Yield each job with its answer, in the order in which they end; see ``bench.fleet.jobs.Backend``.
 
-        The jobs write into the run's folder, which all machines of such a cluster have in common. Their logs are kept
-        only if one of them did not end well.
+        The jobs write into the run's folder, which all machines of such a cluster share. Their logs are kept only if a
+        job failed.
         """
-        scratch = folder / SCRATCH_FOLDER
+        # A name that does not exist yet, because the folder is removed at the end.
+        scratch = folder / f"{SCRATCH_FOLDER}-{uuid.uuid4().hex[:8]}"
         pending = self._submit(jobs, scratch)
         say(f"{len(jobs)} jobs submitted, their logs are in {scratch}")
         all_well = True
@@ -62,7 +64,7 @@ class SubmititBackend:
             shutil.rmtree(scratch, ignore_errors=True)
 
     def _submit(self, jobs: Sequence[Job], scratch: Path) -> list[tuple[Job, Any]]:
-        """Return each job with submitit's handle of it.
+        """Return each job with its submitit handle.
 
         Raises:
             BenchError: submitit is not installed, or refuses.
@@ -72,7 +74,7 @@ class SubmititBackend:
             from submitit.core.utils import FailedSubmissionError
         except ModuleNotFoundError as error:
             raise BenchError(
-                f"hydra/launcher=submitit needs {error.name}, not installed here. "
+                f"hydra/launcher=submitit needs {error.name}, which is not installed. "
                 "Install it with: python -m pip install 'optimized-embedding-loader[fleet]'"
             ) from None
         try:

@@ -1,4 +1,4 @@
-"""Sharing jobs among hosts: one at a time for each, and none lost with its host."""
+"""Sharing jobs among hosts: one at a time for each, and no job is lost with its host."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class HostLost:
-    """The host is gone, and what it was doing with it.
+    """The host is gone, and its job with it.
 
     Attributes:
-        message: how that showed.
+        message: how that was noticed.
     """
 
     message: str
@@ -32,7 +32,7 @@ class HostLost:
 
 @dataclass(frozen=True)
 class Pool(Generic[H, T]):
-    """Hosts that do jobs.
+    """Hosts that run jobs.
 
     Attributes:
         begin: makes a host begin a job.
@@ -47,7 +47,7 @@ class Pool(Generic[H, T]):
     def share(self, jobs: Iterable[Job], hosts: Iterable[H]) -> Iterator[tuple[Job, Answer]]:
         """Yield each job with its answer, in the order in which they end.
 
-        A lost host gets no further job. What it was doing is given to another one, once.
+        A lost host gets no further job. Its current job is given to another host, once.
         """
         waiting, free = deque(jobs), deque(hosts)
         running: dict[T, tuple[Job, H]] = {}
@@ -58,7 +58,7 @@ class Pool(Generic[H, T]):
                 running[self.begin(host, job)] = (job, host)
             if not running:
                 for job in waiting:
-                    yield job, Answer("failed", f"no host is left; {moved.get(job.name, 'it was not begun')}")
+                    yield job, Answer("failed", f"no host is left; {moved.get(job.name, 'the job never started')}")
                 return
             ticket, outcome = self.await_one(list(running))
             job, host = running.pop(ticket)
@@ -70,4 +70,4 @@ class Pool(Generic[H, T]):
             else:
                 moved[job.name] = outcome.message
                 waiting.appendleft(job)
-                self.say(f"{job.name}: its host was lost, another one begins it again ({outcome.message})")
+                self.say(f"{job.name}: its host was lost, another one starts it again ({outcome.message})")

@@ -1,23 +1,22 @@
 """``python -m bench.gate``: does a revision start slower than another one, or take more memory?
 
-Both are installed, measured with the same harness in interleaved rounds, and compared. Exit codes: 0 no, 1 yes, 2 the
-gate could not do its work, 3 nothing can be said, 130 interrupted.
+Both are installed, measured with the same harness in interleaved rounds, and compared.
 """
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import shutil
-import signal
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.errors import EXIT_HARNESS, EXIT_INTERRUPTED, BenchError, missing_extra
+from bench.errors import BenchError
+from bench.programs import new_parser, run_main
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from bench.gate.run import Asked
@@ -30,51 +29,34 @@ examples:
   python -m bench.gate --head HEAD --store reports/baseline
   python -m bench.gate --head HEAD --baseline reports/baseline
 
-what is judged and how: conf/gate.yaml and conf/gate/; every value can be overridden by its name, gate=OPTION takes
-another file of conf/gate.
-"""
+what is judged and how: conf/gate.yaml and conf/gate/; every value can be overridden by its name; gate=OPTION selects
+another file of conf/gate."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
-    # Like Ctrl-C: what runs is ended, what was made is removed.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     parser = _parser()
     asked = parser.parse_intermixed_args(words)
     if asked.baseline is None and asked.store is None and asked.base is None:
-        parser.error("--base names the revision to compare with; --baseline a stored one, and --store makes one")
+        parser.error("give --base to compare with a revision, --baseline with a stored baseline, --store to make one")
     if sum(given is not None for given in (asked.base, asked.baseline, asked.store)) > 1:
-        parser.error("give one of --base, --baseline and --store")
+        parser.error("give exactly one of --base, --baseline and --store")
     if asked.command is not None and asked.cell:
         parser.error("give --command or --cell, not both")
     if asked.setup is not None and asked.command is None:
-        parser.error("--setup belongs to --command")
-    try:
-        return _run(asked)
-    except ModuleNotFoundError as error:
-        sys.stderr.write(f"error: {missing_extra(error)}\n")
-        return EXIT_HARNESS
-    except (BenchError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return EXIT_HARNESS
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; nothing was decided\n")
-        return EXIT_INTERRUPTED
-
-
-def _run(asked: argparse.Namespace) -> int:
+        parser.error("--setup needs --command")
     if asked.store is not None:
-        from bench.gate.stored import store_baseline
+        from bench.gate.decide.stored import store_baseline
 
         return store_baseline(_asked(asked, asked.store))
     if asked.baseline is not None:
-        from bench.gate.stored import compare_with_baseline
+        from bench.gate.decide.stored import compare_with_baseline
 
         return compare_with_baseline(_asked(asked, asked.output), asked.baseline)
     from bench.gate.run import judge_revisions
 
     verdict = judge_revisions(_asked(asked, asked.output))
-    # Pictures and tables come after the measurement: until then, matplotlib stays out of this process.
+    # Pictures and tables are imported after the measurement: until then, matplotlib stays out of this process.
     from bench.gate.outputs import show, write_outputs
 
     write_outputs(verdict, asked.output)
@@ -107,13 +89,7 @@ def _asked(asked: argparse.Namespace, output: Path) -> Asked:
 
 
 def _parser() -> argparse.ArgumentParser:
-    description = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.gate",
-        description=f"{description[0].partition(': ')[2].capitalize()}\n\n{description[2].strip()}",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = new_parser("gate", __doc__, EPILOG)
     what = parser.add_argument_group("what is compared")
     what.add_argument("--base", metavar="REV", help="the revision to compare with")
     what.add_argument("--head", metavar="REV", default="HEAD", help="the revision to judge (default: %(default)s)")
@@ -126,19 +102,19 @@ def _parser() -> argparse.ArgumentParser:
         metavar="WORDS",
         action="append",
         default=[],
-        help="a cell in the words of python -m bench; several times for several (default: those of the option gate)",
+        help="a cell, as options of python -m bench; may be repeated (default: the cells of the gate option)",
     )
-    measured.add_argument("--command", metavar="COMMAND", help="a command of the repository, in the place of cells")
-    measured.add_argument("--setup", metavar="COMMAND", help="runs once in each installation before the first sample")
+    measured.add_argument("--command", metavar="COMMAND", help="measure a command of the repository instead of cells")
+    measured.add_argument("--setup", metavar="COMMAND", help="run once in each installation before the first sample")
     how = parser.add_argument_group("how it is installed")
     how.add_argument(
         "--python", metavar="PROGRAM", default=sys.executable, help="the interpreter to install for (default: this one)"
     )
-    how.add_argument("--pip-args", metavar="ARGS", default="", help="further arguments of pip, in quotes")
+    how.add_argument("--pip-args", metavar="ARGS", default="", help="more arguments for pip, in quotes")
     how.add_argument(
-        "--environments", metavar="DIR", type=Path, help="where installed dependencies are kept (default: user's cache)"
+        "--environments", metavar="DIR", type=Path, help="where to keep dependencies (default: the user's cache)"
     )
-    how.add_argument("--rebuild", action="store_true", help="install the dependencies anew")
+    how.add_argument("--rebuild", action="store_true", help="reinstall the dependencies")
     parser.add_argument(
         "--output",
         metavar="DIR",
@@ -152,4 +128,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_main(main)

@@ -1,4 +1,4 @@
-"""The arms of a gate: a revision, installed, with everything that its samples need. See ``bench.gate.rules.ARMS``."""
+"""The arms of a gate (``bench.gate.decide.rules.ARMS``): a revision, installed, with what its samples need."""
 
 from __future__ import annotations
 
@@ -11,38 +11,39 @@ from typing import TYPE_CHECKING
 from packaging.utils import canonicalize_name
 
 from bench.errors import BenchError, ConfigError
-from bench.gate.dependencies import Wanted
-from bench.gate.environments import install
-from bench.gate.source import check_out
-from bench.gate.venvs import describe
-from bench.gate.verdict import Change
-from bench.gate.wheels import build_wheel
-from bench.noise import between, read_state
-from bench.process import ROOT
-from bench.run import prepare_models
-from bench.sampler import Sampler, beat_iterations
-from bench.usercommand import run_program, split_command
-from bench.variables import fixed_variables, passed_environment
+from bench.gate.decide.verdict import DependencyChange
+from bench.gate.install.dependencies import Wanted
+from bench.gate.install.environments import install
+from bench.gate.install.source import check_out
+from bench.gate.install.venvs import describe
+from bench.gate.install.wheels import build_wheel
+from bench.measure.noise import between, read_state
+from bench.measure.run import prepare_models
+from bench.measure.sampler import Sampler, beat_iterations
+from bench.measure.scenarios.user_command import run_user_command, split_command
+from bench.measure.variables import fixed_variables, passed_environment
+from bench.plan.places import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from bench.gate.config import GateConf
-    from bench.gate.environments import Environment
-    from bench.gate.janitor import Guard
-    from bench.gate.source import Revision
-    from bench.gate.store import Store
-    from bench.gate.venvs import Interpreter
-    from bench.plan import Cell, Slot
-    from bench.process import Outcome
-    from bench.runner import Executor
+    from bench.gate.install.environments import ArmEnvironment
+    from bench.gate.install.janitor import Guard
+    from bench.gate.install.source import Revision
+    from bench.gate.install.store import Store
+    from bench.gate.install.venvs import Interpreter
+    from bench.measure.process import Outcome
+    from bench.measure.runner import Executor
+    from bench.plan.cell import Cell
+    from bench.plan.plan import Slot
 
 LOADER = "loader"
-"""The package that cells measure, and by whose absence a repository is known that is not the loader's."""
+"""The package that cells measure; a repository without it is not the loader's."""
 
 _NOT_PASSED = ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")
-"""Variables of the caller that would put other code into an arm."""
+"""Variables of the caller that could bring other code into an arm."""
 
 
 @dataclass(frozen=True)
@@ -50,35 +51,35 @@ class Arm:
     """A revision that can be measured.
 
     Attributes:
-        name: of the arm.
-        revision: which one.
+        name: the arm's name.
+        revision: the revision.
         environment: where it is installed.
-        interpreter: for which Python.
-        environ: of its processes.
-        code: a checkout of the revision, in which commands run; None where there is none.
+        interpreter: the Python it is installed for.
+        environ: its processes' environment.
+        code: a checkout of the revision, in which commands run; None if there is none.
     """
 
     name: str
     revision: Revision
-    environment: Environment
+    environment: ArmEnvironment
     interpreter: Interpreter
     environ: Mapping[str, str]
     code: Path | None
 
 
 @dataclass(frozen=True)
-class Workshop:
-    """What makes arms.
+class ArmBuilder:
+    """Creates arms.
 
     Attributes:
-        repository: of the revisions.
+        repository: the revisions' repository.
         conf: the gate's configuration.
         guard: scratch folder and marker.
-        store: of dependencies.
+        store: the store of dependencies.
         python: the interpreter to install for.
-        pip_arguments: of every installation.
+        pip_arguments: arguments of every installation.
         needs_code: whether commands are measured.
-        say: is told what takes a while.
+        say: is told about slow steps.
     """
 
     repository: Path
@@ -118,8 +119,8 @@ class Workshop:
                 check_out(self.repository, revision, code, programs)
             elif not _has_loader(wheel):
                 raise ConfigError(
-                    f"{revision.asked} of {self.repository} has no package {LOADER}, which cells measure. Name the "
-                    "command that shall be measured with --command."
+                    f"{revision.asked} of {self.repository} has no package {LOADER}, which cells measure. Use "
+                    "--command to measure a command."
                 )
             environment = self._install(name, wheel, interpreter, source, programs)
             environ = self._environ(name, environment, harness)
@@ -128,7 +129,7 @@ class Workshop:
 
     def _install(
         self, name: str, wheel: Path, interpreter: Interpreter, source: Path, programs: Mapping[str, str]
-    ) -> Environment:
+    ) -> ArmEnvironment:
         constraints = source / self.conf.constraints if self.conf.constraints else None
         wanted = Wanted(
             wheel,
@@ -140,7 +141,7 @@ class Workshop:
         dependencies = self.store.dependencies(wanted, programs)
         return install(wheel, self.guard.folder / "arms" / name, dependencies, programs)
 
-    def _environ(self, name: str, environment: Environment, harness: Path) -> dict[str, str]:
+    def _environ(self, name: str, environment: ArmEnvironment, harness: Path) -> dict[str, str]:
         environ = passed_environment(self.conf.pass_variables)
         environ = {key: value for key, value in environ.items() if key not in _NOT_PASSED}
         cache = self.guard.folder / "caches" / name
@@ -156,11 +157,11 @@ def _has_loader(wheel: Path) -> bool:
         return f"{LOADER}/__init__.py" in archive.namelist()
 
 
-def changes(base: Environment, head: Environment) -> tuple[Change, ...]:
+def changes(base: ArmEnvironment, head: ArmEnvironment) -> tuple[DependencyChange, ...]:
     """Return the dependencies that differ."""
     own = {canonicalize_name(environment.distribution) for environment in (base, head)}
     names = sorted({*base.packages, *head.packages} - own)
-    pairs = [Change(name, base.packages.get(name), head.packages.get(name)) for name in names]
+    pairs = [DependencyChange(name, base.packages.get(name), head.packages.get(name)) for name in names]
     return tuple(change for change in pairs if change.base != change.head)
 
 
@@ -175,8 +176,8 @@ def run_in(arm: Arm, command: str, timeout_s: float) -> Outcome:
     if path is None and arm.code is not None and os.sep in words[0]:
         path = shutil.which(arm.code / words[0])
     if path is None:
-        raise BenchError(f"{words[0]} is not a program that {arm.revision.asked} installs, nor any other on the PATH")
-    return run_program(path, words[1:], arm.environ, timeout_s, arm.code)
+        raise BenchError(f"{words[0]} is neither a program that {arm.revision.asked} installs nor one on the PATH")
+    return run_user_command(path, words[1:], arm.environ, timeout_s, arm.code)
 
 
 @dataclass(frozen=True)
@@ -196,17 +197,17 @@ class CommandExecutor:
 def make_executors(
     arms: Mapping[str, Arm], cells: Mapping[str, Sequence[Cell]], conf: GateConf, scratch: Path, *, quiet: bool
 ) -> dict[str, Executor]:
-    """Prepare the models in each arm, in the arm's own cache, and return what takes its samples.
+    """Prepare the models in each arm, in the arm's own cache, and return the executors that take its samples.
 
     Args:
-        arms: by name.
-        cells: that are measured in each of them.
+        arms: the arms by name.
+        cells: the cells to measure in each of them.
         conf: the gate's configuration.
         scratch: the gate's folder.
         quiet: whether to say nothing.
 
     Raises:
-        BenchError: a model is not there.
+        BenchError: a model is missing.
     """
     executors: dict[str, Executor] = {}
     beats = beat_iterations()
@@ -220,7 +221,7 @@ def make_executors(
         python = str(arm.environment.python)
         prepared = prepare_models(cells[name], arm.environ, folder, None, quiet=quiet, python=python)
         for model, answer in prepared.items():
-            # A form of the model that only one arm has would be compared with something else.
+            # If only one arm has a form of the model, the arms would load different things.
             failed = [made["error"] for made in (answer, *answer.get("preparations", ())) if "error" in made]
             if failed:
                 raise BenchError(f"{model} cannot be prepared in the arm {name}: {'; '.join(failed)}")

@@ -9,21 +9,22 @@ from typing import TYPE_CHECKING, cast
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bench.config import compose, compose_plain
+from bench.data.metrics import METRICS_BY_KEY
 from bench.errors import ConfigError
-from bench.gate.rules import Rule, at_most, no_slower
-from bench.gate.sequence import FIRST_LOOK, Settings
-from bench.metrics import METRICS_BY_KEY
-from bench.plan import BASELINE, OF_THE_RUN, PEERS, cell_of, other_cell
+from bench.gate.decide.rules import Rule, at_most, no_slower
+from bench.gate.decide.sequence import FIRST_LOOK, DecisionSettings
+from bench.plan.cell import BASELINE, PEERS
+from bench.plan.config import compose, compose_plain
+from bench.plan.plan import OF_THE_RUN, cell_of, other_cell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.config import BenchConf
-    from bench.plan import Cell
+    from bench.plan.cell import Cell
+    from bench.plan.config import BenchConf
 
 COMMAND_OPTION = "gate=command"
-"""The option of the group ``gate`` that is taken for a command."""
+"""The option of the group ``gate`` used for a command."""
 
 
 @dataclass
@@ -32,7 +33,7 @@ class GatedConf:
 
     Attributes:
         tolerance: by how much it may grow, as a share; None for the gate's.
-        floor: in the metric's unit, a difference that never matters.
+        floor: a difference that never matters, in the metric's unit.
     """
 
     tolerance: float | None = None
@@ -44,9 +45,9 @@ class CeilingConf:
     """A limit of the head revision by itself.
 
     Attributes:
-        cell: in the words of ``python -m bench``.
+        cell: the cell, as options of ``python -m bench``.
         metric: key of a metric.
-        at_most: in its unit, or a multiple of the same metric of ``times``.
+        at_most: the limit, in its unit, or as a multiple of the same metric of ``times``.
         times: a peer, or ``baseline``.
     """
 
@@ -58,7 +59,7 @@ class CeilingConf:
 
 @dataclass
 class GateConf:
-    """Everything that ``conf/gate.yaml`` and its options say; the comments there have the meanings."""
+    """The whole of ``conf/gate.yaml`` and its options; the comments there explain each value."""
 
     name: str = MISSING
     cells: list[str] = field(default_factory=list)
@@ -80,16 +81,16 @@ class GateConf:
     seed: int = MISSING
 
     @property
-    def settings(self) -> Settings:
-        """What decides."""
-        return Settings(self.confidence, self.resolution, self.budget_s, self.max_rounds)
+    def settings(self) -> DecisionSettings:
+        """How the gate decides."""
+        return DecisionSettings(self.confidence, self.resolution, self.budget_s, self.max_rounds)
 
 
 def load_gate(overrides: Sequence[str], *, is_command: bool = False) -> GateConf:
     """Return the configuration of a gate.
 
     Args:
-        overrides: Hydra's, such as ``tolerance=0.05`` and ``gate=thorough``.
+        overrides: Hydra overrides such as ``tolerance=0.05`` and ``gate=thorough``.
         is_command: whether a command is measured, and not the loader.
 
     Raises:
@@ -107,7 +108,7 @@ def load_gate(overrides: Sequence[str], *, is_command: bool = False) -> GateConf
 
 
 def compose_cell(words: str) -> BenchConf:
-    """Return the configuration of a cell that is named in the words of ``python -m bench``.
+    """Return the configuration of a cell that is given as options of ``python -m bench``.
 
     Raises:
         ConfigError: an option is unknown, or belongs to a whole run.
@@ -115,7 +116,7 @@ def compose_cell(words: str) -> BenchConf:
     try:
         overrides = shlex.split(words)
     except ValueError as error:
-        raise ConfigError(f"The cell {words!r} cannot be split into words: {error}") from error
+        raise ConfigError(f"The cell {words!r} cannot be parsed: {error}") from error
     for word in overrides:
         if word.partition("=")[0].partition(".")[0] in OF_THE_RUN:
             raise ConfigError(f"{word} in the cell {words!r} belongs to a whole run. Leave it out.")
@@ -127,7 +128,7 @@ def make_rules(conf: GateConf, command: Cell | None = None) -> list[Rule]:
 
     Args:
         conf: the configuration.
-        command: the cell of a command, which is judged beside the configured cells.
+        command: the cell of a command, which is judged in addition to the configured cells.
 
     Raises:
         ConfigError: there is nothing to judge, or a cell cannot be gated.
@@ -145,7 +146,7 @@ def make_rules(conf: GateConf, command: Cell | None = None) -> list[Rule]:
         other = None if ceiling.times is None else other_cell(confs[ceiling.cell], ceiling.times)
         rules.append(at_most(cell_of(confs[ceiling.cell]), METRICS_BY_KEY[ceiling.metric], ceiling.at_most, other))
     if not rules:
-        raise ConfigError("There is nothing to judge: name cells and metrics, ceilings, or a command")
+        raise ConfigError("There is nothing to judge. Give cells and metrics, ceilings, or a command.")
     evicting = [rule.cell.label() for rule in rules if rule.cell.cache_state == "cold_disk"]
     if evicting:
         raise ConfigError(
@@ -158,7 +159,7 @@ def make_rules(conf: GateConf, command: Cell | None = None) -> list[Rule]:
 def _check(conf: GateConf) -> None:
     for key in [*conf.metrics, *(ceiling.metric for ceiling in conf.ceilings)]:
         if key not in METRICS_BY_KEY:
-            raise ConfigError(f"There is no metric {key}; there are {', '.join(METRICS_BY_KEY)}")
+            raise ConfigError(f"{key} is not a metric; choose from {', '.join(METRICS_BY_KEY)}")
     for ceiling in conf.ceilings:
         if ceiling.times is not None and ceiling.times not in {BASELINE, *PEERS}:
             raise ConfigError(f"ceilings: times={ceiling.times} must be {BASELINE} or one of {', '.join(PEERS)}")
@@ -166,7 +167,7 @@ def _check(conf: GateConf) -> None:
             raise ConfigError(f"ceilings: at_most={ceiling.at_most} must be above 0")
     rules = {
         "tolerance": (conf.tolerance, conf.tolerance >= 0, "at least 0"),
-        "confidence": (conf.confidence, 0.5 <= conf.confidence < 1, "from 0.5 to below 1"),
+        "confidence": (conf.confidence, 0.5 <= conf.confidence < 1, "at least 0.5 and below 1"),
         "resolution": (conf.resolution, conf.resolution > 0, "above 0"),
         "budget_s": (conf.budget_s, conf.budget_s > 0, "above 0"),
         "max_rounds": (conf.max_rounds, conf.max_rounds >= FIRST_LOOK, f"at least {FIRST_LOOK}"),

@@ -1,4 +1,4 @@
-"""What a gate says while it measures. Nothing is drawn while a sample runs."""
+"""What a gate shows while it measures. Nothing is drawn while a sample runs."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from bench.progress.display import can_draw
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bench.gate.rules import Round
+    from bench.gate.decide.rules import Round
 
 LINE_EVERY_S = 15.0
-"""Where there is no terminal, a line is written this often."""
+"""Without a terminal, a line is written this often."""
 
 
 def describe(stage: int, rounds: int, most: int) -> str:
@@ -25,42 +25,37 @@ def describe(stage: int, rounds: int, most: int) -> str:
     if stage == 0:
         return f"warm-up round {rounds}"
     kind = "measuring" if stage == 1 else "confirming with new samples"
-    return f"{kind}: {rounds} rounds (at most {most})"
+    return f"{kind}: {rounds} rounds of at most {most}"
 
 
 class GateProgress:
-    """A bar that fills with the budget, or a line now and then."""
+    """A bar that fills with the budget, or an occasional line."""
 
-    def __init__(self, budget_s: float, max_rounds: int, progress: Progress | None, console: Console) -> None:
+    def __init__(self, budget_s: float, max_rounds: int, progress: Progress) -> None:
         self._max_rounds = max_rounds
         self._progress = progress
-        self._console = console
+        self._task = progress.add_task("warming up", total=budget_s)
         self._begun: float | None = None
         self._said = 0.0
-        self._task = progress.add_task("warming up", total=budget_s) if progress is not None else None
 
     def round_ends(self, stage: int, rounds: int, values: Round) -> None:  # noqa: ARG002 - the listener's protocol
-        """Move the bar, or write a line if the last one is a while ago."""
+        """Move the bar, or write a line if the last one was long enough ago."""
         now = time.monotonic()
         if stage and self._begun is None:
             self._begun = now
         spent_s = now - self._begun if self._begun is not None else 0.0
         text = describe(stage, rounds, self._max_rounds)
-        if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, description=text, completed=spent_s, refresh=True)
-        elif now - self._said >= LINE_EVERY_S:
+        self._progress.update(self._task, description=text, completed=spent_s, refresh=True)
+        if self._progress.disable and now - self._said >= LINE_EVERY_S:
             self._said = now
-            self._console.print(f"{spent_s:4.0f} s  {text}", markup=False, highlight=False)
+            self._progress.console.print(f"{spent_s:4.0f} s  {text}", markup=False, highlight=False)
 
 
 @contextmanager
 def open_progress(budget_s: float, max_rounds: int, *, quiet: bool) -> Iterator[GateProgress]:
     """Show the progress of a gate on stderr, or nothing if ``quiet``."""
     console = Console(stderr=True, quiet=quiet)
-    if quiet or not can_draw(console):
-        yield GateProgress(budget_s, max_rounds, None, console)
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("of at most"))
-    limit = TextColumn(f"{budget_s:.0f} s")
-    with Progress(*columns, limit, console=console, auto_refresh=False) as progress:
-        yield GateProgress(budget_s, max_rounds, progress, console)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    limit = TextColumn(f"of at most {budget_s:.0f} s")
+    with Progress(*columns, limit, console=console, auto_refresh=False, disable=not can_draw(console)) as progress:
+        yield GateProgress(budget_s, max_rounds, progress)

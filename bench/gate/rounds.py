@@ -1,4 +1,4 @@
-"""Taking the rounds of a gate: every place once, in random order, each record written the moment it exists."""
+"""Taking the rounds of a gate: every place once, in random order, each record written as soon as it exists."""
 
 from __future__ import annotations
 
@@ -6,44 +6,44 @@ import random
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
+from bench.data.fidelity import judge
+from bench.data.metrics import METRICS
 from bench.errors import BenchError
-from bench.fidelity import judge
-from bench.gate.rules import Place
-from bench.metrics import METRICS
-from bench.noise import Limits, contamination
-from bench.plan import Slot
-from bench.runner import to_record
+from bench.gate.decide.rules import Place
+from bench.measure.noise import NoiseLimits, contamination
+from bench.measure.runner import to_record
+from bench.plan.plan import Slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from bench.gate.rules import Round
-    from bench.records import Record
-    from bench.runner import Executor, Stamp
+    from bench.data.records import Record
+    from bench.gate.decide.rules import Round
+    from bench.measure.runner import Executor, Stamp
 
 
 class SampleError(BenchError):
     """A sample of a gate has no valid result: without it, nothing can be compared."""
 
 
-class Listener(Protocol):
+class RoundListener(Protocol):
     """Told about the progress of a gate."""
 
     def round_ends(self, stage: int, rounds: int, values: Round) -> None:
-        """A round of this stage was measured; stage 0 are warm-up rounds."""
+        """A round of this stage was measured; stage 0 is the warm-up."""
 
 
 @dataclass
 class Measurer:
-    """Takes the rounds, of all stages.
+    """Takes the rounds of all stages.
 
     Attributes:
-        executors: take one sample of a cell, by arm.
-        stamps: what the records of an arm carry.
+        executors: by arm, what takes one sample of a cell.
+        stamps: by arm, the stamp of its records.
         write: stores a record of an arm.
-        limits: from when on a sample counts as disturbed.
+        limits: above which noise a sample counts as disturbed.
         processors: how many the machine has, for the noise.
-        seed: of the order.
+        seed: seed of the order.
         listener: is told about the progress.
         samples: how many were taken, warm-up rounds not counted.
         disturbed: how many of them were disturbed.
@@ -52,10 +52,10 @@ class Measurer:
     executors: Mapping[str, Executor]
     stamps: Mapping[str, Stamp]
     write: Callable[[str, Record], None]
-    limits: Limits
+    limits: NoiseLimits
     processors: int
     seed: int
-    listener: Listener
+    listener: RoundListener
     samples: int = 0
     disturbed: int = 0
     _number: int = 0
@@ -77,7 +77,7 @@ class Measurer:
             self.take(blocks, 0)
 
     def take(self, blocks: Sequence[tuple[Place, ...]], stage: int) -> Round:
-        """Measure every place once; places of one block, which are compared, right after each other.
+        """Measure every place once; places of one block, which are compared with each other, in direct succession.
 
         Raises:
             SampleError: a sample has no valid result.
@@ -97,7 +97,7 @@ class Measurer:
         slot = Slot(place.cell, self._number, is_warmup)
         outcome = self.executors[place.arm](slot)
         record = to_record(slot, outcome, self.stamps[place.arm])
-        # The first vectors of a model are the measure for all others: of both revisions, they must be the same.
+        # The first vectors of a model are the reference for all others: both revisions must return the same.
         record = judge(record, self._references.get(place.cell.model, record))
         if record.status == "ok" and outcome.noise is not None:
             wall_s = record.marks_ns["exit"] / 1e9
@@ -115,6 +115,6 @@ class Measurer:
 
 def _complaint(place: Place, record: Record) -> str:
     tail = record.stderr_tail.strip()
-    return f"{place.cell.label()} of the arm {place.arm}: {record.status}: {record.message}" + (
+    return f"{place.cell.label()} in the arm {place.arm}: {record.status}: {record.message}" + (
         f"\n{tail}" if tail else ""
     )

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.comparison import Criteria
-from bench.errors import EXIT_HARNESS, EXIT_OK, BenchError
+from bench.data.merging import replacing
+from bench.data.metrics import METRICS_BY_KEY
 from bench.history.data import to_json
 from bench.history.find import find_runs
 from bench.history.order import group_runs
 from bench.history.page import notes, sheet_table, summary, to_document
 from bench.history.picture import draw
 from bench.history.sheets import make_history
-from bench.merge import replacing
-from bench.metrics import METRICS_BY_KEY
+from bench.programs import at_least_one, new_parser, run_main
 from bench.report.markdown import render
 from bench.report.saving import save
 from bench.report.terminal import show_tables
+from bench.stats.comparison import Criteria
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from bench.history.sheets import History
@@ -31,37 +31,28 @@ if TYPE_CHECKING:
 OUTPUT = Path("reports") / "history"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Draw the history that the command line asks for and return the exit code."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Draw the history named on the command line."""
     asked = _parse(arguments)
-    try:
-        found = find_runs(asked.folders)
-        for sentence in found.left_out:
-            sys.stderr.write(f"warning: {sentence}\n")
-        history = make_history(
-            group_runs(found.runs, asked.last),
-            Criteria(tolerance=asked.tolerance),
-            found.left_out,
-            metrics=asked.metric or (),
-            cells=asked.cells,
-            absolute=asked.absolute,
-        )
-        _write(history, asked.output)
-    except (BenchError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return EXIT_HARNESS
+    found = find_runs(asked.folders)
+    for sentence in found.left_out:
+        sys.stderr.write(f"warning: {sentence}\n")
+    history = make_history(
+        group_runs(found.runs, asked.last),
+        Criteria(tolerance=asked.tolerance),
+        found.left_out,
+        metrics=asked.metric or (),
+        cells=asked.cells,
+        absolute=asked.absolute,
+    )
+    _write(history, asked.output)
     _show(history, asked.output / "history.md", quiet=asked.quiet)
-    return EXIT_OK
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.history",
-        description="How runs of one machine develop over commits: tables and pictures.",
-        epilog="Exit codes: 0 drawn; 2 there is no run, or nothing of what was asked for. Nothing is judged.",
-    )
-    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="folder of a run, or of folders of runs")
-    parser.add_argument("--output", type=Path, default=OUTPUT, metavar="DIR", help="where it goes (%(default)s)")
+    parser = new_parser("history")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="folder of a run, or one with runs")
+    parser.add_argument("--output", type=Path, default=OUTPUT, metavar="DIR", help="output (default: %(default)s)")
     parser.add_argument(
         "--metric",
         action="append",
@@ -70,22 +61,18 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="draw this metric, such as init_ms or peak_mib; may be repeated (default: what a cell is judged by)",
     )
     parser.add_argument(
-        "--cells", metavar="GLOB", help="cells by their labels (default: those of the loader in the scenario idle)"
+        "--cells", metavar="GLOB", help="cells by label (default: the loader's cells in the scenario idle)"
     )
-    parser.add_argument("--last", type=_positive, metavar="N", help="only the last N commits of each group")
-    parser.add_argument("--absolute", action="store_true", help="plain times, even where all runs have a reference")
+    parser.add_argument("--last", type=at_least_one, metavar="N", help="only the last N commits of each group")
+    parser.add_argument("--absolute", action="store_true", help="plain times, even if all runs have a reference")
     parser.add_argument(
-        "--tolerance", type=_share, default=Criteria.tolerance, help="share that no mark is made for (%(default)s)"
+        "--tolerance",
+        type=_share,
+        default=Criteria.tolerance,
+        help="relative change that gets no mark (default: %(default)s)",
     )
     parser.add_argument("--quiet", action="store_true", help="only print errors, warnings and where the report is")
     return parser.parse_args(arguments)
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError(text)
-    return value
 
 
 def _share(text: str) -> float:
@@ -114,4 +101,4 @@ def _show(history: History, report: Path, *, quiet: bool) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_main(main)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from bench.environment import PROJECT
-
 if TYPE_CHECKING:
-    from bench.history.order import Group, Position
-    from bench.history.series import Change, Point, Series
+    from bench.history.order import Position, RunGroup
     from bench.history.sheets import History, Sheet
+    from bench.history.trends import Change, Point, Trend
 
 SCHEMA = 1
 
 
 def to_json(history: History) -> dict[str, Any]:
-    """Return everything; what is not known is null, and times are in UTC."""
+    """Return everything; unknown values are null, and times are in UTC."""
     return {
         "schema": SCHEMA,
         "tolerance": history.criteria.tolerance,
@@ -26,13 +25,12 @@ def to_json(history: History) -> dict[str, Any]:
     }
 
 
-def _group(history: History, group: Group) -> dict[str, Any]:
+def _group(history: History, group: RunGroup) -> dict[str, Any]:
     first = group.runs[0]
-    packages = {name: version for name, version in first.environment.get("packages", {}).items() if name != PROJECT}
-    environment = {name: value for name, value in first.environment.items() if name != "load_average_1min"}
+    environment = replace(first.environment, packages=first.environment.dependencies, load_average_1min=None)
     return {
         "name": group.name,
-        "environment": {**environment, "packages": packages},
+        "environment": environment.to_json(),
         "conditions": dict(first.conditions),
         "positions": [_position(position) for position in group.positions],
         "series": [_series(sheet) for sheet in history.sheets if sheet.group is group],
@@ -54,17 +52,17 @@ def _position(position: Position) -> dict[str, Any]:
 
 
 def _series(sheet: Sheet) -> dict[str, Any]:
-    series = sheet.series
+    trend = sheet.trend
     return {
         "title": sheet.title,
         "picture": sheet.file,
-        "cell": series.cell.to_json(),
-        "label": series.cell.label(),
-        "metric": series.metric.key,
-        "unit": series.metric.unit if series.reference is None else "ratio",
-        "reference": series.reference.to_json() if series.reference else None,
-        "points": [_point(point) for point in series.points],
-        "changes": [_change(series, change) for change in series.changes],
+        "cell": trend.cell.to_json(),
+        "label": trend.cell.label(),
+        "metric": trend.metric.key,
+        "unit": trend.metric.unit if trend.reference is None else "ratio",
+        "reference": trend.reference.to_json() if trend.reference else None,
+        "points": [_point(point) for point in trend.points],
+        "changes": [_change(trend, change) for change in trend.changes],
     }
 
 
@@ -81,11 +79,11 @@ def _point(point: Point) -> dict[str, Any]:
     }
 
 
-def _change(series: Series, change: Change) -> dict[str, Any]:
+def _change(trend: Trend, change: Change) -> dict[str, Any]:
     known = math.isfinite(change.shift.high)
     return {
-        "from": series.points[change.before].run.name,
-        "to": series.points[change.point].run.name,
+        "from": trend.points[change.before].run.name,
+        "to": trend.points[change.point].run.name,
         "ratio": change.shift.ratio,
         "low": change.shift.low if known else None,
         "high": change.shift.high if known else None,

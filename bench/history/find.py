@@ -7,22 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.errors import RecordError
-from bench.history.runs import Run, printable, read_runs
-from bench.run import MANIFEST_FILE, RECORDS_FILE
+from bench.data.folder import MANIFEST_FILE, RECORDS_FILE, has_records
+from bench.errors import BenchError, RecordError
+from bench.history.runs import HistoryRun, printable, read_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 MAX_DEPTH = 6
-"""Folders below the one that is named: artifacts of a CI lie in a folder for each job, arms of a gate one deeper."""
+"""How deep to search below the named folder: CI artifacts lie in a folder for each job, a gate's arms one deeper."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """The runs that were found, each once, and a sentence for each folder that was left out."""
+    """The runs that were found, each once, and a sentence for each folder that was skipped."""
 
-    runs: tuple[Run, ...]
+    runs: tuple[HistoryRun, ...]
     left_out: tuple[str, ...]
 
 
@@ -30,22 +30,22 @@ def find_runs(folders: Sequence[Path]) -> Found:
     """Return the runs in these folders and below them.
 
     Raises:
-        RecordError: one of the folders is not there, or no run is in any of them.
+        RecordError: one of the folders does not exist, or none of them contains a run.
     """
-    runs: list[Run] = []
+    runs: list[HistoryRun] = []
     left_out: list[str] = []
     seen: set[Path] = set()
     for top in folders:
         if not top.is_dir():
-            raise RecordError(f"{top} is no folder. Name the folder of a run, or one that holds folders of runs.")
+            raise RecordError(f"{top} is not a folder. Name the folder of a run, or one that contains runs.")
         for folder in _candidates(top, left_out):
             if folder.resolve() in seen:
                 continue
             seen.add(folder.resolve())
             try:
                 found = _read(folder, top)
-            except (RecordError, OSError) as error:
-                left_out.append(printable(f"{folder} is left out: {error}"))
+            except (BenchError, OSError) as error:
+                left_out.append(printable(f"{folder} is skipped: {error}"))
             else:
                 runs += found
     if not runs:
@@ -58,11 +58,11 @@ def find_runs(folders: Sequence[Path]) -> Found:
     return Found(_once(runs), tuple(left_out))
 
 
-def _read(folder: Path, top: Path) -> list[Run]:
+def _read(folder: Path, top: Path) -> list[HistoryRun]:
     # ".." has no name of its own.
     name = folder.relative_to(top).as_posix() if folder != top else folder.resolve().name
-    if not (folder / RECORDS_FILE).exists():
-        raise RecordError(f"it has no {RECORDS_FILE}, so it is no run of start-up costs")
+    if not has_records(folder):
+        raise RecordError(f"it has no {RECORDS_FILE}, so it is not a run of start-up costs")
     found = read_runs(folder, name)
     if not found:
         raise RecordError("it has no records")
@@ -70,7 +70,7 @@ def _read(folder: Path, top: Path) -> list[Run]:
 
 
 def _candidates(top: Path, left_out: list[str]) -> Iterator[Path]:
-    """Yield folders with a manifest; below them nothing is looked for."""
+    """Yield folders with a manifest, without searching below them."""
 
     def complain(error: OSError) -> None:
         left_out.append(printable(f"{error.filename} cannot be searched: {error.strerror}"))
@@ -83,11 +83,11 @@ def _candidates(top: Path, left_out: list[str]) -> Iterator[Path]:
         below[:] = [] if deep else sorted(name for name in below if not name.startswith("."))
 
 
-def _once(runs: Iterable[Run]) -> tuple[Run, ...]:
-    """Return each run once: of copies, or of a run and its part of a merged one, that with the most samples."""
-    chosen: dict[object, Run] = {}
+def _once(runs: Iterable[HistoryRun]) -> tuple[HistoryRun, ...]:
+    """Return each run once: of several copies, which may be parts of merged runs, the one with the most samples."""
+    chosen: dict[object, HistoryRun] = {}
     for run in runs:
-        # Old runs have no identity, and neither have copies of them.
+        # Old runs have no identity, so their copies cannot be recognised.
         key = (run.run, run.machine) if run.run else object()
         if key not in chosen or len(run.records) > len(chosen[key].records):
             chosen[key] = run

@@ -1,4 +1,4 @@
-"""Which runs belong together, and in which order they stand: by commit, not by when or where they were measured."""
+"""Which runs belong together, and in which order: by commit, not by when or where they were measured."""
 
 from __future__ import annotations
 
@@ -7,35 +7,34 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.environment import PROJECT
-from bench.history.runs import Revision, Run, printable
+from bench.history.runs import HistoryRun, MeasuredRevision, printable
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 SHORT = 8
-"""Characters of a hash that stand for it."""
+"""How many characters of a hash are shown."""
 
 _BEGINNING = datetime.datetime.min.replace(tzinfo=datetime.UTC)
 
 
 @dataclass(frozen=True)
 class Position:
-    """A place on the axis: a commit, or code that is no commit.
+    """A place on the axis: a commit, or uncommitted code.
 
     Attributes:
-        revision: None where its runs do not say what they measured: each of them then stands by itself.
-        time: of the commit; where it is not known, of the first sample; None where neither is.
-        runs: in the order in which they were measured. One where the code was no commit.
+        revision: None if its run does not say what it measured; each such run has its own position.
+        time: the commit's; if unknown, the first sample's; None if neither is known.
+        runs: in the order in which they were measured. Only one if the code was not committed.
     """
 
-    revision: Revision | None
+    revision: MeasuredRevision | None
     time: datetime.datetime | None
-    runs: tuple[Run, ...]
+    runs: tuple[HistoryRun, ...]
 
     @property
     def name(self) -> str:
-        """The beginning of the commit's hash, with a + where the code was changed."""
+        """The beginning of the commit's hash, with a + if the code had uncommitted changes."""
         if self.revision is None:
             return "?"
         return self.revision.commit[:SHORT] + ("+" if self.revision.dirty else "")
@@ -47,14 +46,14 @@ class Position:
 
 
 @dataclass(frozen=True)
-class Group:
+class RunGroup:
     """Runs that were measured alike.
 
     Attributes:
         name: A, B ...
-        machine: what it is, in words.
+        machine: the machine, in words.
         differing: how it differs from the other groups.
-        positions: in the order of time.
+        positions: in order of time.
     """
 
     name: str
@@ -63,19 +62,19 @@ class Group:
     positions: tuple[Position, ...]
 
     @property
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[HistoryRun]:
         """All runs, in order."""
         return [run for position in self.positions for run in position.runs]
 
 
-def group_runs(runs: Sequence[Run], last: int | None = None) -> list[Group]:
-    """Return the groups of runs whose figures may be put side by side, the one with the most commits first.
+def group_runs(runs: Sequence[HistoryRun], last: int | None = None) -> list[RunGroup]:
+    """Return the groups of runs whose figures may be compared, the one with the most commits first.
 
     Args:
         runs: in any order.
         last: how many positions of each group to keep; None for all.
     """
-    by_key: dict[str, list[Run]] = {}
+    by_key: dict[str, list[HistoryRun]] = {}
     for run in runs:
         key = json.dumps([run.comparable, run.conditions], sort_keys=True)
         by_key.setdefault(key, []).append(run)
@@ -86,7 +85,7 @@ def group_runs(runs: Sequence[Run], last: int | None = None) -> list[Group]:
     facts = [_facts(positions[0].runs[0]) for _, positions in placed]
     differing = {name for each in facts for name in each if any(name not in o or o[name] != each[name] for o in facts)}
     return [
-        Group(
+        RunGroup(
             name=_letters(number),
             machine=_describe(positions[0].runs[0]),
             differing={name: mine.get(name, "-") for name in sorted(differing)},
@@ -96,8 +95,8 @@ def group_runs(runs: Sequence[Run], last: int | None = None) -> list[Group]:
     ]
 
 
-def _commit_times(runs: Iterable[Run]) -> dict[str, datetime.datetime]:
-    """Return when each commit was made: one run may say it for all that measured it."""
+def _commit_times(runs: Iterable[HistoryRun]) -> dict[str, datetime.datetime]:
+    """Return when each commit was made: one run's date serves all runs of that commit."""
     return {
         run.revision.commit: run.revision.committed_at
         for run in runs
@@ -105,48 +104,46 @@ def _commit_times(runs: Iterable[Run]) -> dict[str, datetime.datetime]:
     }
 
 
-def _positions(runs: Sequence[Run], times: Mapping[str, datetime.datetime]) -> list[Position]:
-    together: dict[Hashable, list[Run]] = {}
+def _positions(runs: Sequence[HistoryRun], times: Mapping[str, datetime.datetime]) -> list[Position]:
+    together: dict[Hashable, list[HistoryRun]] = {}
     for number, run in enumerate(sorted(runs, key=_when_measured)):
         is_commit = run.revision is not None and not run.revision.dirty
         together.setdefault(run.revision.commit if is_commit and run.revision else number, []).append(run)
     return sorted((_position(tuple(alike), times) for alike in together.values()), key=_place)
 
 
-def _position(runs: tuple[Run, ...], times: Mapping[str, datetime.datetime]) -> Position:
+def _position(runs: tuple[HistoryRun, ...], times: Mapping[str, datetime.datetime]) -> Position:
     revision = runs[0].revision
     if revision is None:
         return Position(None, runs[0].measured_at, runs)
     subject = next((run.revision.subject for run in runs if run.revision and run.revision.subject), "")
     known = times.get(revision.commit)
-    revision = Revision(revision.commit, known, revision.dirty, subject)
+    revision = MeasuredRevision(revision.commit, known, revision.dirty, subject)
     return Position(revision, known or runs[0].measured_at, runs)
 
 
 def _place(position: Position) -> tuple[Any, ...]:
-    # Commits of one second, as a rebase makes them, in the order in which they were measured; changed code behind its
-    # commit.
+    # Commits of the same second, as a rebase makes them, stay in the order they were measured; changed code comes after
+    # its commit.
     dirty = position.revision is not None and position.revision.dirty
     return (position.time or _BEGINNING, dirty, *_when_measured(position.runs[0]))
 
 
-def _when_measured(run: Run) -> tuple[Any, ...]:
+def _when_measured(run: HistoryRun) -> tuple[Any, ...]:
     return (run.measured_at or _BEGINNING, run.name, run.run)
 
 
-def _facts(run: Run) -> dict[str, str]:
-    """Return what a group is told from others by."""
-    environment = dict(run.environment)
-    packages = environment.pop("packages", {})
-    environment.pop("load_average_1min", None)
-    facts = environment | {name: version for name, version in packages.items() if name != PROJECT}
-    return {printable(str(name)): printable(str(value)) for name, value in (facts | dict(run.conditions)).items()}
+def _facts(run: HistoryRun) -> dict[str, str]:
+    """Return what distinguishes a group from others."""
+    facts = run.environment.facts | dict(run.conditions)
+    return {printable(name): printable(str(value)) for name, value in facts.items()}
 
 
-def _describe(run: Run) -> str:
-    names = ("processor", "processors_usable", "python", "system")
-    processor, usable, *others = (printable(str(run.environment.get(name, "unknown"))) for name in names)
-    return ", ".join([processor, f"{usable} processors", *others])
+def _describe(run: HistoryRun) -> str:
+    found = run.environment
+    usable = "unknown" if found.processors_usable is None else found.processors_usable
+    processor, python, system = (printable(text or "unknown") for text in (found.processor, found.python, found.system))
+    return f"{processor}, {usable} processors, {python}, {system}"
 
 
 def _letters(number: int) -> str:

@@ -1,4 +1,4 @@
-"""What is drawn: a sheet for each series, with a title and a name for its file."""
+"""What is drawn: a sheet for each trend, with a title and a file name."""
 
 from __future__ import annotations
 
@@ -9,55 +9,55 @@ from typing import TYPE_CHECKING
 
 from bench.errors import ConfigError
 from bench.history.runs import printable
-from bench.history.series import choose_cells, make_series
+from bench.history.trends import choose_cells, make_trend
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.comparison import Criteria
-    from bench.history.order import Group
-    from bench.history.series import Series
-    from bench.plan import Cell
+    from bench.history.order import RunGroup
+    from bench.history.trends import Trend
+    from bench.plan.cell import Cell
+    from bench.stats.comparison import Criteria
 
 LONGEST_FILE_NAME = 100
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """One series.
+    """One trend.
 
     Attributes:
-        group: of the runs.
-        series: what they say of one figure.
-        title: tells it from the others; printable.
-        file: the same for its picture: a file name without an ending.
+        group: the runs' group.
+        trend: one figure over these runs.
+        title: unique among the sheets; printable.
+        file: the picture's file name, unique too, without its extension.
     """
 
-    group: Group
-    series: Series
+    group: RunGroup
+    trend: Trend
     title: str
     file: str
 
 
 @dataclass(frozen=True)
 class History:
-    """All that there is to show.
+    """Everything there is to show.
 
     Attributes:
         groups: all of them, with or without sheets.
-        sheets: in the order of groups, cells and metrics; one at least.
-        criteria: by which marks were made.
+        sheets: in the order of groups, cells and metrics; at least one.
+        criteria: the criteria for marks.
         left_out: a sentence for each folder that was not read.
     """
 
-    groups: tuple[Group, ...]
+    groups: tuple[RunGroup, ...]
     sheets: tuple[Sheet, ...]
     criteria: Criteria
     left_out: tuple[str, ...]
 
 
 def make_history(
-    groups: Sequence[Group],
+    groups: Sequence[RunGroup],
     criteria: Criteria,
     left_out: Sequence[str],
     *,
@@ -68,34 +68,34 @@ def make_history(
     """Return what is drawn of these groups.
 
     Args:
-        groups: of runs.
-        criteria: of marks.
+        groups: groups of runs.
+        criteria: criteria for marks.
         left_out: what was not read.
-        metrics: keys; none for that by which each cell is judged.
+        metrics: keys; if empty, the metric that each cell is judged by.
         cells: a pattern, see ``choose_cells``.
-        absolute: see ``make_series``.
+        absolute: see ``make_trend``.
 
     Raises:
-        ConfigError: no run has anything of what was asked for.
+        ConfigError: no run has any of the requested cells and figures.
     """
     made = [
-        (group, series)
+        (group, trend)
         for group in groups
         for cell in choose_cells(group, cells)
         for key in dict.fromkeys(metrics or (None,))
-        if (series := make_series(group, cell, key, criteria, absolute=absolute)) is not None
+        if (trend := make_trend(group, cell, key, criteria, absolute=absolute)) is not None
     ]
     if not made:
         labels = sorted({printable(cell.label()) for group in groups for run in group.runs for cell in run.cells})
         raise ConfigError(
-            "No run has a counted sample of what was asked for. Choose other cells with --cells, or other figures with "
+            "No run has a counted sample of these figures. Choose other cells with --cells, or other figures with "
             "--metric. The cells are:\n" + "\n".join(labels)
         )
-    models = _models({series.cell for _, series in made})
+    models = _models({trend.cell for _, trend in made})
     sheets: list[Sheet] = []
-    for group, series in made:
-        title = printable(f"{group.name}: {_name(series.cell, models)}: {series.metric.title}")
-        sheets.append(Sheet(group, series, title, _file(title, {sheet.file for sheet in sheets})))
+    for group, trend in made:
+        title = printable(f"{group.name}: {_name(trend.cell, models)}: {trend.metric.title}")
+        sheets.append(Sheet(group, trend, title, _file(title, {sheet.file for sheet in sheets})))
     return History(tuple(groups), tuple(sheets), criteria, tuple(left_out))
 
 
@@ -107,7 +107,7 @@ def _models(cells: set[Cell]) -> dict[str, set[str]]:
 
 
 def _name(cell: Cell, models: dict[str, set[str]]) -> str:
-    """Return a cell's label, with its model where that is swept by name: such models have one key in common."""
+    """Return a cell's label, with its model if the sweep names models directly: those share one key."""
     return f"{cell.label()}, {cell.model}" if len(models[cell.label()]) > 1 else cell.label()
 
 

@@ -1,19 +1,12 @@
 """``python -m bench.load``: see ``bench.load.cli``."""
 
-import sys
+from bench.programs import find_program, run_main
 
 
-def main() -> None:
-    """Run the command line, or name the extra that it needs."""
-    try:
-        from bench.load import cli
-    except ModuleNotFoundError as error:
-        from bench.errors import missing_extra
-
-        sys.stderr.write(f"error: {missing_extra(error)}\n")
-        raise SystemExit(2) from None
-    raise SystemExit(cli.main())
+def main() -> int | None:
+    """Run the command line; an error names the extra to install if one is missing."""
+    return find_program("load").main()()
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

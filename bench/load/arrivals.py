@@ -13,13 +13,13 @@ NS_PER_S = 1_000_000_000
 
 
 def poisson_arrivals_ns(rate_per_s: float, seconds: float, seed: int) -> NDArray[np.int64]:
-    """Return when requests of a Poisson process are due, in nanoseconds from the beginning, in order.
+    """Return when the requests of a Poisson process are due, in nanoseconds from the beginning, in order.
 
-    Given how many there are, the arrivals of such a process are independent and uniform over the time (Ross,
-    Introduction to Probability Models, section 5.3), so a number is drawn first and then that many moments.
+    Given their number, the arrivals of such a process are independent and uniform over the time (Ross,
+    Introduction to Probability Models, section 5.3), so the number is drawn first, then that many moments.
 
     Args:
-        rate_per_s: how many a second on average; above 0.
+        rate_per_s: requests per second on average; above 0.
         seconds: how long; above 0.
         seed: the same seed gives the same arrivals.
     """

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TOLERANCE = 1e-5
-"""Largest difference of one number of a vector of length 1. A hundred times the rounding of float32, which differs
-with the texts that share a batch, and far below what tells one text from another."""
+"""Largest difference in one component of a vector of length 1. A hundred times the rounding of float32, which depends
+on the texts that share a batch, and far below the difference between texts."""
 
 DTYPE = np.dtype("<f4")
 
@@ -21,10 +21,10 @@ DTYPE = np.dtype("<f4")
 def far_apart(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Return which vectors to keep so that an answer within TOLERANCE of one of them is nearer to it than to any other.
 
-    An answer that differs from its reference by at most TOLERANCE in each of d numbers is at most TOLERANCE * sqrt(d)
-    away from it; another reference that is more than twice as far from it is farther from the answer too (triangle
-    inequality). So no search for the nearest is needed while a load is measured. Of texts with nearly the same vector,
-    such as those that differ in capitals only, the first is kept.
+    An answer that differs from its reference by at most TOLERANCE in each of d components is at most
+    TOLERANCE * sqrt(d) away from it; another reference that is more than twice as far from it is farther from the
+    answer too (triangle inequality). So the load test need not search for the nearest. Of texts with nearly the same
+    vector, such as those that differ only in capitals, the first is kept.
 
     Args:
         vectors: shape (texts, d).
@@ -32,17 +32,17 @@ def far_apart(vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
     exact = vectors.astype(np.float64)
     squares = (exact**2).sum(axis=1)
     distances = np.sqrt(np.maximum(squares[:, None] + squares[None, :] - 2 * exact @ exact.T, 0.0))
-    # Thrice instead of twice: the distances are rounded themselves.
+    # Three times instead of twice: the distances are rounded themselves.
     near = distances <= 3 * TOLERANCE * np.sqrt(vectors.shape[1])
     kept: NDArray[np.bool_] = ~np.tril(near, -1).any(axis=1)
     return kept
 
 
 class References:
-    """The vectors that answers must have.
+    """The vectors that answers must match.
 
     Args:
-        vectors: float32, shape (texts, dimension), those that ``far_apart`` keeps.
+        vectors: float32, shape (texts, dimension), the ones that ``far_apart`` keeps.
     """
 
     def __init__(self, vectors: NDArray[np.float32]) -> None:
@@ -51,7 +51,7 @@ class References:
 
     @classmethod
     def read(cls, path: Path, kind: str) -> References:
-        """Return those of a file that ``bench.load.client`` wrote; ``kind`` is ``query`` or ``document``."""
+        """Return the references from a file that ``bench.load.client`` wrote; ``kind`` is ``query`` or ``document``."""
         with np.load(path, allow_pickle=False) as arrays:
             return cls(arrays[kind])
 
@@ -63,7 +63,7 @@ class References:
         if answer == own:
             return ""
         if len(answer) != len(own):
-            return f"an answer of {len(answer)} bytes in the place of {len(own)}"
+            return f"an answer of {len(answer)} bytes instead of {len(own)}"
         vector = np.frombuffer(answer, DTYPE)
         difference = float(np.abs(vector - self._vectors[text]).max())
         if difference <= TOLERANCE:  # false for NaN

@@ -1,7 +1,7 @@
 """One client process: ``python -m bench.load.client TASK``, where TASK is a JSON file that ``bench.load.drive`` wrote.
 
-It opens its clients and has each ask once, says that it is ready, reads from its standard input when to begin, makes
-its requests, and writes what became of them. Its answers are lines like those of ``bench.worker``.
+It opens its clients, makes one request with each, reports that it is ready, reads from standard input when to begin,
+makes its requests, and writes their outcomes. Its answers are lines like those of ``bench.measure.worker``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bench.load.arrivals import poisson_arrivals_ns, text_order
 from bench.load.checking import DTYPE, References, far_apart
 from bench.load.loops import Loop
 from bench.load.targets import find_target
-from bench.worker import ANSWER_PREFIX
+from bench.measure.worker import ANSWER_PREFIX
 
 if TYPE_CHECKING:
     from bench.load.observations import Observations
@@ -29,27 +29,27 @@ if TYPE_CHECKING:
 BATCH_SIZE = 32
 
 SWITCH_INTERVAL_S = 0.0005
-"""Of the interpreter, in place of 0.005: a client whose request is due, or whose answer is there, waits less for the
-others."""
+"""The interpreter's switch interval, instead of 0.005: a client whose request is due, or whose answer has arrived,
+waits less for the others."""
 
 
 @dataclass(frozen=True)
-class Task:
+class ClientTask:
     """What one client process does.
 
     Attributes:
         mode: ``prepare`` (make the references), ``closed``, ``open`` or ``batch``.
         target: ``module:class``, see ``bench.load.targets``.
-        model, engine: for the target.
+        model, engine: the target's.
         texts: JSON list of texts.
-        references: where the references are, or are written to.
-        output: where the observations go.
-        clients: of this process.
-        requests: of all processes; not for an open loop.
+        references: file to read the references from, or to write them to.
+        output: file for the observations.
+        clients: clients of this process.
+        requests: requests of all processes; not for an open loop.
         part, parts: which of how many client processes this is: each has every parts-th request.
-        rate_per_s, seconds: of an open loop, for all processes.
-        seed: of arrivals and of the order of texts.
-        patience_s: how long one answer is waited for.
+        rate_per_s, seconds: an open loop's, for all processes.
+        seed: seed of arrivals and of the order of texts.
+        patience_s: how long to wait for one answer.
     """
 
     mode: str
@@ -71,7 +71,7 @@ class Task:
 
 def main() -> None:
     """Do the task."""
-    task = Task(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+    task = ClientTask(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
     if task.mode == "prepare":
         _say(_prepare(task))
         return
@@ -79,11 +79,11 @@ def main() -> None:
     loop, found = _measure(task)
     found.write(Path(task.output))
     _say({"cpu_s": time.process_time(), "messages": loop.messages.most_common(5)})
-    # Threads may still wait for an answer, and what they use would be taken down below them.
+    # Threads may still wait for an answer; an ordinary exit would tear down what they use.
     os._exit(0)
 
 
-def _prepare(task: Task) -> dict[str, Any]:
+def _prepare(task: ClientTask) -> dict[str, Any]:
     """Write the references, and the texts whose vectors tell them apart."""
     texts = json.loads(Path(task.texts).read_text(encoding="utf-8"))
     target = find_target(task.target)(task.model, task.engine)
@@ -102,7 +102,7 @@ def _rows(answers: list[bytes]) -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.frombuffer(b"".join(answers), DTYPE).reshape(len(answers), -1)
 
 
-def _measure(task: Task) -> tuple[Loop, Observations]:
+def _measure(task: ClientTask) -> tuple[Loop, Observations]:
     texts = json.loads(Path(task.texts).read_text(encoding="utf-8"))
     target = find_target(task.target)(task.model, task.engine)
     mine = slice(task.part, None, task.parts)
@@ -124,7 +124,7 @@ def _measure(task: Task) -> tuple[Loop, Observations]:
 
 
 def _wait_for_go(target: Target) -> int:
-    """Say that this process is ready, and return when it shall begin, by ``time.perf_counter_ns()``."""
+    """Report that this process is ready, and return when to begin, by ``time.perf_counter_ns()``."""
     _say({"facts": target.facts(), "cpu_s": time.process_time()})
     return int(sys.stdin.readline())
 

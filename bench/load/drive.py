@@ -1,4 +1,4 @@
-"""Client processes: started, told to begin together, and their observations gathered."""
+"""Starts client processes, lets them begin together and gathers their observations."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError
 from bench.load.observations import Observations, empty, joined, read_observations
-from bench.process import STDERR_TAIL_CHARACTERS, find_answer, run_python, running
+from bench.measure.process import STDERR_TAIL_CHARACTERS, find_answer, run_python, running
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import IO
 
-    from bench.load.client import Task
+    from bench.load.client import ClientTask
 
 MODULE = "bench.load.client"
 
 HEAD_START_NS = 200_000_000
-"""From the word to the beginning, so that all processes have read it by then."""
+"""Time between the start signal and the beginning, so that all processes have read it by then."""
 
 
 @dataclass(frozen=True, eq=False)
 class Gathered:
-    """What became of a phase.
+    """The outcome of a phase.
 
     Attributes:
         message: why there are no observations, or "".
         begin_ns: ``time.perf_counter_ns()`` at the beginning.
-        facts: what the target of the first process said of itself.
+        facts: what the first process's target reported about itself.
         cpu_s: processor seconds of all client processes from the beginning on.
         messages: what was wrong with answers, and how often.
     """
@@ -49,8 +49,8 @@ class Gathered:
     messages: dict[str, int] = field(default_factory=dict)
 
 
-def prepare(task: Task, environ: Mapping[str, str], folder: Path, timeout_s: float) -> dict[str, Any]:
-    """Make the references in a process of its own and return what it says.
+def make_references(task: ClientTask, environ: Mapping[str, str], folder: Path, timeout_s: float) -> dict[str, Any]:
+    """Make the references in a separate process and return its answer.
 
     Raises:
         BenchError: it failed.
@@ -62,14 +62,14 @@ def prepare(task: Task, environ: Mapping[str, str], folder: Path, timeout_s: flo
     return outcome.answer
 
 
-def gather(tasks: Sequence[Task], environ: Mapping[str, str], folder: Path, timeout_s: float) -> Gathered:
-    """Run client processes together. That one of them fails is a result, not an exception.
+def run_clients(tasks: Sequence[ClientTask], environ: Mapping[str, str], folder: Path, timeout_s: float) -> Gathered:
+    """Run client processes together. The failure of one is a result, not an exception.
 
     Args:
         tasks: one for each process.
-        environ: of the processes.
+        environ: the processes' environment.
         folder: private to the run, for tasks.
-        timeout_s: after which all are killed.
+        timeout_s: all are killed after this many seconds.
     """
     with tempfile.TemporaryFile() as stderr:
         commands = [[sys.executable, "-m", MODULE, str(_write(task, folder))] for task in tasks]
@@ -98,7 +98,7 @@ def gather(tasks: Sequence[Task], environ: Mapping[str, str], folder: Path, time
     )
 
 
-def _write(task: Task, folder: Path) -> Path:
+def _write(task: ClientTask, folder: Path) -> Path:
     path = folder / f"task-{task.part}.json"
     path.write_text(json.dumps(asdict(task)), encoding="utf-8")
     return path
@@ -119,7 +119,7 @@ def _tell(child: subprocess.Popen[bytes], begin_ns: int) -> None:
     try:
         child.stdin.write(b"%d\n" % begin_ns)
         child.stdin.flush()
-    except OSError:  # it is gone: that it says nothing more is how this is noticed
+    except OSError:  # it is gone; its missing answer will show that
         pass
 
 

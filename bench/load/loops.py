@@ -1,11 +1,9 @@
-"""The clients of one process: threads that ask, check and write down.
+"""The clients of one process: threads that ask, check and record.
 
 In a closed loop each client asks again as soon as it has its answer. In an open loop requests are due at moments that
-do not
-depend on answers: a client that is free takes the next one and waits for its moment. Where all are busy, a request
-    waits, and
-the wait counts: its latency begins when it was due (Tene, "How NOT to Measure Latency", calls the opposite coordinated
-    omission).
+do not depend on answers: a free client takes the next one and waits for its moment. If all clients are busy, the
+request waits, and the wait counts: its latency begins when it was due (Tene, "How NOT to Measure Latency", calls the
+opposite coordinated omission).
 """
 
 from __future__ import annotations
@@ -28,18 +26,18 @@ if TYPE_CHECKING:
     from bench.load.targets import Embed, EmbedBatch
 
 LOOK_EVERY_S = 0.1
-"""How often is looked whether all clients are done: too rarely to take processor time, too often to be waited for."""
+"""How often to check whether all clients are done: too rarely to use processor time, too often to cause a delay."""
 
 MAX_MESSAGE_CHARACTERS = 200
 
 
 class Loop:
-    """Requests of one process, to be made by its clients.
+    """The requests of one process, for its clients.
 
     Args:
         texts: to choose from.
         order: index of the text of each request.
-        references: what answers must be.
+        references: what answers must match.
         due_ns: when each request is due, in order, since the beginning; None for a closed loop.
     """
 
@@ -59,12 +57,12 @@ class Loop:
         self.messages: Counter[str] = Counter()
 
     def run(self, clients: Sequence[Embed], begin_ns: int, patience_s: float) -> Observations:
-        """Make all requests and return what became of them.
+        """Make all requests and return their outcomes.
 
         Args:
             clients: each is called by a thread of its own.
             begin_ns: ``time.perf_counter_ns()`` at which to begin.
-            patience_s: a client that waits for one answer for longer is given up; the rest goes on without it.
+            patience_s: a client that waits longer for one answer is given up; the rest continue without it.
         """
         return self._run([self._client(embed) for embed in clients], begin_ns, patience_s)
 
@@ -74,14 +72,14 @@ class Loop:
 
     def _run(self, work: Sequence[Callable[[], None]], begin_ns: int, patience_s: float) -> Observations:
         self._begin_ns = begin_ns
-        # Daemons: one whose answer never comes must not keep the process.
+        # Daemons: one whose answer never comes must not keep the process alive.
         threads = [threading.Thread(target=each, daemon=True) for each in work]
         _sleep_until(begin_ns)
         for thread in threads:
             thread.start()
         while any(thread.is_alive() and not self._is_lost(thread, patience_s) for thread in threads):
             time.sleep(LOOK_EVERY_S)
-        # A copy: an answer that comes after all must not change what is being written.
+        # A copy: a late answer must not change what is being written.
         found = Observations(*(array.copy() for array in vars(self._found).values()))
         if missing := found.counts["unanswered"]:
             self.messages[f"no answer within {patience_s:g} s, or no client left to ask"] += missing
@@ -116,7 +114,7 @@ class Loop:
         return numbers or None
 
     def _ask(self, numbers: range, embed: EmbedBatch) -> None:
-        """Make one request and write down what became of it."""
+        """Make one request and record its outcome."""
         found, span = self._found, slice(numbers.start, numbers.stop)
         texts = [self._texts[self._order[number]] for number in numbers]
         sent_ns = self._now_ns()
@@ -126,7 +124,7 @@ class Loop:
             answers = dict(zip(numbers, embed(texts), strict=True))
         except ServiceBusyError as error:
             outcomes = [self._failed(BUSY, error)] * len(texts)
-        except Exception as error:  # noqa: BLE001 - whatever a target raises is what is measured
+        except Exception as error:  # noqa: BLE001 - whatever a target raises is an outcome
             outcomes = [self._failed(ERROR, error)] * len(texts)
         else:
             found.done_ns[span] = self._now_ns()

@@ -1,4 +1,4 @@
-"""What a client process writes down of each request, as arrays."""
+"""What a client process records about each request, as arrays."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 OUTCOMES = ("unanswered", "ok", "wrong", "busy", "error")
-"""What became of a request, by code. None of the others is an answer that somebody could use but ``ok``."""
+"""Outcomes of a request, by code. Only ``ok`` is a usable answer."""
 
 UNANSWERED, OK, WRONG, BUSY, ERROR = range(len(OUTCOMES))
 
@@ -26,13 +26,13 @@ MOMENTS = ("due_ns", "taken_ns", "sent_ns", "done_ns")
 
 @dataclass(frozen=True, eq=False)
 class Observations:
-    """Requests, one in each place of all arrays. Moments are nanoseconds since the beginning of the phase.
+    """Requests, one for each index of all arrays. Times are nanoseconds since the beginning of the phase.
 
     Attributes:
         due_ns: when it had to be sent: in an open loop its arrival, otherwise when its client became free.
         taken_ns: when a client was free for it.
         sent_ns: when it was sent, 0 if it never was.
-        done_ns: when its answer was there, 0 if it never was.
+        done_ns: when its answer arrived, 0 if it never did.
         outcome: codes of ``OUTCOMES``.
     """
 
@@ -43,12 +43,12 @@ class Observations:
     outcome: NDArray[np.uint8]
 
     def __len__(self) -> int:
-        """Return how many requests there are."""
+        """Return the number of requests."""
         return len(self.outcome)
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many requests came to each outcome."""
+        """The number of requests by outcome."""
         found = Counter(self.outcome.tolist())
         return {name: found[code] for code, name in enumerate(OUTCOMES)}
 
@@ -60,7 +60,7 @@ class Observations:
 
     @property
     def latencies_ns(self) -> NDArray[np.int64]:
-        """From the moment a right answer was due to be asked for to the answer: waiting for a free client included."""
+        """Latencies of the right answers, from when the request was due, including the wait for a free client."""
         return (self.done_ns - self.due_ns)[self.ok]
 
     def write(self, path: Path) -> None:
@@ -70,13 +70,13 @@ class Observations:
 
 
 def empty(requests: int) -> Observations:
-    """Return room for so many requests, of which nothing is known yet."""
+    """Return arrays for this many requests, with no outcome yet."""
     due, taken, sent, done = (np.zeros(requests, np.int64) for _ in MOMENTS)
     return Observations(due, taken, sent, done, np.full(requests, UNANSWERED, np.uint8))
 
 
 def read_observations(path: Path) -> Observations:
-    """Return what a file holds.
+    """Read a file.
 
     Raises:
         RecordError: it is missing or damaged, or its arrays do not fit together.
@@ -85,9 +85,9 @@ def read_observations(path: Path) -> Observations:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             due, taken, sent, done = (arrays[name].astype(np.int64, casting="safe") for name in MOMENTS)
             read = Observations(due, taken, sent, done, arrays["outcome"].astype(np.uint8, casting="safe"))
-    # NumPy lets through what zipfile, zlib and its own reader raise for a damaged file.
+    # For a damaged file, NumPy passes on whatever zipfile, zlib and its own reader raise.
     except Exception as error:
-        raise RecordError(f"{path} cannot be read: {error}. Was the folder copied wholly?") from error
+        raise RecordError(f"{path} cannot be read: {error}. Was the folder copied completely?") from error
     shapes = {getattr(read, field.name).shape for field in fields(read)}
     if len(shapes) != 1 or read.outcome.ndim != 1 or bool((read.outcome >= len(OUTCOMES)).any()):
         raise RecordError(f"{path} is damaged: its arrays do not fit together. Leave the run out.")

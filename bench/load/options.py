@@ -1,4 +1,4 @@
-"""What is measured, how often and how long: one table of plain values, checked once."""
+"""What is measured, how often and for how long: one table of plain values, checked once."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ IN_PROCESS = ("serial", "threads", "batch")
 
 
 @dataclass(frozen=True)
-class LoadOptions:
+class LoadTestOptions:
     """A load test.
 
     Attributes:
-        model, engine: for the service and for the model in one process alike.
-        phases: which of ``PHASES``.
+        model, engine: for both the service and the model in one process.
+        phases: some of ``PHASES``.
         clients: connections to the service.
-        processes: that the clients are spread over.
-        requests: of a closed loop, all clients together.
-        in_process_requests: of each phase with a model in one process.
-        rounds: each has every phase once.
+        processes: processes that the clients are spread over.
+        requests: requests of a closed loop, all clients together.
+        in_process_requests: requests of each phase with a model in one process.
+        rounds: rounds, each with every phase once.
         texts: different sentences.
         fractions: rates of open loops, as shares of the throughput of the closed loops.
-        rates: rates of open loops in requests a second, in the place of ``fractions``.
-        seconds: of an open loop.
-        seed: of the order of phases and texts, and of arrivals.
-        patience_s: for one answer.
-        timeout_s: for all of a phase.
+        rates: rates of open loops in requests per second, instead of ``fractions``.
+        seconds: duration of an open loop.
+        seed: seed of arrivals and of the order of phases and texts.
+        patience_s: longest wait for one answer.
+        timeout_s: time limit of a phase.
     """
 
     model: str = "sentence-transformers/all-MiniLM-L6-v2"
@@ -54,14 +54,14 @@ class LoadOptions:
     timeout_s: float = 1800.0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant.
+        """Reject invalid values.
 
         Raises:
-            ConfigError: a number is too small, or an open loop has nothing that says its rate.
+            ConfigError: a number is too small, or nothing determines the rate of an open loop.
         """
         for name in ("clients", "processes", "requests", "in_process_requests", "rounds", "texts"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be 1 at least, not {getattr(self, name)}")
+                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
         for name in ("seconds", "patience_s", "timeout_s"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} must be above 0, not {getattr(self, name)}")
@@ -73,9 +73,9 @@ class LoadOptions:
         if self.processes > self.clients:
             raise ConfigError(f"{self.clients} clients cannot be spread over {self.processes} processes")
         if "open" in self.phases and "closed" not in self.phases and not self.rates:
-            raise ConfigError("open loops need rates, or closed loops whose throughput they are shares of")
+            raise ConfigError("open loops need rates, or a closed loop whose throughput they are a share of")
 
     @property
     def offered(self) -> tuple[float, ...]:
-        """What tells open loops apart: rates, or else shares."""
+        """What identifies the open loops: rates, or else shares."""
         return self.rates or self.fractions

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from bench.data.environment import Environment
+from bench.data.manifest_parts import RecordedRevision
 from bench.load.observations import OUTCOMES
 from bench.load.options import IN_PROCESS
 from bench.load.summary import FLAT_SHARE, MIN_BEYOND, PERMILLE
@@ -12,8 +14,9 @@ from bench.report.document import Code, Document, Picture, Prose, Section, Table
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from bench.data.manifest import Manifest
     from bench.load.records import Phase
-    from bench.load.summary import Load, Memory, Range
+    from bench.load.summary import Memory, PhaseSummary, RoundRange
 
 _LOOPS = {"closed": "Closed loops", "open": "Open loops, all rates"}
 """The service's phases, as the table of its memory names them."""
@@ -32,9 +35,9 @@ _MIB = 2**20
 
 
 def to_document(
-    manifest: Mapping[str, Any],
-    loads: Sequence[Load],
-    ratios: Mapping[str, Range],
+    manifest: Manifest,
+    loads: Sequence[PhaseSummary],
+    ratios: Mapping[str, RoundRange],
     memories: Mapping[str, Memory],
     phases: Sequence[Phase],
 ) -> Document:
@@ -44,13 +47,13 @@ def to_document(
     sections = []
     if closed:
         blocks = (
-            Picture(THROUGHPUT, "Right answers a second; a line from the lowest to the highest round"),
+            Picture(THROUGHPUT, "Right answers per second; a line spans the lowest to the highest round"),
             throughput_table(closed, ratios),
         )
         sections.append(Section("Throughput", (*blocks, Prose(_about_throughput()))))
     if any(load.answers_per_s for load in loads):
         table = latency_table(loads)
-        blocks = (Picture(LATENCY, "Latency of right answers: share that took at most so long"), table)
+        blocks = (Picture(LATENCY, "Latency of right answers: share that took at most this long"), table)
         sections.append(Section("Latency", (*blocks, Prose(_about_latency()))))
     if opened:
         sections.append(Section("Requests that do not wait for each other", (open_table(opened), Prose(_about_open()))))
@@ -59,13 +62,13 @@ def to_document(
     messages = message_table(phases)
     if messages.rows:
         sections.append(Section("What went wrong", (messages,)))
-    sections.append(Section("How this was measured", (Code(str(manifest.get("command", ""))), _machine(manifest))))
-    return Document("Load test", (Prose(escape(verdict(loads, manifest))),), tuple(sections))
+    sections.append(Section("How this was measured", (Code(manifest.command or ""), _machine(manifest))))
+    return Document("Load test", (Prose(escape(result_in_words(loads, manifest))),), tuple(sections))
 
 
-def verdict(loads: Sequence[Load], manifest: Mapping[str, Any]) -> str:
-    """Return what came out in a few sentences."""
-    options, asked = manifest.get("options", {}), sum(load.asked for load in loads)
+def result_in_words(loads: Sequence[PhaseSummary], manifest: Manifest) -> str:
+    """Return the result in a few sentences."""
+    options, asked = manifest.options, sum(load.asked for load in loads)
     right = sum(load.counts.get("ok", 0) for load in loads)
     failed = sum(load.failed for load in loads)
     what = f"{options.get('model', '?')}, engine {options.get('engine', '?')}"
@@ -76,8 +79,8 @@ def verdict(loads: Sequence[Load], manifest: Mapping[str, Any]) -> str:
     return found + (f" {failed} phases failed." if failed else "")
 
 
-def throughput_table(loads: Sequence[Load], ratios: Mapping[str, Range]) -> Table:
-    """Return a row for the service and each way of one process; the ratio is the service's to that row."""
+def throughput_table(loads: Sequence[PhaseSummary], ratios: Mapping[str, RoundRange]) -> Table:
+    """Return a row for the service and each way to use one process; the ratio is the service's to that row."""
     rows = [
         (
             _label(load),
@@ -108,8 +111,8 @@ def throughput_table(loads: Sequence[Load], ratios: Mapping[str, Range]) -> Tabl
     return Table("Throughput", headings, tuple(rows), details=("Requests", "Range of that"))
 
 
-def latency_table(loads: Sequence[Load]) -> Table:
-    """Return a row for each kind of phase; a dash is a quantile that there are too few samples for."""
+def latency_table(loads: Sequence[PhaseSummary]) -> Table:
+    """Return a row for each kind of phase; a dash is a quantile with too few samples."""
     rows = tuple(
         (_label(load), f"{load.counts.get('ok', 0):,}", *(_plain(load.latencies_ms[each]) for each in PERMILLE))
         for load in loads
@@ -118,7 +121,7 @@ def latency_table(loads: Sequence[Load]) -> Table:
     return Table("Latency", headings, rows)
 
 
-def open_table(loads: Sequence[Load]) -> Table:
+def open_table(loads: Sequence[PhaseSummary]) -> Table:
     """Return a row for each rate."""
     rows = tuple(
         (
@@ -150,7 +153,7 @@ def open_table(loads: Sequence[Load]) -> Table:
 
 
 def memory_table(memories: Mapping[str, Memory]) -> Table:
-    """Return what the service's memory did, a column for each kind of its phases."""
+    """Return how the service's memory developed, a column for each kind of its phases."""
     kinds = {memory.kind for memory in memories.values()}
     kind = "its own (RssAnon)" if kinds == {"rss_anon_bytes"} else "resident"
 
@@ -160,9 +163,9 @@ def memory_table(memories: Mapping[str, Memory]) -> Table:
     facts: tuple[tuple[str, Callable[[Memory], str]], ...] = (
         (f"First quarter, median, {kind}", lambda memory: f"{memory.first_bytes / _MIB:,.1f} MiB"),
         (f"Last quarter, median, {kind}", lambda memory: f"{memory.last_bytes / _MIB:,.1f} MiB"),
-        ("Growth for 1,000 answers", growth),
-        ("Highest, resident, shared pages included", lambda memory: f"{memory.total_bytes / _MIB:,.1f} MiB"),
-        ("Samples, one a second", lambda memory: f"{memory.samples:,}"),
+        ("Growth per 1,000 answers", growth),
+        ("Highest, resident, including shared pages", lambda memory: f"{memory.total_bytes / _MIB:,.1f} MiB"),
+        ("Samples, one per second", lambda memory: f"{memory.samples:,}"),
         ("Flat", lambda memory: "yes" if memory.is_flat else "no"),
     )
     rows = tuple((what, *(say(memory) for memory in memories.values())) for what, say in facts)
@@ -170,7 +173,7 @@ def memory_table(memories: Mapping[str, Memory]) -> Table:
 
 
 def message_table(phases: Sequence[Phase]) -> Table:
-    """Return a row for each thing that went wrong in a phase."""
+    """Return a row for each problem in a phase."""
     rows = [(phase.name, str(phase.round + 1), "-", phase.message) for phase in phases if phase.message]
     rows += [
         (phase.name, str(phase.round + 1), str(count), message)
@@ -180,14 +183,14 @@ def message_table(phases: Sequence[Phase]) -> Table:
     return Table("What went wrong", ("Phase", "Round", "Times", "Message"), tuple(rows), 4)
 
 
-def _label(load: Load) -> str:
+def _label(load: PhaseSummary) -> str:
     if load.name != "open":
         return NAMES[load.name]
     is_share = load.offered != load.offered_per_s
-    return f"service, {load.offered:.0%} of its throughput" if is_share else f"service, {load.offered:g} a second"
+    return f"service, {load.offered:.0%} of its throughput" if is_share else f"service, {load.offered:g} per second"
 
 
-def _figures(value: Range | None, form: str) -> tuple[str, str]:
+def _figures(value: RoundRange | None, form: str) -> tuple[str, str]:
     if value is None:
         return "-", "-"
     return f"{value.median:{form}}", f"{value.lowest:{form}} to {value.highest:{form}}"
@@ -197,23 +200,23 @@ def _plain(value: float | None) -> str:
     return "-" if value is None else f"{value:,.2f}"
 
 
-def _remarks(load: Load) -> str:
+def _remarks(load: PhaseSummary) -> str:
     return "; ".join(load.remarks) or "-"
 
 
-def _machine(manifest: Mapping[str, Any]) -> Table:
-    environment = manifest.get("environments", {}).get(manifest.get("machine"), {})
-    revision, options = manifest.get("revision") or {}, manifest.get("options", {})
-    packages = {name: version for name, version in environment.get("packages", {}).items() if version}
+def _machine(manifest: Manifest) -> Table:
+    environment = manifest.environments.get(manifest.machine or "", Environment())
+    revision = manifest.revision or RecordedRevision()
+    usable = environment.processors_usable
     rows = [
-        ("Processor", str(environment.get("processor", "unknown"))),
-        ("Processors usable", str(environment.get("processors_usable", "unknown"))),
-        ("System", str(environment.get("system", "unknown"))),
-        ("Python", str(environment.get("python", "unknown"))),
-        ("Commit", f"{revision.get('commit', 'unknown')}{', changed' if revision.get('dirty') else ''}"),
-        ("Packages", ", ".join(f"{name} {version}" for name, version in packages.items())),
-        ("Different texts", str(manifest.get("reference", {}).get("texts", "unknown"))),
-        *((name, str(value)) for name, value in options.items() if name not in {"model", "engine", "texts"}),
+        ("Processor", environment.processor or "unknown"),
+        ("Processors usable", "unknown" if usable is None else str(usable)),
+        ("System", environment.system or "unknown"),
+        ("Python", environment.python or "unknown"),
+        ("Commit", f"{revision.commit or 'unknown'}{', changed' if revision.dirty else ''}"),
+        ("Packages", ", ".join(f"{name} {version}" for name, version in environment.installed.items())),
+        ("Different texts", str(manifest.reference.get("texts", "unknown"))),
+        *((name, str(value)) for name, value in manifest.options.items() if name not in {"model", "engine", "texts"}),
     ]
     return Table("How this was measured", ("What", "Value"), tuple(rows), 2)
 
@@ -222,15 +225,15 @@ def _about_throughput() -> str:
     names = ", ".join(NAMES[name] for name in IN_PROCESS)
     return (
         "Every client of the service asks for one text, and for the next as soon as it has the vector. In the same "
-        f"rounds: {names}. Ratios are formed within each round. Processors: those that were busy on average. "
-        "What the clients take, the service does not have: they share the machine."
+        f"rounds: {names}. Ratios are taken within each round. Processors: how many were busy on average. "
+        "Clients and service share the machine, so processors that clients use are not available to the service."
     )
 
 
 def _about_latency() -> str:
     return (
-        "Of the right answers of all rounds together. In open loops latency begins when a request was due, not when a "
-        "client got around to it. In batches it is that of the whole batch. "
+        "For the right answers of all rounds together. In open loops, latency begins when a request was due, not when "
+        "a client got around to it. In batches, it is that of the whole batch. "
         f"A dash: fewer than {MIN_BEYOND} samples would lie beyond the quantile."
     )
 
@@ -239,13 +242,13 @@ def _about_open() -> str:
     return (
         "Arrivals are a Poisson process with a fixed seed and do not depend on answers. *No client free*: the share "
         "of requests that were due while every client still waited for an answer; that wait is in their latency. "
-        "*Generator late*: how late those clients sent that were free, which is the fault of the measurement."
+        "*Generator late*: how late free clients sent their requests, which is an error of the measurement."
     )
 
 
 def _about_memory() -> str:
     return (
-        "Looked at from outside, once a second, while clients asked. Growth is the median of the slopes between all "
-        "pairs of samples. Closed and open loops are told apart: batches of other sizes take other memory, which the "
+        "Read from outside, once per second, while clients asked. Growth is the median of the slopes between all pairs "
+        "of samples. Closed and open loops are shown separately: batches of other sizes need other memory, which the "
         f"engine then keeps. *Flat*: the last quarter has at most {FLAT_SHARE:.0%} more than the first."
     )

@@ -13,18 +13,18 @@ from bench.load.summary import summarise
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.load.summary import Load, Measured
+    from bench.load.summary import Measured, PhaseSummary
 
 # Okabe and Ito's colours, safe for colour-blind readers; the styles of lines tell them apart in black and white.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _STYLES = ("-", "--", ":", "-.")
 
 MAX_STEPS = 2000
-"""Of one curve: more than a picture has points across."""
+"""Points of one curve: more than a picture is wide in pixels."""
 
 
-def draw_throughput(loads: Sequence[Load]) -> Figure:
-    """Return a bar for the service and each way of one process, with a line from the lowest to the highest round."""
+def draw_throughput(loads: Sequence[PhaseSummary]) -> Figure:
+    """Return a bar for the service and each way to use one process; a line spans the lowest to the highest round."""
     shown = [(NAMES[load.name], load.answers_per_s) for load in loads if load.name != "open" and load.answers_per_s]
     figure = Figure(figsize=(7.5, 1.2 + 0.5 * max(len(shown), 1)), layout="constrained")
     axes = figure.add_subplot()
@@ -38,13 +38,13 @@ def draw_throughput(loads: Sequence[Load]) -> Figure:
     axes.invert_yaxis()
     axes.set_xlim(left=0)
     axes.margins(x=0.12)
-    axes.set_xlabel("right answers a second")
+    axes.set_xlabel("right answers per second")
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
 def draw_latency(measured: Measured) -> Figure:
-    """Return latencies as shares: of the service in a closed loop and at each rate, of one process text by text."""
+    """Return cumulative latencies: the service in a closed loop and at each rate, and one process text by text."""
     figure = Figure(figsize=(7.5, 5.0), layout="constrained")
     axes = figure.add_subplot()
     shown = [pair for pair in measured if pair[0].name in {"closed", "open", "serial"}]
@@ -76,7 +76,7 @@ def draw_latency(measured: Measured) -> Figure:
     return figure
 
 
-def _label(load: Load) -> str:
+def _label(load: PhaseSummary) -> str:
     if load.name != "open":
         return f"{NAMES[load.name]}, {load.clients} clients" if load.name == "closed" else NAMES[load.name]
     return f"service, {load.offered_per_s or 0:,.0f} requests/s"

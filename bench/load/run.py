@@ -12,23 +12,24 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from bench.environment import describe_environment, fingerprint, processors_usable, write_manifest
+from bench.data.folder import MANIFEST_FILE, new_folder
+from bench.data.manifest import Manifest, write_manifest
+from bench.data.records import append_record
 from bench.errors import BenchError
-from bench.load.client import Task
-from bench.load.drive import gather, prepare
+from bench.load.client import ClientTask
+from bench.load.drive import make_references, run_clients
 from bench.load.options import IN_PROCESS
 from bench.load.records import MEMORY_FILE, PHASES_FILE, RAW, Phase
-from bench.load.server import MemorySampler, cpu_s, find_service, private_runtime, stop_service
 from bench.load.summary import answers_per_s
 from bench.load.targets import IN_PROCESS as LOCAL
 from bench.load.targets import SERVICE
-from bench.lock import machine_lock
-from bench.process import wall_clock
-from bench.records import append_record
-from bench.revision import describe_revision
-from bench.run import MANIFEST_FILE, new_folder
-from bench.throughput import short_sentences
-from bench.variables import RUNTIME, worker_environment
+from bench.measure.lock import machine_lock
+from bench.measure.machine import describe_environment, processors_usable
+from bench.measure.process import wall_clock
+from bench.measure.revision import describe_revision
+from bench.measure.service_process import MemorySampler, cpu_s, find_service, private_runtime, stop_service
+from bench.measure.variables import RUNTIME, temporary_variables, worker_environment
+from bench.quality.retrieval import short_sentences
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -36,14 +37,14 @@ if TYPE_CHECKING:
     import psutil
 
     from bench.load.drive import Gathered
-    from bench.load.options import LoadOptions
+    from bench.load.options import LoadTestOptions
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What is asked, as ``module:class``."""
+    """Who answers, as ``module:class``."""
 
     service: str = SERVICE
     in_process: str = LOCAL
@@ -55,16 +56,16 @@ class Bench:
 
     Attributes:
         options: what is measured.
-        targets: what is asked.
-        folder: of the records.
-        private: of files that nobody needs afterwards.
-        environ: of client processes.
+        targets: who answers.
+        folder: the records' folder.
+        private: folder for files that are not needed afterwards.
+        environ: the client processes' environment.
         say: is told what has been measured.
         service: the service's process, if there is one.
-        phases: those that are over.
+        phases: the completed phases.
     """
 
-    options: LoadOptions
+    options: LoadTestOptions
     targets: Targets
     folder: Path
     private: Path
@@ -75,7 +76,7 @@ class Bench:
 
 
 def run_load(
-    options: LoadOptions,
+    options: LoadTestOptions,
     folder: Path,
     say: Callable[[str], None],
     *,
@@ -87,11 +88,11 @@ def run_load(
 
     Args:
         options: what is measured.
-        folder: has no run yet.
+        folder: where to write; must not hold a run.
         say: is told what happens, a line at a time.
-        command: that repeats the run, for the manifest.
-        lock: file of the machine's lock; None for the usual one.
-        targets: what is asked.
+        command: the command that repeats the run, for the manifest.
+        lock: the machine lock's file; None for the default.
+        targets: who answers.
 
     Returns:
         all phases, in the order they were measured.
@@ -104,7 +105,8 @@ def run_load(
         stack.enter_context(machine_lock(lock, say))
         private = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-load-")))
         runtime = stack.enter_context(private_runtime())
-        environ = worker_environment(private / "cache") | {RUNTIME: str(runtime)}
+        environ = worker_environment(private / "cache") | temporary_variables(private / "tmp")
+        environ[RUNTIME] = str(runtime)
         bench = Bench(options, targets, folder, private, environ, say)
         _prepare(bench, command)
         if {"closed", "open"} & set(options.phases):
@@ -117,32 +119,35 @@ def _prepare(bench: Bench, command: str) -> None:
     options = bench.options
     bench.say("making the reference vectors")
     (bench.private / "texts.json").write_text(json.dumps(short_sentences(options.texts)), encoding="utf-8")
-    made = prepare(_task(bench, "prepare", bench.targets.in_process), bench.environ, bench.private, options.timeout_s)
+    made = make_references(
+        _task(bench, "prepare", bench.targets.in_process), bench.environ, bench.private, options.timeout_s
+    )
     environment = describe_environment()
-    manifest = {
-        "kind": "load",
-        "command": command,
-        "started_at": wall_clock(),
-        "run": bench.folder.name,
-        "machine": fingerprint(environment),
-        "environments": {fingerprint(environment): environment},
-        "revision": describe_revision(),
-        "options": asdict(options),
-        "reference": made,
-    }
+    manifest = Manifest(
+        kind="load",
+        command=command,
+        started_at=wall_clock(),
+        run=bench.folder.name,
+        machine=environment.fingerprint,
+        environments={environment.fingerprint: environment},
+        revision=describe_revision(),
+        options=asdict(options),
+        reference=made,
+        rest={"revision": None},
+    )
     (bench.folder / RAW).mkdir(exist_ok=True)
     write_manifest(bench.folder / MANIFEST_FILE, manifest)
 
 
 @contextmanager
 def _service(bench: Bench, runtime: Path) -> Iterator[None]:
-    """Start the service as its first client does, watch its memory, and stop it whatever happens."""
+    """Start the service as its first client does, watch its memory, and always stop it."""
     try:
         bench.say("starting the service")
-        first = Task(**{**asdict(_task(bench, "closed", bench.targets.service)), "requests": 1})
-        started = gather([first], bench.environ, bench.private, bench.options.timeout_s)
+        first = ClientTask(**{**asdict(_task(bench, "closed", bench.targets.service)), "requests": 1})
+        started = run_clients([first], bench.environ, bench.private, bench.options.timeout_s)
         if started.message:
-            raise BenchError(f"The service cannot be asked: {started.message}")
+            raise BenchError(f"The service cannot be reached: {started.message}")
         bench.service = find_service(runtime)
         with MemorySampler(bench.service, bench.folder / MEMORY_FILE):
             yield
@@ -173,10 +178,10 @@ def _rounds(bench: Bench) -> None:
 def _measure(
     bench: Bench, name: str, number: int, offered_per_s: float | None = None, fraction: float | None = None
 ) -> float | None:
-    """Measure one phase, write its record, and return its right answers a second."""
+    """Measure one phase, write its record, and return its right answers per second."""
     tasks = _tasks(bench, name, number, offered_per_s)
     started_at, before_s = wall_clock(), cpu_s(bench.service)
-    gathered = gather(tasks, bench.environ, bench.private, bench.options.timeout_s)
+    gathered = run_clients(tasks, bench.environ, bench.private, bench.options.timeout_s)
     after_s = cpu_s(bench.service)
     is_service = name not in IN_PROCESS
     phase = Phase(
@@ -215,9 +220,9 @@ def _tell(bench: Bench, phase: Phase, gathered: Gathered) -> float | None:
     return rate
 
 
-def _tasks(bench: Bench, name: str, number: int, offered_per_s: float | None) -> list[Task]:
+def _tasks(bench: Bench, name: str, number: int, offered_per_s: float | None) -> list[ClientTask]:
     options = bench.options
-    # Each phase has arrivals and texts of its own, which a second run with the same seed has again.
+    # Each phase has its own arrivals and texts, and a second run with the same seed has the same.
     seed = random.Random(f"{options.seed} {name} {number} {offered_per_s}").getrandbits(32)  # noqa: S311
     if name in IN_PROCESS:
         make = partial(_task, bench, "batch" if name == "batch" else "closed", bench.targets.in_process, seed=seed)
@@ -236,9 +241,9 @@ def _tasks(bench: Bench, name: str, number: int, offered_per_s: float | None) ->
     ]
 
 
-def _task(bench: Bench, mode: str, target: str, *, part: int = 0, **more: float) -> Task:
+def _task(bench: Bench, mode: str, target: str, *, part: int = 0, **more: float) -> ClientTask:
     private, options = bench.private, bench.options
-    return Task(
+    return ClientTask(
         mode,
         target,
         options.model,

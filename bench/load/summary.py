@@ -1,4 +1,4 @@
-"""What the records of a load test say: pure functions, nothing measured and nothing printed here."""
+"""What the records of a load test say. Pure functions; nothing is measured or printed here."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ PERMILLE = (500, 900, 990, 999)
 """Quantiles of a latency, in thousandths."""
 
 MIN_BEYOND = 10
-"""Samples that must lie beyond a quantile for it to be told: with 10 its rank is uncertain by a third (the number of
+"""Samples that must lie beyond a quantile for it to be shown: with 10 its rank is uncertain by a third (the number of
 samples beyond is binomial, so its standard deviation is about the root of 10). The 99 % quantile takes 1,000
 samples."""
 
 MAX_LAG_NS = 2_000_000
-"""By how much later than due one of a hundred requests may be sent by a client that was free, before the generator is
-held to have fallen behind; a tenth of the median latency where that is more."""
+"""How late free clients may send one in a hundred requests before the generator counts as having fallen behind; a
+tenth of the median latency if that is more."""
 
 MIN_KEPT_UP = 0.95
-"""Share of the offered rate below which the answers did not keep up. Poisson arrivals of 20 s at 100 a second differ
+"""Share of the offered rate below which the answers did not keep up. Poisson arrivals over 20 s at 100 per second vary
 by 2 %."""
 
 FLAT_SHARE = 0.02
-"""How much more memory of its own the last quarter may have than the first, to be called flat."""
+"""How much more of its own memory the last quarter may have than the first to count as flat."""
 
 MAX_MEMORY_SAMPLES = 2000
-"""For the slope, whose cost grows with the square: more are thinned out evenly."""
+"""Most samples for the slope, whose cost is quadratic: more are thinned out evenly."""
 
 
 @dataclass(frozen=True)
-class Range:
+class RoundRange:
     """A figure over the rounds."""
 
     median: float
@@ -56,19 +56,19 @@ class Range:
 
 
 @dataclass(frozen=True)
-class Load:
+class PhaseSummary:
     """All rounds of one kind of phase.
 
     Attributes:
-        name: of the phase.
-        offered: what tells open loops apart: the share, or else the rate; None for others.
+        name: the phase's name.
+        offered: what identifies an open loop: the share, or else the rate; None for others.
         clients: how many asked at the same time.
         offered_per_s: rate of an open loop.
-        rounds: how many; ``failed`` of them without observations.
-        asked: requests of all rounds.
-        counts: of them, by outcome.
-        answers_per_s: right answers a second; None if there were none.
-        latencies_ms: by thousandths, of the right answers of all rounds together; None for too few.
+        rounds: the number of rounds; ``failed`` of them have no observations.
+        asked: requests in all rounds.
+        counts: these, by outcome.
+        answers_per_s: right answers per second; None if there were none.
+        latencies_ms: by thousandths, for the right answers of all rounds together; None for too few.
         waited: share of requests that found no client free.
         lag_ms: 99 % quantile of how late free clients sent; None for too few.
         client_cpus, service_cpus: processors that were busy on average.
@@ -83,7 +83,7 @@ class Load:
     failed: int
     asked: int
     counts: dict[str, int]
-    answers_per_s: Range | None
+    answers_per_s: RoundRange | None
     latencies_ms: dict[int, float | None]
     waited: float | None
     lag_ms: float | None
@@ -97,12 +97,12 @@ class Memory:
     """The service's own memory while it was asked.
 
     Attributes:
-        samples: how many.
-        kind: ``rss_anon_bytes``, or ``rss_bytes`` where the system does not tell what is its own.
+        samples: the number of samples.
+        kind: ``rss_anon_bytes``, or ``rss_bytes`` if the system does not report the process's own part.
         first_bytes, last_bytes: medians of the first and the last quarter.
         total_bytes: the highest resident size, shared pages included.
-        per_1000_bytes: growth for each 1,000 right answers: the median of the slopes of all pairs of samples (Sen
-            1968), which a few odd samples do not move; None if there are none of different numbers of answers.
+        per_1000_bytes: growth per 1,000 right answers: the median of the slopes of all pairs of samples (Sen
+            1968), which is robust against outliers; None if all samples have the same number of answers.
     """
 
     samples: int
@@ -126,12 +126,12 @@ def quantile(values: NDArray[np.int64], permille: int) -> float | None:
 
 
 def answers_per_s(observations: Observations) -> float | None:
-    """Return the right answers a second, from the beginning to the last answer; None if there are none."""
+    """Return the right answers per second, from the beginning to the last answer; None if there are none."""
     right = int(observations.ok.sum())
     return right * 1e9 / int(observations.done_ns.max()) if right else None
 
 
-def summarise(measured: Measured) -> list[Load]:
+def summarise(measured: Measured) -> list[PhaseSummary]:
     """Return a summary of each kind of phase; the service's closed loop first, open loops by rising rates last."""
     order = ("closed", *IN_PROCESS, "open")
     keys = {(order.index(phase.name), _offered(phase) or 0.0) for phase, _ in measured}
@@ -141,8 +141,8 @@ def summarise(measured: Measured) -> list[Load]:
     ]
 
 
-def ratios(measured: Measured) -> dict[str, Range]:
-    """Return the throughput of the service divided by that of each way of one process, round by round."""
+def ratios(measured: Measured) -> dict[str, RoundRange]:
+    """Return the throughput of the service divided by that of each way to use one process, round by round."""
     rates: dict[int, dict[str, float]] = {}
     for phase, observations in measured:
         rate = answers_per_s(observations)
@@ -159,8 +159,8 @@ def ratios(measured: Measured) -> dict[str, Range]:
     return {name: _range(found[name]) for name in (*IN_PROCESS, "best") if name in found}
 
 
-def memory_of(measured: Measured, samples: Sequence[MemorySample], name: str) -> Memory | None:
-    """Return what the service's memory did in its phases of one name; None for fewer than four samples."""
+def memory_over_time(measured: Measured, samples: Sequence[MemorySample], name: str) -> Memory | None:
+    """Return how the service's memory developed in the phases of one name; None for fewer than four samples."""
     asked = [(phase, found) for phase, found in measured if phase.name == name and found.ok.any()]
     spans = [(phase.begin_ns, phase.begin_ns + int(found.done_ns.max())) for phase, found in asked]
     during = [sample for sample in samples if any(begin <= sample.at_ns <= end for begin, end in spans)]
@@ -193,7 +193,7 @@ def _offered(phase: Phase) -> float | None:
     return phase.offered_per_s if phase.fraction is None else phase.fraction
 
 
-def _load(measured: Measured) -> Load:
+def _load(measured: Measured) -> PhaseSummary:
     first = measured[0][0]
     done = [(phase, found) for phase, found in measured if phase.status == "ok"]
     requests = joined([found for _, found in done])
@@ -203,7 +203,7 @@ def _load(measured: Measured) -> Load:
     counts: Counter[str] = Counter()
     for phase, _ in done:
         counts.update(phase.counts)
-    load = Load(
+    load = PhaseSummary(
         first.name,
         _offered(first),
         first.clients,
@@ -220,10 +220,10 @@ def _load(measured: Measured) -> Load:
         _busy([(phase.service_cpu_s, found) for phase, found in done]),
         (),
     )
-    return Load(**{**vars(load), "remarks": tuple(_remarks(load, done))})
+    return PhaseSummary(**{**vars(load), "remarks": tuple(_remarks(load, done))})
 
 
-def _remarks(load: Load, done: Measured) -> list[str]:
+def _remarks(load: PhaseSummary, done: Measured) -> list[str]:
     found = [f"{load.failed} of {load.rounds} rounds failed"] if load.failed else []
     found += [f"{count} {name}" for name, count in load.counts.items() if name != "ok" and count]
     if load.name != "open":
@@ -238,10 +238,10 @@ def _remarks(load: Load, done: Measured) -> list[str]:
 
 
 def _kept_up(phase: Phase, requests: Observations) -> bool:
-    """Whether the right answers that came while requests were due are nearly as many as the requests."""
+    """Whether nearly as many right answers came while requests were due as there were requests."""
     due = len(requests)
     in_time = int((requests.done_ns[requests.ok] <= (phase.seconds or 0.0) * 1e9).sum())
-    # Those due in the last moments cannot be answered in time: as many as are on their way at once.
+    # Requests due at the very end cannot be answered in time: as many as are in flight at once.
     return in_time + phase.clients >= MIN_KEPT_UP * due
 
 
@@ -251,7 +251,7 @@ def _waited(requests: Observations) -> float | None:
 
 
 def _lag_ns(requests: Observations) -> float | None:
-    """Return the 99 % quantile of how late those clients sent that were free when the request was due."""
+    """Return the 99 % quantile of how late clients sent that were free when the request was due."""
     free = (requests.sent_ns > 0) & (requests.taken_ns <= requests.due_ns)
     return quantile((requests.sent_ns - requests.due_ns)[free], 990)
 
@@ -267,5 +267,5 @@ def _ms(value_ns: float | None) -> float | None:
     return None if value_ns is None else value_ns / 1e6
 
 
-def _range(values: Sequence[float]) -> Range:
-    return Range(statistics.median(values), min(values), max(values))
+def _range(values: Sequence[float]) -> RoundRange:
+    return RoundRange(statistics.median(values), min(values), max(values))

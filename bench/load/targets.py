@@ -1,6 +1,6 @@
-"""What is asked: the model service, or a model in the process of the client.
+"""Who answers: the model service, or a model in the client's process.
 
-A target is named ``module:class``, so that a test can name one that gives wrong answers.
+A target is named ``module:class``, so that a test can use one that gives wrong answers.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ IN_PROCESS = "bench.load.targets:InProcess"
 
 
 class Target(Protocol):
-    """Made once in each client process, with the model's name and the engine's."""
+    """Created once in each client process, with the names of the model and the engine."""
 
     def __init__(self, model: str, engine: str) -> None:
         """Get ready for ``open``."""
 
     def open(self) -> Embed:
-        """Return a client of its own: takes a text, returns its vector as little-endian float32."""
+        """Return a new client: a function from a text to its vector as little-endian float32."""
 
     def open_batch(self) -> EmbedBatch:
-        """Return the same for several texts at a time, which are documents."""
+        """Return the same for several documents at a time."""
 
     def facts(self) -> dict[str, str]:
-        """Return what computes: ``engine``, ``device``, ``precision``. Something is open."""
+        """Return what computes: ``engine``, ``device``, ``precision``. Call it after ``open``."""
 
 
 class InProcess:
@@ -67,14 +67,14 @@ class InProcess:
 
 
 class Service:
-    """The model service, which the first client starts where none runs; never a model in this process."""
+    """The model service, which the first client starts if none runs; never a model in this process."""
 
     def __init__(self, model: str, engine: str) -> None:
         self._model, self._engine = model, engine
         self._provider: Any = None
 
     def open(self) -> Embed:
-        """Return a provider of its own."""
+        """Return a new provider."""
         from loader import OptimizedEmbeddingLoader, ServiceOptions
 
         options = ServiceOptions(start="wait", fallback=False)
@@ -84,7 +84,7 @@ class Service:
         return embed
 
     def open_batch(self) -> EmbedBatch:
-        """Nothing measures it.
+        """Not used: no phase measures it.
 
         Raises:
             NotImplementedError: always.
@@ -92,7 +92,7 @@ class Service:
         raise NotImplementedError("clients of the service ask for one text at a time")
 
     def facts(self) -> dict[str, str]:
-        """Return what the service says of itself."""
+        """Return what the service reports about itself."""
         return _facts(self._provider)
 
 

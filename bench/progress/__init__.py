@@ -1,4 +1,4 @@
-"""Live progress on the terminal; plain lines where there is none.
+"""Live progress on a terminal, plain lines elsewhere.
 
 Nothing is drawn while a sample runs: the display is refreshed before and after, so that it takes no processor time
 from the process being timed.

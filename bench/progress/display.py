@@ -2,60 +2,23 @@
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections import Counter
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from rich.cells import cell_len, set_cell_size
-from rich.console import Console, Group
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from bench.progress import wording
+from bench.progress.wording import duration, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    TimeLeft = Callable[[], str | None]
-    """What is left in words, "" for nothing, None where that is not known yet."""
+    from rich.console import RenderableType
 
-SAY_EVERY_S = 10.0
-"""Where there is no terminal, the time left is added to a line this often, and where another part begins."""
-
-ENOUGH_PIECES = 3
-"""Pieces of work from which the others are guessed: of fewer, one odd piece decides."""
-
-BAR_COLUMNS = (8, 40)
-"""How long the bar is, at least and at most; a terminal with less space for it gets none."""
-
-
-class Display(Protocol):
-    """Shows one piece of work after the other."""
-
-    def part(self) -> None:
-        """Another part of the work begins, such as a round."""
-
-    def begin(self, text: str, note: str = "") -> None:
-        """Say what is being done, and what else is to be known."""
-
-    def end(self, text: str, *, is_problem: bool, problem: str = "") -> None:
-        """Say what became of it, and move on.
-
-        Args:
-            text: the result.
-            is_problem: whether it is none.
-            problem: what is the same if this problem comes again; the text if not given.
-        """
-
-    def skip(self, pieces: int = 1) -> None:
-        """Take pieces out of what is left; a negative number adds some."""
-
-    def was_done(self) -> None:
-        """Count a piece that was done before all this began."""
+_WHOLE_RUN_S = 1e9
+"""rich forgets how long pieces took after 30 seconds, in which a model may not even be loaded."""
 
 
 @contextmanager
@@ -63,7 +26,7 @@ def open_display(
     total: int,
     *,
     quiet: bool,
-    time_left: TimeLeft | None = None,
+    time_left: Callable[[], str] | None = None,
     clock: Callable[[], float] = time.monotonic,
     console: Console | None = None,
 ) -> Iterator[Display]:
@@ -72,200 +35,107 @@ def open_display(
     Args:
         total: how many pieces there are.
         quiet: whether to show nothing.
-        time_left: tells how long the rest takes; by default each piece takes the median of those done.
+        time_left: estimates the time left, in words; by default, pieces take as long as those that are done.
         clock: seconds; injected for tests.
-        console: where to; stderr by default.
+        console: where to show it; stderr by default.
     """
-    if quiet:
-        yield NoDisplay()
-        return
-    console = console or Console(stderr=True)
-    work = Work(total, clock, time_left)
-    if not can_draw(console):
-        yield PlainDisplay(console, work)
-        return
-    # Drawn when told to only, and by this thread; what is left at the end are the problems.
-    with Live(console=console, auto_refresh=False, transient=True) as live:
-        display = TerminalDisplay(live, work)
+    console = console or Console(stderr=True, quiet=quiet)
+    bar = _Bar(console, clock)
+    display = Display(bar, total, time_left)
+    with bar:
         yield display
-    display.show_repeated()
 
 
 def announce(text: str, *, quiet: bool) -> None:
-    """Say on stderr what takes a while outside of the samples, or what became of it."""
-    if not quiet:
-        _print(Console(stderr=True), text)
+    """Print a message about work outside the samples on stderr."""
+    _print(Console(stderr=True, quiet=quiet), text)
 
 
 def can_draw(console: Console) -> bool:
-    """Whether a display can move: not in a file or pipe, whatever FORCE_COLOR says, and not on a dumb terminal."""
-    return console.is_terminal and console.is_interactive and not console.is_dumb_terminal and console.file.isatty()
+    """Whether a display can be redrawn: not in a file or pipe, even with FORCE_COLOR, and not on a dumb terminal."""
+    is_able = console.is_terminal and console.is_interactive and not console.is_dumb_terminal
+    return is_able and console.file.isatty() and not console.quiet
 
 
-class Work:
-    """How many pieces are done of how many, since when, and how long the others may take."""
+class Display:
+    """Shows pieces of work, one after another.
 
-    def __init__(self, total: int, clock: Callable[[], float], time_left: TimeLeft | None) -> None:
-        self.total = total
-        self.done = 0
-        self.clock = clock
-        self.time_left = time_left or self._like_the_others
-        self._begun_s = self._piece_begun_s = clock()
-        self._pieces_s: list[float] = []
+    On a terminal, a bar with the current piece below it, and above it the problems, which stay there, each once. It is
+    drawn when a piece begins and when it ends, by the thread that says so, and never in between. Elsewhere, a line for
+    each piece that is done.
+    """
 
-    @property
-    def elapsed_s(self) -> float:
-        """Seconds since the work began."""
-        return self.clock() - self._begun_s
+    def __init__(self, bar: _Bar, total: int, time_left: Callable[[], str] | None) -> None:
+        self._bar = bar
+        bar.add_task("preparing", total=total, left="")
+        (self._task,) = bar.tasks
+        self._time_left = time_left or self._like_the_others
+        self._problems: set[str] = set()
 
-    def begins(self) -> None:
-        """Look at the clock."""
-        self._piece_begun_s = self.clock()
-
-    def ends(self) -> None:
-        """Count the piece."""
-        self.done += 1
-        self._pieces_s.append(self.clock() - self._piece_begun_s)
-
-    def _like_the_others(self) -> str | None:
-        if len(self._pieces_s) < ENOUGH_PIECES:
-            return None
-        return wording.time_left(statistics.median(self._pieces_s) * (self.total - self.done))
-
-
-class NoDisplay:
-    """Says nothing."""
-
-    def part(self) -> None:
-        """Say nothing."""
-
-    def begin(self, text: str, note: str = "") -> None:
-        """Say nothing."""
-
-    def end(self, text: str, *, is_problem: bool, problem: str = "") -> None:
-        """Say nothing."""
-
-    def skip(self, pieces: int = 1) -> None:
-        """Say nothing."""
-
-    def was_done(self) -> None:
-        """Say nothing."""
-
-
-class PlainDisplay:
-    """A line per finished piece of work; now and then it ends with how long the rest takes."""
-
-    def __init__(self, console: Console, work: Work) -> None:
-        self._console = console
-        self._work = work
-        self._said_s: float | None = None
-
-    def part(self) -> None:
-        """Make the next line end with the time left."""
-        self._said_s = None
-
-    def begin(self, text: str, note: str = "") -> None:  # noqa: ARG002 - the display's protocol
-        """Say nothing: the line comes with the result."""
-        self._work.begins()
-
-    def end(self, text: str, *, is_problem: bool, problem: str = "") -> None:  # noqa: ARG002 - the display's protocol
-        """Write the line."""
-        self._work.ends()
-        left = self._time_left()
-        _print(self._console, f"[{self._work.done}/{self._work.total}] {text}{f'  {left}' if left else ''}")
-
-    def skip(self, pieces: int = 1) -> None:
-        """Count less."""
-        self._work.total -= pieces
-
-    def was_done(self) -> None:
-        """Write no line: it would be the second."""
-        self._work.done += 1
-
-    def _time_left(self) -> str | None:
-        now_s = self._work.clock()
-        if self._said_s is not None and now_s - self._said_s < SAY_EVERY_S:
-            return None
-        left = self._work.time_left()
-        if left is not None:
-            self._said_s = now_s
-        return left
-
-
-class TerminalDisplay:
-    """A bar, what is being done below it, and problems above it, each once."""
-
-    def __init__(self, live: Live, work: Work) -> None:
-        self._live = live
-        self._work = work
-        self._problems: Counter[str] = Counter()
-        self._lines = ["preparing"]
-        self._draw()
-
-    def part(self) -> None:
-        """Say nothing: all that changes is on the screen."""
-
-    def begin(self, text: str, note: str = "") -> None:
-        """Show the texts below the bar."""
-        self._work.begins()
-        self._lines = [text, note] if note else [text]
+    def begin(self, text: str) -> None:
+        """Show what is being done."""
+        self._bar.update(self._task.id, description=text)
         self._draw()
 
     def end(self, text: str, *, is_problem: bool, problem: str = "") -> None:
-        """Move the bar; print a problem above it unless it is there already."""
-        self._work.ends()
-        if is_problem:
-            problem = problem or text
-            self._problems[problem] += 1
-            if self._problems[problem] == 1:
-                _print(self._live.console, text, style="red")
+        """Show the outcome, and count the piece.
+
+        Args:
+            text: the result.
+            is_problem: whether it is a problem.
+            problem: identifies the problem if it occurs again; by default, the text.
+        """
+        self.was_done()
+        if self._bar.disable:
+            left = self._time_left()
+            done, total = self._task.completed, self._task.total
+            _print(self._bar.console, f"[{done}/{total}] {text}{f'  {left}' if left else ''}")
+        elif is_problem and (problem or text) not in self._problems:
+            self._problems.add(problem or text)
+            _print(self._bar.console, text, style="red")
         self._draw()
 
-    def skip(self, pieces: int = 1) -> None:
-        """Shorten the bar, when it is drawn next: thousands may be skipped at once."""
-        self._work.total -= pieces
-
     def was_done(self) -> None:
-        """Move the bar, when it is drawn next."""
-        self._work.done += 1
+        """Count a piece without a line, such as one that was done before this began."""
+        self._bar.update(self._task.id, advance=1)
 
-    def show_repeated(self) -> None:
-        """Print how often each problem came that came more than once."""
-        for problem, times in self._problems.items():
-            if times > 1:
-                _print(self._live.console, f"{times} times: {problem}", style="red")
+    def add(self, pieces: int) -> None:
+        """Add pieces to those left; a negative number removes some. It is drawn with the next piece."""
+        self._bar.update(self._task.id, total=(self._task.total or 0) + pieces)
 
     def _draw(self) -> None:
-        width = self._live.console.width
-        lines = [_fitting(line, width) for line in self._lines]
-        self._live.update(Group(self._bar(width), *lines), refresh=True)
+        self._bar.update(self._task.id, left=self._time_left(), refresh=True)
 
-    def _bar(self, width: int) -> Table | Text:
-        work = self._work
-        left = work.time_left()
-        left = "measuring ..." if left is None else left
-        figures = ", ".join(
-            part for part in (f"{work.done} of {work.total}", wording.duration(work.elapsed_s), left) if part
+    def _like_the_others(self) -> str:
+        seconds = self._task.time_remaining
+        return f"about {duration(seconds)} left" if seconds else ""
+
+
+class _Bar(Progress):
+    """A bar with a line of text below it; nothing if it cannot be drawn."""
+
+    def __init__(self, console: Console, clock: Callable[[], float]) -> None:
+        super().__init__(
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}", markup=False),
+            console=console,
+            auto_refresh=False,  # else a thread would draw while a sample runs
+            speed_estimate_period=_WHOLE_RUN_S,
+            transient=True,
+            get_time=clock,
+            disable=not can_draw(console),
+            expand=True,
         )
-        least, most = BAR_COLUMNS
-        free = width - cell_len(figures) - 1
-        if free < least:
-            return _fitting(figures, width)
-        row = Table.grid(padding=(0, 1, 0, 0))
-        bar = ProgressBar(total=max(work.total, 1), completed=work.done, width=min(free, most))
-        row.add_row(bar, Text(figures, no_wrap=True))
-        return row
 
-
-def _fitting(text: str, width: int) -> Text:
-    """Return the text, cut where it would need a second line."""
-    line = wording.one_line(text)
-    if cell_len(line) > width:
-        line = set_cell_size(line, max(width - 3, 0)) + "..."[:width]
-    return Text(line, no_wrap=True)
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        for task in self.tasks:
+            yield Text(one_line(task.description), no_wrap=True, overflow="ellipsis")
 
 
 def _print(console: Console, text: str, style: str = "") -> None:
-    """Print a line as it is, flushed; a terminal may break it, as it can be copied whole then."""
-    # The style is the text's: one given to print() would colour the bar below as well.
-    console.print(Text(wording.one_line(text), style=style), soft_wrap=True)
+    """Print a line unchanged and flush it; the terminal wraps it, so that it can be copied whole."""
+    # The text has the style: one given to print() would colour the bar below as well.
+    console.print(Text(one_line(text), style=style), soft_wrap=True)

@@ -6,7 +6,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from bench.metrics import leading_metric
+from bench.data.metrics import leading_metric
 from bench.progress import wording
 from bench.progress.display import announce, open_display
 from bench.progress.remaining import Remaining
@@ -14,17 +14,17 @@ from bench.progress.remaining import Remaining
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from bench.plan import Plan, Slot
+    from bench.data.records import Record
+    from bench.plan.plan import Plan, Slot
     from bench.progress.display import Display
-    from bench.records import Record
-    from bench.runner import Listener
+    from bench.progress.listener import Listener
 
 
 @contextmanager
 def make_progress(plan: Plan, *, quiet: bool) -> Iterator[Listener]:
-    """Show the progress of a plan on stderr and, at its end, a line that sums it up; or nothing if ``quiet``."""
+    """Show the progress of a plan on stderr and a summary line at its end; or nothing if ``quiet``."""
     remaining = Remaining(plan)
-    with open_display(plan.sample_count, quiet=quiet, time_left=lambda: _time_left(remaining)) as display:
+    with open_display(plan.sample_count, quiet=quiet, time_left=remaining.in_words) as display:
         progress = SampleProgress(plan, display, remaining)
         yield progress
     announce(progress.summary(), quiet=quiet)
@@ -42,23 +42,18 @@ class SampleProgress:
         self._clock = clock
         self._begun_s = clock()
         self._is_running = False
-        self._part = ""
         self._rounds: set[int] = set()
         self._taken = self._disturbed = self._not_valid = 0
 
     def sample_begins(self, slot: Slot) -> None:
-        """Say what is being measured."""
+        """Show what is being measured."""
         self._remaining.sample_begins(slot)
         self._is_running = True
-        part = self._name(slot)
-        if part != self._part:
-            self._part = part
-            self._display.part()
-        note = f"{self._disturbed} disturbed" if self._disturbed else ""
-        self._display.begin(f"{part}  {slot.cell.label()}", note)
+        disturbed = f"  ({self._disturbed} disturbed so far)" if self._disturbed else ""
+        self._display.begin(f"{self._name(slot)}  {slot.cell.label()}{disturbed}")
 
     def sample_ended(self, record: Record) -> None:
-        """Say what became of it, unless that was before the run was resumed."""
+        """Show the outcome, unless it was measured before the run was resumed."""
         self._remaining.sample_ended(record)
         if not record.instrument and not record.is_warmup:
             self._rounds.add(record.round)
@@ -74,17 +69,17 @@ class SampleProgress:
         self._display.end(self._describe(record), is_problem=is_problem, problem=problem)
 
     def sample_repeats(self, slot: Slot) -> None:
-        """Add a piece to what is left."""
+        """Add a piece to those left."""
         self._remaining.sample_repeats(slot)
-        self._display.skip(-1)
+        self._display.add(1)
 
     def slot_skipped(self, slot: Slot) -> None:
-        """Take the slot out of what is left."""
+        """Remove the slot from those left."""
         self._remaining.slot_skipped(slot)
-        self._display.skip()
+        self._display.add(-1)
 
     def summary(self) -> str:
-        """Return one line about all samples, such as ``measured 110 samples in 3 min 20 s, 2 disturbed``."""
+        """Return a summary line, such as ``measured 110 samples in 3 min 20 s, 2 disturbed``."""
         samples = f"{self._taken} sample{'' if self._taken == 1 else 's'}"
         parts = [f"measured {samples} in {wording.duration(self._clock() - self._begun_s)}"]
         if len(self._rounds) < self._plan.protocol.rounds:
@@ -94,7 +89,7 @@ class SampleProgress:
         return ", ".join(parts)
 
     def _name(self, sample: Slot | Record) -> str:
-        """Return which part of the run a sample is of, such as ``round 3 of 10``."""
+        """Return which part of the run a sample belongs to, such as ``round 3 of 10``."""
         if sample.instrument:
             return sample.instrument
         protocol = self._plan.protocol
@@ -111,8 +106,3 @@ class SampleProgress:
         again = " again" if record.attempt else ""
         disturbed = f"  (disturbed: {record.contamination})" if record.contamination else ""
         return f"{self._name(record)}{again}  {record.cell.label()}  {result}{disturbed}"
-
-
-def _time_left(remaining: Remaining) -> str | None:
-    seconds = remaining.seconds()
-    return None if seconds is None else wording.time_left(seconds, is_limit=remaining.is_limit)

@@ -1,11 +1,15 @@
-"""``python -m bench.publish``: what a checkout shows of the committed records, made anew from them.
+"""``python -m bench.publish``: everything in a checkout that shows the committed records, written from them.
 
-- ``reports``: the committed reports, and the runs that each is made from
-- ``figures``: what stands in the pages, by name; each is a function from the records to Markdown
-- ``markers``: where in a page it stands, between two comments
-- ``files``: all of it, as the files that are to be written
+- ``reports``: what is committed: runs, and the reports that are made from them
+- ``packing``: records are committed compressed
+- ``figures``: the generated parts of pages, by name; each is a function from the records to Markdown
+- ``markers``: where they go in a page, between two comments
+- ``files``: the generated files that are checked, and which pictures are committed
+- ``drawing``: pages and pictures of the reports
 
-With ``--check`` nothing is written, and the exit code says whether a file differs. Pictures and HTML are written and
-not
-checked: another version of a font or of Matplotlib draws other bytes.
+Committed are compressed records, manifests, Markdown, and the pictures that a page shows. HTML and all other pictures
+are built with ``--uncommitted`` (``make reports``), which changes no committed file.
+
+With ``--check`` nothing is written, and the exit code says whether a file differs. Matplotlib's pictures are written
+but not checked: another version of it, or of a font, draws other bytes.
 """

@@ -2,35 +2,47 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
-from bench import overhead, throughput
+from bench.data.json_text import parse
+from bench.data.metrics import METRICS_BY_KEY, MIB
+from bench.errors import RecordError
 from bench.load.records import read_memory, read_phases
-from bench.load.summary import memory_of, ratios
+from bench.load.summary import memory_over_time, ratios
 from bench.load.summary import summarise as summarise_load
-from bench.metrics import METRICS_BY_KEY, MIB
-from bench.plan import BASELINE
+from bench.plan.cell import BASELINE, SERVICE
 from bench.report import tables
-from bench.report.candidates import choices
+from bench.report.choice.candidates import choices
+from bench.report.choice.reasons import kept_loaded
+from bench.report.choice.recommend import recommend
 from bench.report.document import Table, escape
+from bench.report.first_screen import lead
+from bench.report.first_screen.difference import draw
+from bench.report.first_screen.overview import NAMES, overview, show_memory, show_times
 from bench.report.markdown import to_markdown
-from bench.report.reasons import kept_loaded
-from bench.report.recommend import recommend
 from bench.report.sections.recommendation import CALLED_OFTEN, recommendation_table
-from bench.resident import SERVICE
-from bench.study.report import read_study, real_table, simulation_table
+from bench.studies import overhead, throughput
+from bench.studies.power.report import read_study, real_table, simulation_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
     from typing import Any
 
+    from bench.data.manifest import Manifest
     from bench.publish.reports import Reports
-    from bench.report.context import Context
-    from bench.stats import CellSummary
+    from bench.report.first_screen.overview import Overview, Row
+    from bench.stats.context import Context
+    from bench.stats.summary import CellSummary
 
 MINILM = "minilm"
+PLAIN, OURS = NAMES["sentence_transformers"], "progressive"
+IN_SHORT = (PLAIN, "fastembed", OURS, "quantized", SERVICE)
+"""The rows of the README's table."""
+
+DRAWN = (PLAIN, "fastembed", OURS, SERVICE)
+"""The bars of its picture."""
+
 SHOWN_BY_MODEL = (BASELINE, "progressive", "quantized")
 """What is shown of every model."""
 
@@ -54,6 +66,51 @@ def show(summary: CellSummary, key: str, *, unit: bool = True) -> str:
     return METRICS_BY_KEY[key].show(summary.median(key), unit=unit)
 
 
+def _in_short(reports: Reports) -> tuple[Overview, dict[str, Row]]:
+    """Return the rows that the README shows, by name."""
+    context = reports.contexts["reference"]
+    found = overview(context, next(choice for choice in choices(context) if choice.model_key == MINILM))
+    rows = {row.name: row for row in found.rows} if found else {}
+    missing = [name for name in IN_SHORT if name not in rows]
+    if found is None or missing:
+        raise RecordError(f"The reference report lacks {', '.join(missing)}. Measure it with the extra peers")
+    return found, {name: rows[name] for name in IN_SHORT}
+
+
+def headline(reports: Reports) -> str:
+    """Return the one sentence with the one number."""
+    found, rows = _in_short(reports)
+    return f"**{lead.headline(found, rows[OURS])}**"
+
+
+def in_short(reports: Reports) -> str:
+    """Return one table of what matters most."""
+    _, rows = _in_short(reports)
+    beside_mib = rows[SERVICE].beside_mib
+    note = f"\n\n{SERVICE}: the program, plus one process that keeps the model for all programs." if beside_mib else ""
+    table = Table(
+        "In short",
+        ("With", "Time to first vector (ms)", "Times faster", "Peak memory (MiB)", "Vectors"),
+        tuple(
+            (
+                name,
+                METRICS_BY_KEY["total_ms"].show(row.time_ms, unit=False),
+                show_times(row.times_faster),
+                show_memory(row),
+                row.vectors,
+            )
+            for name, row in rows.items()
+        ),
+    )
+    return to_markdown(table) + note
+
+
+def difference(reports: Reports) -> Mapping[str, str]:
+    """Return the README's picture, light and dark, by name without ending."""
+    found, rows = _in_short(reports)
+    return draw(found, [rows[name] for name in DRAWN], "all-MiniLM-L6-v2", "difference")
+
+
 def startup_sentences(reports: Reports) -> str:
     """Return what the start-up table says."""
     cells = _idle(reports.contexts["reference"])
@@ -69,14 +126,12 @@ def startup_sentences(reports: Reports) -> str:
     ]
     kept = ""
     if SERVICE in cells and cells[SERVICE].spreads:
-        kept = (
-            f" A process that keeps the model loaded gives it after {show(cells[SERVICE], 'total_ms')} (`{SERVICE}`)."
-        )
+        kept = f" With a process that keeps the model loaded it is {show(cells[SERVICE], 'total_ms')} (`{SERVICE}`)."
     return (
         f"- **Total** is the time from the start of the process to the first vector: {show(ours, 'total_ms')} with "
-        f"`progressive`, where a process that only imports NumPy takes {show(floor, 'total_ms')} (`import_numpy`), "
-        f"{', '.join(others)}, all in the same rounds. Full precision, nothing prepared, PyTorch not imported.{kept}\n"
-        f"- **Init** is what the main thread pays before the program can go on: {show(ours, 'init_ms')}."
+        "`progressive`, at full precision, with nothing prepared and PyTorch not imported. In the same rounds: a "
+        f"process that only imports NumPy {show(floor, 'total_ms')} (`import_numpy`), {', '.join(others)}.{kept}\n"
+        f"- **Init** is how long the main thread is blocked: {show(ours, 'init_ms')}."
     )
 
 
@@ -86,8 +141,8 @@ def several_processes(reports: Reports) -> str:
     count = next(iter(found.values())).cell.processes
     told = ", ".join(f"{show(summary, 'together_mib')} with `{name}`" for name, summary in found.items())
     return (
-        "Weights are mapped, so most of this is pages of files that all processes share. "
-        f"{count} processes at the same time took, together: {told} (proportional set size)."
+        "Weights are memory-mapped, so most of this is file-mapped pages, which processes share. "
+        f"{count} concurrent processes took, in total: {told} (proportional set size)."
     )
 
 
@@ -109,12 +164,12 @@ def models(reports: Reports) -> str:
     return to_markdown(Table("Models", headings, tuple(row for _, row in sorted(rows))))
 
 
-def _sizes(manifest: Mapping[str, Any]) -> dict[str, int]:
+def _sizes(manifest: Manifest) -> dict[str, int]:
     """Return the bytes of each model's weights, at full precision."""
     return {
-        str(made["model"]): int(made["bytes"])
-        for made in manifest["preparations"]
-        if made["precision"] == "float32" and "bytes" in made
+        made.model: made.bytes
+        for made in manifest.preparations
+        if made.precision == "float32" and made.model is not None and made.bytes is not None
     }
 
 
@@ -135,7 +190,7 @@ def vectors(reports: Reports) -> str:
         if record.facts.get("precision") == "float32" and not record.cell.is_baseline
         for value in record.cosines
     )
-    text = f"Vectors: at full precision those of plain sentence-transformers (lowest cosine {lowest:.7f})"
+    text = f"At full precision the vectors equal those of plain sentence-transformers (lowest cosine {lowest:.7f})"
     if context.quality is None:
         return f"{text}."
     eight_bits = [
@@ -146,28 +201,37 @@ def vectors(reports: Reports) -> str:
     told = " and ".join(f"{found.cosine_mean:.4f} (`{engine}`)" for engine, found in eight_bits)
     count = max((found.text_count for _, found in eight_bits), default=0)
     return (
-        f"{text}; with 8 bits at a mean cosine of {told}, over {count:,} texts. How good they are for search is "
-        "measured by `python -m bench suite=quality`, and stands in the same report."
+        f"{text}. With 8 bits the mean cosine is {told}, over {count:,} texts. The reference report also shows how "
+        "good they are for search (`python -m bench suite=quality`)."
     )
 
 
 def measured_on(reports: Reports) -> str:
     """Return where, with what and when the reference report was measured."""
     context = reports.contexts["reference"]
-    (environment, *_) = context.manifest["environments"].values()
+    (environment, *_) = context.manifest.environments.values()
     names = {"numpy": "NumPy", "onnxruntime": "ONNX Runtime", "torch": "PyTorch"}
     names["sentence-transformers"] = "sentence-transformers"
-    versions = [f"{name} {environment['packages'][key]}" for key, name in names.items()]
+    versions = [f"{name} {environment.installed[key]}" for key, name in names.items()]
     counts = [summary.spreads["total_ms"].n for summary in context.in_scenarios("idle")]
     return (
-        f"Measured on {environment['processors_usable']} processors of a shared machine ({environment['python']}, "
-        f"{', '.join(versions)}), {min(counts)} fresh processes of each cell in interleaved rounds."
+        f"Measured on {environment.processors_usable} processors of a shared machine ({environment.processor}, "
+        f"{environment.python}, {', '.join(versions)}), {min(counts)} fresh processes of each cell in "
+        "interleaved rounds."
     )
+
+
+def _measured(path: Path) -> dict[str, Any]:
+    """Return what another program of the harness wrote. Raises RecordError if that is damaged."""
+    try:
+        return dict(parse(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise RecordError(f"{path} cannot be read: {error}. Measure it again") from error
 
 
 def texts_a_second(reports: Reports) -> str:
     """Return how many texts each engine embeds."""
-    rates = json.loads((reports.root / "reports" / "throughput.json").read_text(encoding="utf-8"))["rates"]
+    rates = _measured(reports.root / "reports" / "throughput.json")["rates"]
     rows = tuple(
         (
             str(row["subject"]),
@@ -177,7 +241,7 @@ def texts_a_second(reports: Reports) -> str:
         )
         for row in throughput.summarise(rates)
     )
-    return to_markdown(Table("Throughput", ("Engine", "Texts a second", "Range", "Ratio"), rows))
+    return to_markdown(Table("Throughput", ("Engine", "Texts per second", "Range", "Ratio"), rows))
 
 
 def _service_folder(reports: Reports) -> Path:
@@ -186,7 +250,7 @@ def _service_folder(reports: Reports) -> Path:
 
 def in_interpreters(reports: Reports) -> str:
     """Return what a vector costs a fresh process, in times that the interpreter alone takes."""
-    report = json.loads((_service_folder(reports) / "overhead.json").read_text(encoding="utf-8"))
+    report = _measured(_service_folder(reports) / "overhead.json")
     rows = tuple(
         (
             row.command,
@@ -197,7 +261,7 @@ def in_interpreters(reports: Reports) -> str:
         for row in overhead.summarise(report["seconds"])
     )
     table = to_markdown(Table("Whole processes", ("Process", "Median ms", "Times the interpreter", "95 %"), rows))
-    return f"{table}\n\nEach {report['rounds']} times; the ratios are Hodges-Lehmann estimates of pairs within rounds."
+    return f"{table}\n\n{report['rounds']} runs each; ratios are Hodges-Lehmann estimates over pairs within rounds."
 
 
 def service_under_load(reports: Reports) -> str:
@@ -206,17 +270,17 @@ def service_under_load(reports: Reports) -> str:
     measured = read_phases(folder)
     closed = next(load for load in summarise_load(measured) if load.name == "closed")
     best = ratios(measured)["best"]
-    memory = memory_of(measured, read_memory(folder), "closed")
+    memory = memory_over_time(measured, read_memory(folder), "closed")
     wrong = sum(count for phase, _ in measured for name, count in phase.counts.items() if name != "ok")
     right = sum(phase.counts["ok"] for phase, _ in measured if phase.name in {"closed", "open"})
     assert memory is not None  # noqa: S101 - the committed run has minutes of samples
     assert closed.answers_per_s is not None  # noqa: S101 - and answers
     return (
-        f"{closed.clients} clients that ask without a pause get {closed.answers_per_s.median:,.0f} answers a second, "
-        f"{best.median:.2f} of what the same model answers inside of one process at its best (batches of 32). Of "
-        f"{right + wrong:,} requests {wrong} went unanswered or got another vector than their own. In these loops the "
-        f"service's own memory went from {memory.first_bytes / MIB:.1f} to {memory.last_bytes / MIB:.1f} MiB "
-        "(medians of the first and the last quarter). [All of it](reports/reference/service/load/load.md)."
+        f"{closed.clients} clients without pauses get {closed.answers_per_s.median:,.0f} answers a second: "
+        f"{best.median:.2f} of the best rate of one process with the same model (batches of 32). Of "
+        f"{right + wrong:,} requests, {wrong} went unanswered or got the wrong vector. Meanwhile the service's own "
+        f"memory went from {memory.first_bytes / MIB:.1f} to {memory.last_bytes / MIB:.1f} MiB (medians of the first "
+        "and last quarter). [Full report](../reports/reference/service/load/load.md)."
     )
 
 
@@ -228,6 +292,8 @@ def _simulated(name: str) -> Callable[[Reports], str]:
 
 
 FIGURES: dict[str, Callable[[Reports], str]] = {
+    "headline": headline,
+    "in short": in_short,
     "start-up": lambda reports: _of_minilm(tables.startup_tables(reports.contexts["reference"])),
     "start-up in words": startup_sentences,
     "memory": lambda reports: _of_minilm(tables.memory_tables(reports.contexts["reference"])),

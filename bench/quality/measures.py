@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Ranking = NDArray[np.intp]
 
 TOP = 10
-"""How many documents of a ranking count: a page of results."""
+"""The number of documents of a ranking that count: a page of results."""
 
 
 def unit_rows(vectors: Vectors) -> NDArray[np.float64]:
@@ -28,7 +28,7 @@ def unit_rows(vectors: Vectors) -> NDArray[np.float64]:
         vectors: shape (rows, dimension).
 
     Raises:
-        ValueError: not of that shape, or a row is zero or not finite.
+        ValueError: they do not have that shape, or a row is zero or not finite.
     """
     rows = np.asarray(vectors, dtype=np.float64)
     if rows.ndim != 2:
@@ -47,7 +47,7 @@ def row_cosines(mine: Vectors, theirs: Vectors) -> NDArray[np.float64]:
         mine, theirs: shape (rows, dimension).
 
     Raises:
-        ValueError: the shapes differ, or as ``unit_rows``.
+        ValueError: the shapes differ, or as for ``unit_rows``.
     """
     if np.shape(mine) != np.shape(theirs):
         raise ValueError(f"vectors of shape {np.shape(mine)} cannot be compared with shape {np.shape(theirs)}")
@@ -63,10 +63,10 @@ def rank(queries: Vectors, documents: Vectors, top: int = TOP) -> Ranking:
     Args:
         queries: shape (queries, dimension).
         documents: shape (documents, dimension).
-        top: how many.
+        top: the number of documents per query.
 
     Raises:
-        ValueError: as ``unit_rows``.
+        ValueError: as for ``unit_rows``.
     """
     similarities = unit_rows(queries) @ unit_rows(documents).T
     ranking: Ranking = np.argsort(-similarities, axis=1, kind="stable")[:, :top]
@@ -91,7 +91,7 @@ def overlap(mine: Ranking, theirs: Ranking) -> float:
 
 
 def mean_reciprocal_rank(ranking: Ranking, relevant: Sequence[int]) -> float:
-    """Return the mean over the queries of 1 / rank of the relevant document, 0 where the ranking does not have it.
+    """Return the mean over the queries of 1 / rank of the relevant document, 0 if the ranking does not have it.
 
     Voorhees: The TREC-8 Question Answering Track Report (1999), https://trec.nist.gov/pubs/trec8/papers/qa_report.pdf
 
@@ -110,7 +110,7 @@ def recall(ranking: Ranking, relevant: Sequence[int]) -> float:
     """Return the share of queries whose relevant document is in the ranking.
 
     With one relevant document for each query this is both recall and success at the ranking's length; Manning,
-    Raghavan, Schütze: Introduction to Information Retrieval (2008), section 8.4. Arguments and errors as
+    Raghavan, Schütze: Introduction to Information Retrieval (2008), section 8.4. Arguments and errors as for
     ``mean_reciprocal_rank``.
     """
     return float(np.mean(np.any(_hits(ranking, relevant), axis=1)))
@@ -139,7 +139,7 @@ def spearman(similarities: NDArray[np.float64], scores: Sequence[float]) -> floa
 
 
 def _hits(ranking: Ranking, relevant: Sequence[int]) -> NDArray[np.bool_]:
-    """Return where each ranking has its query's relevant document, shape (queries, top)."""
+    """Return a mask of each query's relevant document in its ranking, shape (queries, top)."""
     if ranking.ndim != 2 or len(ranking) != len(relevant) or not len(ranking):
         raise ValueError(f"a ranking of shape {ranking.shape} needs as many relevant documents, not {len(relevant)}")
     hits: NDArray[np.bool_] = ranking == np.asarray(relevant, dtype=np.intp)[:, np.newaxis]

@@ -1,7 +1,7 @@
-"""A retrieval task made from the Python sources that are installed with every interpreter.
+"""A retrieval task made from the standard library's sources, which come with every interpreter.
 
 For a function of the standard library, the query is the first line of its docstring and the only relevant document is
-its source without the docstring. Nothing is downloaded, nothing is executed; the same Python version gives the same
+its source without the docstring. Nothing is downloaded or executed; the same Python version gives the same
 task.
 """
 
@@ -109,10 +109,10 @@ MODULES = (
     "zipapp",
     "zipfile",
 )
-"""Top-level modules and packages, in the order of the task; one that this Python does not have is left out.
+"""Top-level modules and packages, in the order of the task; one that this Python does not have is skipped.
 
-Not among them: what some distributions package apart (tkinter, turtle, venv), so that the same version has the same
-task everywhere.
+It excludes modules that some distributions package separately (tkinter, turtle, venv), so that the same version has
+the same task everywhere.
 """
 
 SKIPPED_FOLDERS = frozenset({"test", "tests", "__pycache__"})
@@ -121,10 +121,10 @@ MIN_QUERY_WORDS = 3
 """Shorter first lines ("Return repr.") could mean many functions."""
 
 MIN_DOCUMENT_CHARACTERS = 60
-"""A shorter function, such as one that only raises NotImplementedError, says too little to be found by."""
+"""A shorter function, such as one that only raises NotImplementedError, says too little to be found."""
 
 MAX_DOCUMENT_CHARACTERS = 1000
-"""Some 300 tokens of code: what lies behind is more than the smaller models read."""
+"""About 300 tokens of code: the smaller models do not read beyond that."""
 
 
 @dataclass(frozen=True)
@@ -135,19 +135,19 @@ class Pair:
     document: str
 
 
-def collect(max_pairs: int) -> list[Pair]:
+def collect_pairs(max_pairs: int) -> list[Pair]:
     """Return at most ``max_pairs`` pairs, spread evenly over ``MODULES``, in a fixed order.
 
     Raises:
-        BenchError: this Python comes without the sources of its standard library.
+        BenchError: this Python lacks the sources of its standard library.
     """
     library = Path(sysconfig.get_path("stdlib"))
     found = [pair for path in source_files(library, MODULES) for pair in read_pairs(path)]
     pairs = unambiguous(found)
     if not pairs:
         raise BenchError(
-            f"{library} holds no Python sources, which the retrieval task is made from. Use a Python that comes with "
-            "its standard library as .py files."
+            f"{library} has no Python sources, which the retrieval task needs. Use a Python whose standard library is "
+            "installed as .py files."
         )
     return evenly_spaced(pairs, max_pairs)
 
@@ -168,7 +168,7 @@ def read_pairs(path: Path) -> list[Pair]:
     """Return the pairs of a source file, in the order of its lines; none if Python cannot read it."""
     try:
         with tokenize.open(path) as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the library's own sources, such as outdated escapes
+            warnings.simplefilter("ignore")  # about the library's own sources, such as invalid escapes
             return list(parse_pairs(file.read()))
     except (OSError, SyntaxError, ValueError):
         return []
@@ -177,12 +177,12 @@ def read_pairs(path: Path) -> list[Pair]:
 def parse_pairs(source: str) -> Iterator[Pair]:
     """Yield the pairs of a module's source, in the order of its lines.
 
-    Functions and methods count, those inside of functions do not; nor does one whose body is its docstring alone.
+    Functions and methods count, but not those inside functions, nor one whose body is only a docstring.
 
     Raises:
-        SyntaxError, ValueError: this is no Python source.
+        SyntaxError, ValueError: it is not valid Python source.
     """
-    lines = source.split("\n")  # not splitlines(): to Python, a form feed ends no line
+    lines = source.split("\n")  # not splitlines(): in Python source, a form feed does not end a line
     for function in _functions(ast.parse(source)):
         query = _first_line(ast.get_docstring(function) or "")
         if len(query.split()) < MIN_QUERY_WORDS or not query.isprintable():
@@ -193,7 +193,7 @@ def parse_pairs(source: str) -> Iterator[Pair]:
 
 
 def unambiguous(pairs: Sequence[Pair]) -> list[Pair]:
-    """Return the pairs, in order, less those whose query or document belongs to an earlier one as well."""
+    """Return the pairs, in order, without those whose query or document already occurred."""
     queries: set[str] = set()
     documents: set[str] = set()
     kept = []
@@ -206,7 +206,7 @@ def unambiguous(pairs: Sequence[Pair]) -> list[Pair]:
 
 
 def evenly_spaced(pairs: Sequence[Pair], count: int) -> list[Pair]:
-    """Return ``count`` of the pairs at equal distances, in order; all of them if there are no more."""
+    """Return ``count`` evenly spaced pairs, in order; all of them if there are fewer."""
     if count >= len(pairs):
         return list(pairs)
     return [pairs[index * len(pairs) // count] for index in range(count)]
@@ -216,7 +216,7 @@ _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def _functions(tree: ast.Module) -> Iterator[_Function]:
-    """Yield functions and methods, outside in; a stack rather than recursion, for deeply nested sources."""
+    """Yield functions and methods, outermost first; uses a stack rather than recursion, for deeply nested sources."""
     stack: list[ast.stmt] = list(reversed(tree.body))
     while stack:
         node = stack.pop()
@@ -234,8 +234,8 @@ def _without_docstring(lines: Sequence[str], function: _Function) -> str | None:
     """Return a function's source without its docstring; None if that is the whole body, or shares a line.
 
     Args:
-        lines: of the module.
-        function: one whose body begins with a docstring.
+        lines: the module's lines.
+        function: a function whose body begins with a docstring.
     """
     if len(function.body) < 2:
         return None
@@ -245,3 +245,9 @@ def _without_docstring(lines: Sequence[str], function: _Function) -> str | None:
         return None
     kept = [*lines[function.lineno - 1 : start - 1], *lines[end : function.end_lineno]]
     return textwrap.dedent("\n".join(kept)).strip()
+
+
+def short_sentences(count: int) -> list[str]:
+    """Return short sentences, all different, the same on every machine with the same Python."""
+    lines = list(dict.fromkeys(pair.query for pair in collect_pairs(count)))
+    return [lines[n] if n < len(lines) else f"{lines[n % len(lines)]} {n}" for n in range(count)]

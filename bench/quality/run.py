@@ -7,32 +7,34 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.config import QUALITY, to_plain
-from bench.environment import command_line, describe_environment, fingerprint, write_manifest
+from bench.data.folder import MANIFEST_FILE, new_folder
+from bench.data.manifest import Manifest, write_manifest
+from bench.data.quality import QUALITY_FILE
+from bench.data.quality_records import QualityFigures, QualityRecord, read_quality_records
+from bench.data.records import append_record
 from bench.errors import ConfigError
-from bench.lock import machine_lock
-from bench.plan import make_plan
-from bench.process import run_python
+from bench.measure.lock import machine_lock
+from bench.measure.machine import command_line, describe_environment
+from bench.measure.process import run_python
+from bench.measure.run import RunResult, needs, prepare_model
+from bench.measure.runner import judge_outcome
+from bench.measure.sampler import worker_options
+from bench.measure.variables import fixed_variables, temporary_variables, worker_environment
+from bench.plan.config import QUALITY, to_plain
+from bench.plan.plan import make_plan
 from bench.progress import announce, open_display
-from bench.quality.context import RECORDS_FILE
-from bench.quality.records import Figures, QualityRecord, read_quality_records
 from bench.quality.task import make_task
-from bench.records import append_record
-from bench.run import MANIFEST_FILE, RunResult, needs, new_folder, prepare_model
-from bench.runner import judge_outcome
-from bench.sampler import worker_options
-from bench.variables import fixed_variables, worker_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from bench.config import BenchConf
-    from bench.plan import Cell
-    from bench.process import Outcome
+    from bench.measure.process import Outcome
+    from bench.plan.cell import Cell
+    from bench.plan.config import BenchConf
     from bench.progress import Display
 
 REFERENCE_DEVICE = "cpu"
-"""Where the reference computes, whatever the cells' devices: what is compared must not change with them."""
+"""Where the reference computes, regardless of the cells' devices: the comparison must not depend on them."""
 
 
 def measure_quality(configs: Sequence[BenchConf]) -> RunResult:
@@ -43,14 +45,14 @@ def measure_quality(configs: Sequence[BenchConf]) -> RunResult:
     """
     first = configs[0]
     if first.resume is not None:
-        raise ConfigError(f"resume={first.resume} cannot be: a run of suite={QUALITY} is started anew")
+        raise ConfigError(f"resume={first.resume} is invalid: a run of suite={QUALITY} cannot be resumed")
     quality = first.quality
     if quality is None:
-        raise ConfigError(f"quality.* is missing: give suite={QUALITY}")
+        raise ConfigError(f"quality.* is missing: add suite={QUALITY}")
     cells = quality_cells(configs)
     task = make_task(quality)
     folder = new_folder(Path(first.reports_dir) / first.run_name)
-    records_file = folder / RECORDS_FILE
+    records_file = folder / QUALITY_FILE
     interrupted = False
     with (
         machine_lock(first.machine_lock, lambda text: announce(text, quiet=first.quiet)),
@@ -58,7 +60,7 @@ def measure_quality(configs: Sequence[BenchConf]) -> RunResult:
     ):
         private = Path(name)
         (private / "task.json").write_text(task.to_json(), encoding="utf-8")
-        environ = worker_environment(private / "cache")
+        environ = worker_environment(private / "cache") | temporary_variables(private / "tmp")
         models = list(dict.fromkeys(cell.model for cell in cells))
         prepared = {}
         for model in models:
@@ -66,16 +68,16 @@ def measure_quality(configs: Sequence[BenchConf]) -> RunResult:
             mine = [cell for cell in cells if cell.model == model]
             prepared[model] = prepare_model(model, environ, *needs(mine, private / "cache"))
         environment = describe_environment()
-        manifest = {
-            "command": command_line(),
-            "machine": fingerprint(environment),
-            "environments": {fingerprint(environment): environment},
-            "variables": fixed_variables(Path("<private>")),
-            "jobs": [to_plain(conf) for conf in configs],
-            "cells": [cell.to_json() for cell in cells],
-            "models": {model: answer.get("origin", answer.get("error")) for model, answer in prepared.items()},
-            "task": task.facts(),
-        }
+        manifest = Manifest(
+            command=command_line(),
+            machine=environment.fingerprint,
+            environments={environment.fingerprint: environment},
+            variables=fixed_variables(Path("<private>")),
+            jobs=tuple(to_plain(conf) for conf in configs),
+            cells=cells,
+            models={model: answer.get("origin", answer.get("error")) for model, answer in prepared.items()},
+            task=task.facts(),
+        )
         write_manifest(folder / MANIFEST_FILE, manifest)
 
         def execute(cell: Cell) -> Outcome:
@@ -100,12 +102,12 @@ def measure_quality(configs: Sequence[BenchConf]) -> RunResult:
 
 
 def quality_cells(configs: Sequence[BenchConf]) -> tuple[Cell, ...]:
-    """Return the cells of all jobs, by model, behind one reference for each model.
+    """Return the cells of all jobs, by model, after one reference for each model.
 
     Raises:
         ConfigError: the jobs differ in what belongs to the run as a whole.
     """
-    # The scenarios differ in when a model is loaded, which no vector depends on.
+    # Scenarios differ in when a model is loaded, which does not affect vectors.
     cells = [replace(cell, scenario=QUALITY) for cell in make_plan(configs).cells]
     ordered: list[Cell] = []
     for model in dict.fromkeys(cell.model for cell in cells):
@@ -122,11 +124,11 @@ def measure_cells(
     write: Callable[[QualityRecord], None],
     display: Display,
 ) -> None:
-    """Measure the cells in order, a process for each, and write each record the moment it exists.
+    """Measure the cells in order, a process for each, and write each record as soon as it exists.
 
     Args:
-        cells: each behind the reference of its model.
-        unprepared: models that could not be prepared, and why: no process is started for them.
+        cells: each after the reference of its model.
+        unprepared: models that could not be prepared, and why; no process is started for them.
         execute: runs the process of a cell.
         write: stores a record.
         display: is told about the progress.
@@ -156,9 +158,9 @@ def to_record(cell: Cell, outcome: Outcome) -> QualityRecord:
         return base
     facts = answer["facts"]
     if cell.engine not in {"", "auto", facts["engine"]}:
-        message = f"engine {cell.engine} was asked for, {facts['engine']} answered"
+        message = f"engine {cell.engine} was requested, but {facts['engine']} answered"
         return replace(base, status="invalid", message=message, facts=facts)
-    return replace(base, facts=facts, figures=Figures(**answer["figures"]), stderr_tail="")
+    return replace(base, facts=facts, figures=QualityFigures(**answer["figures"]), stderr_tail="")
 
 
 def describe(record: QualityRecord) -> str:

@@ -1,4 +1,4 @@
-"""The STS benchmark: pairs of sentences, and how similar people found them, from 0 to 5.
+"""The STS benchmark: pairs of sentences with human similarity scores from 0 to 5.
 
 Cer, Diab, Agirre, Lopez-Gazpio, Specia: SemEval-2017 Task 1, https://aclanthology.org/S17-2001/
 """
@@ -16,7 +16,7 @@ SCORE, FIRST, SECOND = 4, 5, 6
 
 MAX_SCORE = 5.0
 MIN_PAIRS = 2
-"""Below, no correlation is defined."""
+"""With fewer, the correlation is undefined."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class StsPair:
 
 
 def read_sts(path: str) -> list[StsPair]:
-    """Return the pairs of an STS benchmark file: UTF-8, tab-separated, no header, quotes mean nothing.
+    """Return the pairs of an STS benchmark file: UTF-8, tab-separated, no header, no quoting.
 
     Raises:
-        ConfigError: the file cannot be read or is not of that form; the message names the line.
+        ConfigError: the file cannot be read or does not have that format; the message names the line.
     """
     try:
         with Path(path).expanduser().open(encoding="utf-8", newline="") as file:
@@ -43,14 +43,14 @@ def read_sts(path: str) -> list[StsPair]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"quality.sts_file={path} is not a tab-separated UTF-8 file: {error}") from error
     if len(pairs) < MIN_PAIRS:
-        raise ConfigError(f"quality.sts_file={path} holds {len(pairs)} pairs, at least {MIN_PAIRS} are needed")
+        raise ConfigError(f"quality.sts_file={path} has {len(pairs)} pairs; at least {MIN_PAIRS} are needed")
     return pairs
 
 
 def _pair(row: list[str], where: str) -> StsPair:
     if len(row) <= SECOND:
         raise ConfigError(
-            f"quality.sts_file={where} has {len(row)} columns, not at least {SECOND + 1} separated by tabs: the score "
+            f"quality.sts_file={where} has {len(row)} columns, needs {SECOND + 1} or more separated by tabs: the score "
             f"in column {SCORE}, the sentences in columns {FIRST} and {SECOND}, counted from 0"
         )
     try:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bench.quality.retrieval import collect
+from bench.data.manifest_parts import QualityTask
+from bench.quality.retrieval import collect_pairs
 from bench.quality.sts import read_sts
 from bench.quality.texts import ODD_TEXTS
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from bench.config import QualityConf
+    from bench.plan.config import QualityConf
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,11 @@ class Task:
     """What every cell of a run embeds.
 
     Attributes:
-        documents: of the retrieval task.
-        queries: as many; the document with a query's number is the only relevant one.
+        documents: the retrieval task's documents.
+        queries: as many queries; the document with the same index is the only relevant one.
         odd_texts: see ``bench.quality.texts``.
         sts_first, sts_second: the sentences of the STS pairs; empty without a file.
-        sts_scores: how similar people found each pair, from 0 to 5.
+        sts_scores: human similarity score of each pair, from 0 to 5.
     """
 
     documents: tuple[str, ...]
@@ -46,16 +47,16 @@ class Task:
         """Return the task as JSON; the same task gives the same text."""
         return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
 
-    def facts(self) -> dict[str, Any]:
-        """Return what the manifest says of it: how many texts, and fingerprints of them."""
-        return {
-            "document_count": len(self.documents),
-            "query_count": len(self.queries),
-            "odd_text_count": len(self.odd_texts),
-            "fixed_texts_sha256": _fingerprint(self.documents, self.queries, self.odd_texts),
-            "sts_pair_count": len(self.sts_scores),
-            "sts_sha256": _fingerprint(self.sts_first, self.sts_second, self.sts_scores) if self.sts_scores else None,
-        }
+    def facts(self) -> QualityTask:
+        """Return the task's description for the manifest: counts and fingerprints of its texts."""
+        return QualityTask(
+            document_count=len(self.documents),
+            query_count=len(self.queries),
+            odd_text_count=len(self.odd_texts),
+            fixed_texts_sha256=_fingerprint(self.documents, self.queries, self.odd_texts),
+            sts_pair_count=len(self.sts_scores),
+            sts_sha256=_fingerprint(self.sts_first, self.sts_second, self.sts_scores) if self.sts_scores else None,
+        )
 
 
 def make_task(conf: QualityConf) -> Task:
@@ -65,7 +66,7 @@ def make_task(conf: QualityConf) -> Task:
         BenchError: the standard library has no sources, or the STS file is missing or malformed (ConfigError).
     """
     sts = read_sts(conf.sts_file) if conf.sts_file is not None else []
-    pairs = collect(conf.max_documents)
+    pairs = collect_pairs(conf.max_documents)
     return Task(
         documents=tuple(pair.document for pair in pairs),
         queries=tuple(pair.query for pair in pairs),
@@ -77,7 +78,7 @@ def make_task(conf: QualityConf) -> Task:
 
 
 def read_task(path: Path) -> Task:
-    """Return the task that ``to_json`` wrote into a file."""
+    """Read a task from a file that ``to_json`` made."""
     return Task(**{name: tuple(values) for name, values in json.loads(path.read_text(encoding="utf-8")).items()})
 
 

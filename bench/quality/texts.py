@@ -1,6 +1,6 @@
-"""Texts that are made to be difficult, for the comparison of vectors: fixed, the same on every machine.
+"""Deliberately difficult texts for comparing vectors; fixed, so the same on every machine.
 
-Rounding, truncation, normalisation and tokenisation go wrong at the edges: where a text is empty, fills the window
+Rounding, truncation, normalisation and tokenisation go wrong at the edges: if a text is empty, fills the window
 exactly, or consists of characters that the vocabulary does not have.
 """
 
@@ -134,7 +134,7 @@ _SENTENCE = "The pool opens a connection when it is first asked for one, and ret
 
 
 def _long_texts() -> tuple[str, ...]:
-    """Return texts around and far beyond the longest sequence of any model."""
+    """Return texts with lengths around and far beyond any model's longest sequence."""
     words = _SENTENCE.split()
     lengths = (8, 16, 32, 64, 100, 120, 126, 127, 128, 200, 250, 254, 255, 256, 300, 380, 384, 500, 510, 512, 600)
     stepwise = tuple(" ".join(words[index % len(words)] for index in range(length)) for length in lengths)
@@ -153,4 +153,4 @@ def _long_texts() -> tuple[str, ...]:
 ODD_TEXTS: tuple[str, ...] = tuple(
     dict.fromkeys((*BLANK, *SHORT, *LANGUAGES, *ACCENTS, *EMOJI, *NUMBERS, *CODE, *TOKENS, *_long_texts()))
 )
-"""All of them, without repetitions. None holds a lone surrogate, which the loader refuses."""
+"""All of them, without repetitions. None has a lone surrogate, which the loader refuses."""

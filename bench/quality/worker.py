@@ -1,7 +1,8 @@
 """The process of one cell: embed the task's texts, compare them with the reference's vectors, answer with figures.
 
-Run as a module by ``bench.quality.run``, with options as KEY=VALUE words; answers like ``bench.worker``. Nothing is
-timed here. The reference's process leaves its vectors in a folder, with which those of the other cells compare theirs.
+Run as a module by ``bench.quality.run``, with options as KEY=VALUE words; answers like ``bench.measure.worker``.
+Nothing is timed here. The reference's process writes its vectors into a folder, and the other cells compare theirs with
+them.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from bench.plan import BASELINE
+from bench.data.quality_records import QualityFigures
+from bench.measure.worker import main
+from bench.plan.cell import BASELINE
 from bench.quality.measures import mean_reciprocal_rank, overlap, rank, recall, row_cosines, spearman
-from bench.quality.records import Figures
 from bench.quality.task import Task, read_task
 from bench.subjects.embedding_loader import Refusals
-from bench.worker import main
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,11 +31,11 @@ COMPARED = ("documents", "queries", "odd_texts")
 """The kinds of texts whose vectors are compared with the reference's: together they are ``Task.fixed_texts``."""
 
 SHOWN_CHARACTERS = 60
-"""How much of a text is quoted."""
+"""How many characters of a text are quoted."""
 
 
 class Embedder(Protocol):
-    """Whatever makes vectors, loaded."""
+    """A loaded embedder."""
 
     def documents(self, texts: Sequence[str]) -> Vectors:
         """Return the vectors of documents, shape (texts, dimension)."""
@@ -43,10 +44,10 @@ class Embedder(Protocol):
         """Return the vectors of search queries, shape (texts, dimension)."""
 
     def facts(self) -> dict[str, object]:
-        """Return what it is."""
+        """Return facts about it."""
 
 
-class Reference:
+class ReferenceModel:
     """Plain sentence-transformers."""
 
     def __init__(self, options: Mapping[str, str]) -> None:
@@ -68,7 +69,7 @@ class Reference:
         return vectors
 
     def facts(self) -> dict[str, object]:
-        """Return what it is."""
+        """Return facts about it."""
         import sentence_transformers
 
         return {
@@ -83,7 +84,7 @@ class Loaded:
     """Our own loader, through its public interface.
 
     Raises:
-        Unsupported: no engine here does what the cell asks for.
+        Unsupported: no engine here can do what the cell needs.
     """
 
     def __init__(self, options: Mapping[str, str]) -> None:
@@ -104,11 +105,11 @@ class Loaded:
         return self._provider.embed_batch(texts)
 
     def queries(self, texts: Sequence[str]) -> Vectors:
-        """Return the vectors of queries, each embedded by itself, as a search does it."""
+        """Return the vectors of queries, each embedded separately, as in a search."""
         return np.stack([self._provider.embed_query(text) for text in texts])
 
     def facts(self) -> dict[str, object]:
-        """Return what it is."""
+        """Return facts about it."""
         from loader import __version__
 
         return {
@@ -123,12 +124,12 @@ def measure(options: dict[str, str]) -> dict[str, object]:
     """Return the answer for a cell.
 
     Args:
-        options: those of a cell (``bench.runner.worker_options``); ``task``, the task's file; ``vectors``, the folder
-            of the reference's vectors, made by the reference and read by the others.
+        options: a cell's options (``bench.measure.sampler.worker_options``); ``task``, the task's file; ``vectors``,
+            the folder of the reference's vectors, written by the reference and read by the others.
     """
     task, folder = read_task(Path(options["task"])), Path(options["vectors"])
     is_reference = options["strategy"] == BASELINE
-    embedder: Embedder = Reference(options) if is_reference else Loaded(options)
+    embedder: Embedder = ReferenceModel(options) if is_reference else Loaded(options)
     vectors = embed(embedder, task)
     try:
         if is_reference:
@@ -158,16 +159,18 @@ def embed(embedder: Embedder, task: Task) -> dict[str, Vectors]:
     return vectors
 
 
-def assess(task: Task, vectors: Mapping[str, Vectors], reference: Mapping[str, Vectors] | None = None) -> Figures:
+def assess(
+    task: Task, vectors: Mapping[str, Vectors], reference: Mapping[str, Vectors] | None = None
+) -> QualityFigures:
     """Return the figures of a cell's vectors.
 
     Args:
-        task: its texts.
+        task: the texts.
         vectors: as ``embed`` returns them.
-        reference: those that are COMPARED of the reference; None for the reference itself.
+        reference: the reference's vectors of the kinds in COMPARED; None for the reference itself.
 
     Raises:
-        ValueError: a vector is zero or not finite, or has another length than the reference's.
+        ValueError: a vector is zero or not finite, or its length differs from the reference's.
     """
     ranking = rank(vectors["queries"], vectors["documents"])
     relevant = range(len(task.queries))
@@ -181,9 +184,9 @@ def assess(task: Task, vectors: Mapping[str, Vectors], reference: Mapping[str, V
         figures["sts_pair_count"] = len(task.sts_scores)
         figures["sts_spearman"] = spearman(row_cosines(vectors["sts_first"], vectors["sts_second"]), task.sts_scores)
     if reference is None:
-        return Figures(**figures)
+        return QualityFigures(**figures)
     cosines = np.concatenate([row_cosines(vectors[kind], reference[kind]) for kind in COMPARED])
-    return Figures(
+    return QualityFigures(
         **figures,
         text_count=len(cosines),
         cosine_mean=float(np.mean(cosines)),

@@ -1,56 +1,45 @@
 """``python -m bench.report RUN... [--output DIR]``: a report from the records of one run, or of several together.
 
-Nothing is measured, and the same records give the same bytes. Runs of different machines stay apart; a run of
-suite=quality adds how good the vectors are.
+It is report.md, report.html and plots/. Nothing is measured, and the same records give the same bytes. Runs of
+different machines stay apart; a run of suite=quality adds how good the vectors are.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from pathlib import Path
 
-from bench.errors import EXIT_HARNESS, EXIT_OK, BenchError, ConfigError
+from bench.errors import ConfigError
+from bench.programs import new_parser, run_main
 from bench.progress import announce
 
 
-def main() -> int:
-    """Write the report of the runs that the command line names and return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.report",
-        description="Write report.md, report.html and plots/ from the records of runs. Nothing is measured.",
+def main() -> None:
+    """Write the report of the runs that the command line names."""
+    parser = new_parser("report", __doc__)
+    parser.add_argument(
+        "runs", nargs="+", type=Path, metavar="RUN", help="folder of a run; at most one of suite=quality"
     )
     parser.add_argument(
-        "runs", nargs="+", type=Path, metavar="RUN", help="folder of a run; of suite=quality one at most"
+        "--output", type=Path, metavar="DIR", help="folder of the report (default: the run's own, if there is only one)"
     )
-    parser.add_argument(
-        "--output", type=Path, metavar="DIR", help="the report's folder; without it that of the only run"
-    )
-    parser.add_argument(
-        "--without-flame-graphs", action="store_true", help="no links to flamegraphs/, for a report without that folder"
-    )
-    parser.add_argument("--quiet", action="store_true", help="only print errors and where the report is")
+    parser.add_argument("--without-flame-graphs", action="store_true", help="leave out links to flamegraphs/")
+    parser.add_argument("--quiet", action="store_true", help="print only errors and the path of the report")
     asked = parser.parse_args()
-    try:
-        write(asked.runs, asked.output, flame_graphs=not asked.without_flame_graphs, quiet=asked.quiet)
-    except (BenchError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return EXIT_HARNESS
-    return EXIT_OK
+    write(asked.runs, asked.output, flame_graphs=not asked.without_flame_graphs, quiet=asked.quiet)
 
 
 def write(runs: list[Path], output: Path | None, *, flame_graphs: bool, quiet: bool) -> None:
     """Write the report and show its tables.
 
     Raises:
-        ConfigError: the runs do not belong together, or nobody said where their report goes.
+        ConfigError: the runs do not belong together, or their report has no folder.
         RecordError: a folder holds no run that this version can read.
     """
     if output is None and len(runs) > 1:
-        raise ConfigError("Several runs have one report: say where it goes with --output DIR")
-    from bench.quality import report as quality
+        raise ConfigError("A report of several runs needs a folder: add --output DIR")
     from bench.report import gather
     from bench.report.making import show, write_report
+    from bench.report.quality import report as quality
 
     folder = output or runs[0]
     if len(runs) == 1 and gather.is_quality(runs[0]):
@@ -62,4 +51,4 @@ def write(runs: list[Path], output: Path | None, *, flame_graphs: bool, quiet: b
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run_main(main)

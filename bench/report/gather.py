@@ -5,20 +5,24 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from bench.environment import read_manifest
+from bench.data import quality
+from bench.data.folder import has_records
+from bench.data.merging import read_parts, unite
+from bench.data.runs import read_run
 from bench.errors import ConfigError
-from bench.merge import read_parts, unite
-from bench.quality import context as quality
-from bench.report.context import Context, load_context, make_context
+from bench.stats.context import make_context
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from bench.data.runs import Run
+    from bench.stats.context import Context
+
 
 def is_quality(folder: Path) -> bool:
     """Whether a folder holds a run of suite=quality."""
-    return (folder / quality.RECORDS_FILE).exists()
+    return has_records(folder, quality.QUALITY_FILE)
 
 
 def gather(folders: Sequence[Path], output: Path, *, flame_graphs: bool = True) -> Context:
@@ -37,24 +41,21 @@ def gather(folders: Sequence[Path], output: Path, *, flame_graphs: bool = True) 
     timed = [folder for folder in folders if not is_quality(folder)]
     others = [folder for folder in folders if is_quality(folder)]
     if not timed:
-        raise ConfigError("There is no run of timed samples among these folders: name one")
+        raise ConfigError("None of these folders has timed samples: add a run that does")
     if len(others) > 1:
-        raise ConfigError(f"{others[0]} and {others[1]} are both runs of suite=quality: name one of them")
-    context = load_context(timed[0]) if len(timed) == 1 else make_context(*unite(read_parts(timed)))
-    return Context(
-        context.manifest,
-        context.records,
-        context.summaries,
-        quality.load_context(others[0]) if others else None,
-        _flame_graphs(timed, output) if flame_graphs else {},
+        raise ConfigError(f"{others[0]} and {others[1]} are both runs of suite=quality: leave one out")
+    runs = [read_run(timed[0])] if len(timed) == 1 else read_parts(timed)
+    return make_context(
+        runs[0] if len(runs) == 1 else unite(runs, output),
+        quality=quality.load_quality_context(others[0]) if others else None,
+        flame_graphs=_flame_graphs(runs, output) if flame_graphs else {},
     )
 
 
-def _flame_graphs(folders: Sequence[Path], output: Path) -> dict[str, str]:
+def _flame_graphs(runs: Sequence[Run], output: Path) -> dict[str, str]:
     """Return where each run keeps its flame graphs; a merged one has none, they stayed in the runs it came from."""
-    places = {}
-    for folder in folders:
-        manifest = read_manifest(folder / "manifest.json")
-        if not manifest.get("merged"):
-            places[str(manifest["run"])] = os.path.relpath(folder, output).replace(os.sep, "/")
-    return places
+    return {
+        run.manifest.run or "": os.path.relpath(run.folder, output).replace(os.sep, "/")
+        for run in runs
+        if not run.manifest.merged
+    }

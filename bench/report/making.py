@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from bench.progress import announce
 from bench.report import gather
 from bench.report.document import Document
-from bench.report.lead import lead
+from bench.report.first_screen.lead import lead
 from bench.report.plots import draw_all
 from bench.report.sections import SECTIONS
 from bench.report.writing import PICTURES, write_document
@@ -15,7 +15,7 @@ from bench.report.writing import PICTURES, write_document
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bench.report.context import Context
+    from bench.stats.context import Context
 
 TITLE = "What the loading strategies cost"
 
@@ -23,12 +23,17 @@ TITLE = "What the loading strategies cost"
 def make_document(context: Context) -> Document:
     """Return the report of a run, or of several."""
     sections = [section(context) for section in SECTIONS]
-    return Document(TITLE, lead(context), tuple(section for section in sections if section is not None))
+    return Document(
+        TITLE, lead(context).blocks, tuple(section for section in sections if section is not None), folded=True
+    )
 
 
 def write_report(context: Context, folder: Path) -> Path:
     """Write the report with its pictures into a folder and return the path of the Markdown."""
     draw_all(context, folder / PICTURES)
+    for name, picture in (lead(context).pictures or {}).items():
+        (folder / PICTURES).mkdir(parents=True, exist_ok=True)
+        (folder / PICTURES / f"{name}.svg").write_text(picture, encoding="utf-8")
     return write_document(make_document(context), folder)
 
 

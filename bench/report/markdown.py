@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from bench.report.document import Code, Link, Picture, Prose, Table, escape, visible
+from bench.report.document import Code, Link, Picture, Prose, Range, Table, escape, visible
 
 if TYPE_CHECKING:
-    from bench.report.document import Block, Document, Section
+    from bench.report.document import Block, Document, Section, TableCell
+
+RANGE_COLUMNS = 12
+"""Characters that draw a range."""
 
 
 def render(document: Document) -> str:
@@ -29,7 +32,7 @@ def to_markdown(table: Table) -> str:
 
 def is_figure(table: Table, index: int) -> bool:
     """Whether a column is aligned to the right."""
-    return index >= table.names and not any(isinstance(row[index], Link) for row in table.rows)
+    return index >= table.names and not any(isinstance(row[index], Link | Range) for row in table.rows)
 
 
 def _section(section: Section) -> list[str]:
@@ -47,8 +50,8 @@ def _block(block: Block) -> str:
             return markdown
         case Table():
             return to_markdown(block)
-        case Picture(name, caption):
-            return f"![{escape(caption)}](plots/{quote(name)}.png)"
+        case Picture(_, caption):
+            return f"![{escape(caption)}](plots/{quote(block.file)})"
         case Code():
             text, fence = "\n".join(block.lines), "```"
             while fence in text:
@@ -56,7 +59,9 @@ def _block(block: Block) -> str:
             return f"{fence}{block.language}\n{text}\n{fence}"
 
 
-def _cell(content: str | Link) -> str:
+def _cell(content: TableCell) -> str:
     if isinstance(content, Link):
         return f"[{escape(content.text)}]({quote(visible(content.target))})"
+    if isinstance(content, Range):
+        return f"{content.drawn(RANGE_COLUMNS)} {escape(content.text)}"
     return escape(content)

@@ -1,4 +1,4 @@
-"""What the profiling passes of a run recorded, see ``bench.profiles``; one sample a cell."""
+"""What the profiling passes of a run recorded, see ``bench.measure.profiles``; one sample a cell."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeGuard
 
-from bench.plan import as_watched
+from bench.plan.cell import as_watched
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from bench.records import Record
-    from bench.report.context import Context, OfCell
+    from bench.data.records import Record
+    from bench.stats.context import Context, OfCell
 
 MIN_SHARE = 0.01
 """A package that takes no such share of any cell's import time is one of the others."""

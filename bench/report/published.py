@@ -7,19 +7,19 @@ milliseconds; memory is in MB as published, which does not say whether a million
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bench.plan import FULL, SPECIFICATION
+from bench.plan.cell import FULL, SPECIFICATION
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from bench.data.manifest import Manifest
 
 MODEL = "all-MiniLM-L6-v2"
 """What they were measured with; names of it end so."""
 
 NOTE = (
-    "The published figures are those of the specification, for an Intel i7-8550U: another machine and other code, so "
-    "only their order can be compared. Its quantized strategy was never implemented there."
+    "The published figures are the specification's, from a different machine (Intel i7-8550U) and different code, so "
+    "compare only their order. Its quantized strategy was never implemented."
 )
 """What has to stand below a table that shows them."""
 
@@ -60,10 +60,9 @@ PUBLISHED = (
 _BY_STRATEGY = {row.strategy: row for row in PUBLISHED}
 
 
-def is_asked_for(manifest: Mapping[str, Any]) -> bool:
+def is_asked_for(manifest: Manifest) -> bool:
     """Whether a run, or one of those that it was merged from, is of a suite that shows these figures beside its own."""
-    runs = manifest.get("merged") or [manifest]
-    return any(run.get("suite") in {SPECIFICATION, FULL} for run in runs)
+    return any(run.suite in {SPECIFICATION, FULL} for run in manifest.runs)
 
 
 HEADINGS = {

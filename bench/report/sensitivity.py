@@ -21,20 +21,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import norm
 
-from bench.comparison import Criteria
-from bench.metrics import leading_metric
-from bench.pairing import reference_of
-from bench.selection import ratios_by_round
-from bench.shifts import ENOUGH
+from bench.data.metrics import leading_metric
+from bench.data.selection import ratios_by_round
+from bench.stats.comparison import Criteria
+from bench.stats.pairing import reference_of
+from bench.stats.shifts import ENOUGH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from bench.metrics import Metric
-    from bench.plan import Cell
-    from bench.report.context import Context
+    from bench.data.metrics import Metric
+    from bench.plan.cell import Cell
+    from bench.stats.context import Context
 
 EFFECT = 0.10
 """The change that the question is about; 0.1 is 10 % more."""
@@ -149,7 +149,7 @@ def _of_cell(
 
 
 def _lower_ends(logs: Sequence[float], alpha: float) -> list[float]:
-    """Return the lower end of ``bench.shifts.independent_shift`` for draws of two runs from these values."""
+    """Return the lower end of ``bench.stats.shifts.independent_shift`` for draws of two runs from these values."""
     rank = _rank(len(logs), alpha)
     if rank is None:
         return [-math.inf] * DRAWS
@@ -166,7 +166,8 @@ def _lower_end(base: NDArray[np.float64], head: NDArray[np.float64], rank: int) 
 def _rank(n: int, alpha: float) -> int | None:
     """Return which of the sorted differences of two runs of ``n`` rounds the interval begins with, None if with none.
 
-    Hollander, Wolfe and Chicken, Nonparametric Statistical Methods (3rd edition), section 4.3, as in ``bench.shifts``.
+    Hollander, Wolfe and Chicken, Nonparametric Statistical Methods (3rd edition), section 4.3, as in
+    ``bench.stats.shifts``.
     """
     rank = math.floor(n * n / 2 - float(norm.isf(alpha)) * math.sqrt(n * n * (2 * n + 1) / 12))
     return rank if n >= ENOUGH and rank >= 1 else None

@@ -2,7 +2,8 @@
 
 ``loader.reference`` reads it. The loader never imports this package, so the format is described here, by ``SCHEMA``:
 
-1. the first.
+1. the first;
+2. ``times_faster`` of a strategy.
 """
 
 from __future__ import annotations
@@ -10,18 +11,19 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from bench.report.candidates import choices, figures
-from bench.report.reasons import sentence
-from bench.report.recommend import recommend
+from bench.data.environment import Environment
+from bench.report.choice.candidates import choices, figures
+from bench.report.choice.reasons import sentence
+from bench.report.choice.recommend import recommend
+from bench.report.first_screen.overview import overview
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from bench.report.choice.candidates import Candidate, Choice
+    from bench.report.choice.recommend import Recommendation
+    from bench.report.first_screen.overview import Overview
+    from bench.stats.context import Context
 
-    from bench.report.candidates import Candidate, Choice
-    from bench.report.context import Context
-    from bench.report.recommend import Recommendation
-
-SCHEMA = 1
+SCHEMA = 2
 
 DIGITS = 4
 """Significant digits of a figure; more would only be noise."""
@@ -30,7 +32,7 @@ DIGITS = 4
 def to_shipped(context: Context) -> dict[str, Any]:
     """Return what the package says of a run: its first machine, and for each model the uses and the strategies."""
     found = choices(context)
-    machine = found[0].machine if found else next(iter(context.manifest["environments"]), "")
+    machine = found[0].machine if found else next(iter(context.manifest.environments), "")
     mine = [choice for choice in found if choice.machine == machine]
     days = [record.started_at[:10] for record in context.chosen if record.machine == machine and record.started_at]
     rounds = [figures(candidate).n for choice in mine for candidate in choice.candidates]
@@ -39,9 +41,9 @@ def to_shipped(context: Context) -> dict[str, Any]:
         "measured": {
             "date": min(days, default=None),
             "rounds": max(rounds, default=0),
-            **_environment(context.manifest["environments"].get(machine, {})),
+            **_environment(context.manifest.environments.get(machine, Environment())),
         },
-        "models": [_model(choice) for choice in mine],
+        "models": [_model(context, choice) for choice in mine],
     }
 
 
@@ -50,23 +52,23 @@ def to_text(context: Context) -> str:
     return json.dumps(to_shipped(context), indent=2) + "\n"
 
 
-def _environment(environment: Mapping[str, Any]) -> dict[str, Any]:
-    packages = environment.get("packages", {})
+def _environment(environment: Environment) -> dict[str, Any]:
     return {
-        "processor": environment.get("processor"),
-        "processors": environment.get("processors_usable"),
-        "system": str(environment.get("system", "")).partition(" ")[0] or None,
-        "python": environment.get("python"),
-        "packages": {name: version for name, version in packages.items() if version},
+        "processor": environment.processor,
+        "processors": environment.processors_usable,
+        "system": (environment.system or "").partition(" ")[0] or None,
+        "python": environment.python,
+        "packages": environment.installed,
     }
 
 
-def _model(choice: Choice) -> dict[str, Any]:
+def _model(context: Context, choice: Choice) -> dict[str, Any]:
+    rows = overview(context, choice)
     return {
         "model": choice.model,
         "key": choice.model_key,
         "uses": [_use(found) for found in recommend(choice)],
-        "strategies": [_strategy(candidate) for candidate in choice.candidates],
+        "strategies": [_strategy(candidate, rows) for candidate in choice.candidates],
     }
 
 
@@ -80,8 +82,9 @@ def _use(found: Recommendation) -> dict[str, Any]:
     }
 
 
-def _strategy(candidate: Candidate) -> dict[str, Any]:
+def _strategy(candidate: Candidate, rows: Overview | None) -> dict[str, Any]:
     found = figures(candidate)
+    row = rows.find(candidate.name) if rows else None
     return {
         "name": candidate.name,
         "strategy": candidate.strategy,
@@ -94,6 +97,7 @@ def _strategy(candidate: Candidate) -> dict[str, Any]:
         "peak_mib": _rounded(found.peak_mib),
         "anonymous_mib": _rounded(found.anonymous_mib),
         "ratio_to_baseline": _rounded(found.ratio.median if found.ratio else None),
+        "times_faster": _rounded(row.times_faster if row else None),
         "lowest_cosine": None if found.cosine is None else round(found.cosine, 7),
     }
 

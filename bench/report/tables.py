@@ -8,19 +8,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bench.fidelity import WITHOUT_VECTORS
-from bench.metrics import MEMORY, METRICS_BY_KEY, STARTUP
-from bench.plan import WARM
+from bench.data.fidelity import WITHOUT_VECTORS
+from bench.data.metrics import MEMORY, METRICS_BY_KEY, STARTUP
+from bench.plan.cell import WARM
 from bench.report.document import Table
 from bench.report.published import HEADINGS, MODEL, is_asked_for, published
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from bench.intervals import Interval
-    from bench.metrics import Metric
-    from bench.report.context import Context
-    from bench.stats import CellSummary
+    from bench.data.metrics import Metric
+    from bench.stats.context import Context
+    from bench.stats.intervals import Interval
+    from bench.stats.summary import CellSummary
 
 
 def started(context: Context) -> list[CellSummary]:
@@ -28,7 +28,7 @@ def started(context: Context) -> list[CellSummary]:
     return context.in_scenarios("idle") or context.in_scenarios("at_once")
 
 
-def by_model(context: Context, summaries: Sequence[CellSummary]) -> Iterator[tuple[str, list[CellSummary]]]:
+def cells_by_model(context: Context, summaries: Sequence[CellSummary]) -> Iterator[tuple[str, list[CellSummary]]]:
     """Yield what a model is called and its cells; the name is "" where there is only one model in the run."""
     for model, name in context.models.items():
         mine = [summary for summary in summaries if summary.cell.model == model]
@@ -157,7 +157,7 @@ def _for_each_model(
     summaries: Sequence[CellSummary],
     make: Callable[[str, Sequence[CellSummary]], Table],
 ) -> list[Table]:
-    return [make(f"{title}: {name}" if name else title, mine) for name, mine in by_model(context, summaries)]
+    return [make(f"{title}: {name}" if name else title, mine) for name, mine in cells_by_model(context, summaries)]
 
 
 def _experience(context: Context, title: str, summaries: Sequence[CellSummary]) -> Table:

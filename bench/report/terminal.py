@@ -1,4 +1,4 @@
-"""The tables on the terminal."""
+"""A report on the terminal: its tables, and last, right above the prompt, its first screen."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from bench.report.document import Table, clean
-from bench.report.sections import recommendation
+from bench.report.document import Range, Table, clean, unescape
+from bench.report.first_screen.lead import lead
+from bench.report.markdown import RANGE_COLUMNS
 from bench.report.tables import (
     concurrent_tables,
     experience_tables,
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from bench.report.context import Context
+    from rich.box import Box
+
+    from bench.report.first_screen.lead import Lead
+    from bench.stats.context import Context
 
 WIDE = 96
 """Columns from which tables show details, as far as they fit; below, details stay in the report."""
@@ -38,20 +42,35 @@ PLAIN_WIDTH = 120
 
 
 def show(context: Context, report: Path, *, quiet: bool) -> None:
-    """Print the tables of a run (not if ``quiet``) and the path of the report on stdout."""
-    makers = (startup_tables, experience_tables, memory_tables, concurrent_tables)
-    tables = [table for make in makers for table in make(context)]
-    recommended = recommendation.render(context)
-    if recommended is not None:
-        tables[:0] = [block for block in recommended.blocks if isinstance(block, Table)]
-    show_tables([*tables, problem_table(context)], report, quiet=quiet)
+    """Print a report (not if ``quiet``) and its path on stdout.
+
+    The tables come first: at the end of a long output, what stands last is what is seen.
+    """
+    if not quiet:
+        makers = (startup_tables, experience_tables, memory_tables, concurrent_tables)
+        tables = [table for make in makers for table in make(context)]
+        show_tables([*tables, problem_table(context)], None, quiet=False)
+        _show_lead(_console(), lead(context))
+    show_tables([], report, quiet=quiet)
+
+
+def _show_lead(console: Console, first: Lead) -> None:
+    """Print the first screen, which fits 80 columns and 24 lines together with the path and a prompt."""
+    headline = Text(clean(unescape(first.headline)), style="bold")
+    console.print(headline, highlight=False)
+    if first.table is not None:
+        console.print()
+        console.print(_fitting(_cleaned(first.table), console.width, box=None))
+    if first.uses is not None:
+        console.print()
+        for use, strategy, why in _cleaned(first.uses).rows:
+            named = Text.assemble((str(strategy), "bold"), ". ") if strategy != "-" else Text()
+            console.print(Text.assemble(f"{use}: ", named, f"{why}."), highlight=False)
 
 
 def show_tables(tables: Sequence[Table], report: Path | None, *, quiet: bool) -> None:
     """Print those of the tables that have rows (none if ``quiet``) and the path of the report, if any, on stdout."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=PLAIN_WIDTH)
+    console = _console()
     if not quiet:
         for table in tables:
             if table.rows:
@@ -60,25 +79,37 @@ def show_tables(tables: Sequence[Table], report: Path | None, *, quiet: bool) ->
         console.print(f"Report: {report}", markup=False, highlight=False, soft_wrap=True)
 
 
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=PLAIN_WIDTH)
+
+
 def _cleaned(table: Table) -> Table:
     """Return the table with nothing in it that a terminal would obey."""
-    rows = tuple(tuple(clean(str(content)) for content in row) for row in table.rows)
+    rows = tuple(
+        tuple(content.drawn(RANGE_COLUMNS) if isinstance(content, Range) else clean(str(content)) for content in row)
+        for row in table.rows
+    )
     return replace(table, title=clean(table.title), headings=tuple(map(clean, table.headings)), rows=rows)
 
 
-def _fitting(table: Table, width: int) -> RichTable:
-    """Return the table with as many of its details as fit into this many columns of text."""
-    for dropped in range(0 if width >= WIDE else len(table.details), len(table.details) + 1):
+def _fitting(table: Table, width: int, box: Box | None = SIMPLE_HEAD) -> RichTable:
+    """Return the table with as many of its details as fit into this many columns of text.
+
+    Without a box it is the first screen's, which shows details on narrow terminals as well.
+    """
+    for dropped in range(0 if width >= WIDE or box is None else len(table.details), len(table.details) + 1):
         shown = _without(table, table.details[:dropped])
         columns = [_column_widths(shown, index) for index in range(len(shown.headings))]
-        spare = width - (2 * len(columns) + 1) - sum(needed for needed, _ in columns)
+        between = len(columns) if box is None else 2 * len(columns) + 1
+        spare = width - between - sum(needed for needed, _ in columns)
         if spare >= 0:
             widths = []
             for needed, wanted in columns:
                 widths.append(needed + min(spare, wanted - needed))
                 spare -= widths[-1] - needed
-            return _to_rich(shown, widths)
-    return _to_rich(shown)  # not even the rest fits: names and figures fold
+            return _to_rich(shown, widths, box)
+    return _to_rich(shown, None, box)  # not even the rest fits: names and figures fold
 
 
 def _column_widths(table: Table, index: int) -> tuple[int, int]:
@@ -98,9 +129,10 @@ def _without(table: Table, headings: Sequence[str]) -> Table:
     return Table(table.title, tuple(table.headings[index] for index in kept), rows, names)
 
 
-def _to_rich(table: Table, widths: Sequence[int] | None = None) -> RichTable:
+def _to_rich(table: Table, widths: Sequence[int] | None, box: Box | None) -> RichTable:
     """Return the table for the terminal, with columns of these widths or, without them, as it comes."""
-    rich = RichTable(title=table.title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    title = table.title or None
+    rich = RichTable(title=title, title_justify="left", title_style="bold", box=box, padding=(0, 1, 0, 0))
     for index, heading in enumerate(table.headings):
         is_figure = (
             index >= table.names and max((cell_len(str(row[index])) for row in table.rows), default=0) <= MAX_UNBROKEN

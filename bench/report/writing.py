@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.report import html, markdown
-from bench.report.document import Picture
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,9 +22,8 @@ def write_document(document: Document, folder: Path) -> Path:
         folder: where to.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    blocks = [*document.lead, *(block for section in document.sections for block in section.blocks)]
-    names = [block.name for block in blocks if isinstance(block, Picture)]
-    pictures = {name: (folder / PICTURES / f"{name}.svg").read_text(encoding="utf-8") for name in names}
+    plots = folder / PICTURES
+    pictures = {name: (plots / f"{name}.svg").read_text(encoding="utf-8") for name in document.pictures}
     report = folder / MARKDOWN_FILE
     report.write_text(markdown.render(document), encoding="utf-8")
     (folder / HTML_FILE).write_text(html.render(document, pictures), encoding="utf-8")

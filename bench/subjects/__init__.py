@@ -4,13 +4,13 @@ A subject is a class ``Subject`` with four methods, built from the worker's opti
 
 * ``open(mark)`` imports, constructs and starts, calling ``mark("imported")``, ``mark("constructed")`` and
   ``mark("started")``;
-* ``wait_until_ready()`` waits until the model is ready and returns True, if it gets ready by itself; where nothing is
-  loading it returns False at once;
-* ``embed(text)`` returns the vector of a text, an iterable of numbers, or None where there is nothing to embed with;
-* ``facts()`` returns what can only be known now: engine, precision, device, dimension, versions.
+* ``wait_until_ready()`` waits until the model is ready and returns True, if it gets ready by itself; if nothing is
+  loading, it returns False at once;
+* ``embed(text)`` returns the vector of a text, an iterable of numbers, or None if there is nothing to embed with;
+* ``facts()`` returns what is only known then: engine, precision, device, dimension, versions.
 
-Adding one means adding a module here and its name to ``SUBJECTS``. This package is imported by the process being
-timed, so it stays as small as this.
+To add a subject, add a module here and its name to ``SUBJECTS``. The process being timed imports this package, so it
+stays this small.
 """
 
 SUBJECTS = ("embedding_loader", "sentence_transformers", "fastembed", "openvino", "model2vec", "import_numpy")
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 
 class Unsupported(Exception):  # noqa: N818 - an outcome rather than an error
-    """This machine cannot do what the cell asks; the sample becomes a row, not a failure."""
+    """This machine cannot do what the cell needs; the sample becomes a row, not a failure."""
 
 
 class LoadsWhenConstructed:
-    """What subjects have in common that load everything in their constructor, in the main thread."""
+    """Base of the subjects that load everything in their constructor, in the main thread."""
 
     def __init__(self, options: "Mapping[str, str]") -> None:
         self._options = options
 
     def wait_until_ready(self) -> bool:
-        """Return False: whatever loads has been loaded."""
+        """Return False: everything has been loaded already."""
         return False

@@ -1,4 +1,4 @@
-"""Our own loader, used as its documentation says."""
+"""Our own loader, used as documented."""
 
 from bench.subjects import Unsupported
 
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 
 class Refusals:
-    """A context that turns what the loader cannot do here into ``Unsupported``.
+    """A context that turns the loader's errors about what it cannot do here into ``Unsupported``.
 
-    A class, because contextlib would be one more import in the process that is timed.
+    A class, because contextlib would be one more import in the timed process.
     """
 
     def __enter__(self) -> None:
@@ -54,7 +54,7 @@ class Subject:
         mark("started")
 
     def wait_until_ready(self) -> bool:
-        """Wait where the strategy loads by itself."""
+        """Wait if the strategy loads by itself."""
         if not self._loader.is_loading() and not self._loader.is_loaded():
             return False
         self._provide()
@@ -68,11 +68,11 @@ class Subject:
         return provider.embed_query(text)
 
     def facts(self) -> dict[str, object]:
-        """Return what answered."""
+        """Return facts about what answered."""
         from loader import __version__
 
         provider = self._provide()
-        # Which of the two made it is a fact of a service alone.
+        # Only the service strategies report which of the two answered.
         who = {"answered_by": getattr(provider, "answered_by", None)} if self._options["strategy"] == "service" else {}
         return {
             **who,

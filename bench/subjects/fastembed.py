@@ -1,7 +1,7 @@
 """A peer: fastembed, on the same model, from local files.
 
-The files are prepared by ``bench.prepare`` as its own models come: one ONNX file that returns token vectors, its
-weights inside, and the tokenizer's files.
+``bench.measure.prepare`` makes the files like those of fastembed's own models: one ONNX file that returns token
+vectors, with its weights inside, and the tokenizer's files.
 """
 
 from bench.subjects import LoadsWhenConstructed, Unsupported
@@ -24,7 +24,7 @@ class Subject(LoadsWhenConstructed):
         mark("imported")
         folder, device = self._options["peer_folder"], self._options["device"]
         if not folder or device not in {"auto", "cpu"}:
-            raise Unsupported((folder and f"fastembed is not measured on {device}") or "no ONNX file could be made")
+            raise Unsupported((folder and f"fastembed is not measured on {device}") or "no ONNX file could be created")
         threads = int(self._options["threads"]) if self._options["threads"] else None
         try:
             self._model = TextEmbedding(self._options["model"], specific_model_path=folder, threads=threads)
@@ -39,7 +39,7 @@ class Subject(LoadsWhenConstructed):
         return vector
 
     def facts(self) -> dict[str, object]:
-        """Return what answered."""
+        """Return facts about what answered."""
         from importlib.metadata import version
 
         return {"engine": "fastembed", "precision": "float32", "device": "cpu", "version": version("fastembed")}

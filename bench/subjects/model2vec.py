@@ -1,7 +1,7 @@
-"""A peer: model2vec, a static model that was distilled from the same model: one vector for each token, and their mean.
+"""A peer: model2vec, a static model distilled from the same model: one vector for each token, and their mean.
 
-It is another model, with vectors of another length, and no attempt at the same vectors: see
-``bench.fidelity.ANOTHER_MODEL``. The folder is made by ``bench.prepare``, or named by who starts the run.
+It is a different model, whose vectors have another length and are not meant to be the same: see
+``bench.data.fidelity.ANOTHER_MODEL``. ``bench.measure.prepare`` makes the folder, or the run's configuration names it.
 """
 
 from bench.subjects import LoadsWhenConstructed, Unsupported
@@ -24,7 +24,7 @@ class Subject(LoadsWhenConstructed):
         mark("imported")
         folder, device = self._options["static_folder"], self._options["device"]
         if not folder:
-            raise Unsupported(self._options.get("static_error") or "no static model could be made")
+            raise Unsupported(self._options.get("static_error") or "no static model could be created")
         if device not in {"auto", "cpu"}:
             raise Unsupported(f"model2vec computes on the CPU, not on {device}")
         self._model = StaticModel.from_pretrained(folder)
@@ -37,7 +37,7 @@ class Subject(LoadsWhenConstructed):
         return vector
 
     def facts(self) -> dict[str, object]:
-        """Return what answered; ``precision`` is that of the stored vectors."""
+        """Return facts about what answered; ``precision`` is that of the stored vectors."""
         from importlib.metadata import version
 
         return {

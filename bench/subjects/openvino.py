@@ -1,16 +1,16 @@
 """A peer: OpenVINO, on the same model, from local files, with its cache of compiled models.
 
-The files are prepared by ``bench.prepare``: one ONNX file that returns token vectors, the tokenizer, and
-``PIPELINE_FILE``. OpenVINO takes the path of the file and a folder for its cache, which its documentation recommends
-for a fast start; the preparation fills it.
+``bench.measure.prepare`` makes the files: one ONNX file that returns token vectors, the tokenizer, and
+``PIPELINE_FILE``. OpenVINO gets the file's path and a folder for its cache, which its documentation recommends for a
+fast start; the preparation fills the cache.
 
 Two things differ from its defaults:
 
-* ``INFERENCE_PRECISION_HINT`` is ``f32``. On processors that have instructions for it, OpenVINO computes models of 32
-  bits in bfloat16 unless told otherwise; its vectors would not be those of the reference.
-* ``openvino_telemetry`` is kept from being imported. With it, importing OpenVINO makes a file in the user's home
-  folder and starts a process that reports the import to a server, and ending the process may wait for that. A
-  measurement must do neither; OpenVINO is meant to run without that package.
+* ``INFERENCE_PRECISION_HINT`` is ``f32``. On processors with the instructions for it, OpenVINO computes 32-bit models
+  in bfloat16 by default; its vectors would differ from the reference's.
+* ``openvino_telemetry`` cannot be imported. With it, importing OpenVINO creates a file in the user's home folder and
+  starts a process that reports the import to a server, and exiting may wait for that. A measurement must do neither;
+  OpenVINO is designed to run without that package.
 """
 
 from bench.subjects import LoadsWhenConstructed, Unsupported
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 PIPELINE_FILE = "pipeline.json"
-"""What the ONNX file does not say, as JSON: ``max_tokens`` (longest sequence, or null), ``pooling`` (list of modes),
-``dense_layers`` (number of layers behind the pooling), ``normalizes``."""
+"""What the ONNX file lacks, as JSON: ``max_tokens`` (longest sequence, or null), ``pooling`` (list of modes),
+``dense_layers`` (number of layers after the pooling), ``normalizes``."""
 
 CACHE_FOLDER = "openvino-cache"
 """Where OpenVINO keeps compiled models, below the peer's folder."""
 
 
 class Subject(LoadsWhenConstructed):
-    """``Core().compile_model("model.onnx", "CPU", {"CACHE_DIR": folder})``, tokenizer before it, pooling behind it."""
+    """``Core().compile_model("model.onnx", "CPU", {"CACHE_DIR": folder})``, tokenizer before it, pooling after it."""
 
     def open(self, mark: "Callable[[str], None]") -> None:
         """Import and construct; there is nothing to start."""
         import sys
 
-        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment] # importing it fails, as if it were not there
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment] # importing it fails, as if not installed
         try:
             import numpy  # noqa: F401 - pooling needs it; OpenVINO imports it anyway
             from openvino import Core
@@ -45,7 +45,7 @@ class Subject(LoadsWhenConstructed):
         mark("imported")
         folder, device = self._options["peer_folder"], self._options["device"]
         if not folder:
-            raise Unsupported(self._options.get("peer_error") or "no ONNX file could be made")
+            raise Unsupported(self._options.get("peer_error") or "no ONNX file could be created")
         if device not in {"auto", "cpu"}:
             raise Unsupported(f"openvino is not measured on {device}")
         pipeline = _read_pipeline(f"{folder}/{PIPELINE_FILE}")
@@ -77,14 +77,14 @@ class Subject(LoadsWhenConstructed):
             "token_type_ids": encoding.type_ids,
         }
         result = self._request.infer({name: np.array([given[name]], np.int64) for name in self._inputs})
-        vector = result[0][0].mean(axis=0)  # one text, so nothing is padding
+        vector = result[0][0].mean(axis=0)  # one text, so there is no padding
         if self._normalizes:
             vector /= np.linalg.norm(vector)
         pooled: Iterable[float] = vector
         return pooled
 
     def facts(self) -> dict[str, object]:
-        """Return what answered, and whether OpenVINO compiled or took the model from its cache."""
+        """Return facts about what answered, and whether OpenVINO compiled the model or took it from its cache."""
         from importlib.metadata import version
 
         precision = self._model.get_property("INFERENCE_PRECISION_HINT").get_type_name()
@@ -103,6 +103,6 @@ def _read_pipeline(path: str) -> "dict[str, object]":
     with open(path, encoding="utf-8") as file:
         pipeline: dict[str, object] = json.load(file)
     if pipeline["pooling"] != ["mean"] or pipeline["dense_layers"]:
-        layers = f" and {pipeline['dense_layers']} layers behind it" if pipeline["dense_layers"] else ""
-        raise Unsupported(f"openvino is measured with mean pooling alone, the model has {pipeline['pooling']}{layers}")
+        layers = f" and {pipeline['dense_layers']} layers after it" if pipeline["dense_layers"] else ""
+        raise Unsupported(f"openvino is only measured with mean pooling; the model has {pipeline['pooling']}{layers}")
     return pipeline

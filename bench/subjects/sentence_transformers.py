@@ -31,7 +31,7 @@ class Subject(LoadsWhenConstructed):
         return vector
 
     def facts(self) -> dict[str, object]:
-        """Return what answered."""
+        """Return facts about what answered."""
         import sentence_transformers
         import torch
 

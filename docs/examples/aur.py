@@ -3,7 +3,7 @@
 python aur.py index docs README.md
 python aur.py search "database connection"
 
-The model begins to load as soon as the arguments are known, and everything else is done, and imported, meanwhile.
+The model begins to load as soon as the arguments are known; everything else is imported and done meanwhile.
 """
 
 import argparse
@@ -17,20 +17,20 @@ from loader import LoaderError, preload_embeddings  # imports neither NumPy nor 
 
 STRATEGIES = ("lazy", "background", "progressive", "quantized", "cached", "service", "plain")
 SUFFIXES = (".txt", ".md", ".rst", ".py")
-BATCH = 512  # passages between two signs of progress
-FEW = 4_000_000  # bytes of vectors that are compared in less time than it takes to import NumPy
+BATCH = 512  # passages between two progress messages
+FEW = 4_000_000  # bytes of vectors that can be compared in less time than importing NumPy takes
 # A passage ends at a blank line, or between words after 800 characters: models ignore the rest of a long text.
 PASSAGE = re.compile(r"\S(?:(?:.|\n(?=.*\S)){0,799}(?!\S)|\S{0,799})")
 
 
 def search(arguments):
-    """Print the passages that are nearest to the query, best first."""
+    """Print the passages nearest to the query, best first."""
     embed_query = begin_to_load(arguments)
     if not os.path.isfile(arguments.database):  # noqa: PTH113 - importing pathlib costs milliseconds
-        sys.exit(f"aur: there is no {arguments.database}; 'python aur.py index FOLDER' makes it")
+        sys.exit(f"aur: there is no {arguments.database}; make it with: python aur.py index FOLDER")
     with opened(arguments.database) as connection:  # the model loads meanwhile
         model, dimension, vectors = connection.execute("SELECT model, dimension, vectors FROM embeddings").fetchone()
-        if model != arguments.model:  # their vectors have nothing to do with each other
+        if model != arguments.model:  # vectors of different models cannot be compared
             sys.exit(f"aur: {arguments.database} was made with --model {model}, not {arguments.model}")
         query = embed_query(arguments.query)
         if len(query) != 4 * dimension:
@@ -46,8 +46,8 @@ def search(arguments):
 
 
 def compare(vectors, query):
-    """Return how near each vector is to the query: scalar products, the same for equal texts. All are float32."""
-    if len(vectors) > FEW or "numpy" in sys.modules:  # it is there already, unless a service has embedded the query
+    """Return how near each vector is to the query: dot products, the same for equal texts. All are float32."""
+    if len(vectors) > FEW or "numpy" in sys.modules:  # it is imported already, unless a service embedded the query
         import numpy as np
 
         scores = np.frombuffer(vectors, "<f4").reshape(-1, len(query) // 4) @ np.frombuffer(query, "<f4")
@@ -61,7 +61,7 @@ def compare(vectors, query):
 
 
 def begin_to_load(arguments):
-    """Begin to load the model as the strategy says, and return the function that embeds the query, as bytes."""
+    """Start loading the model by the chosen strategy, and return the function that embeds the query, as bytes."""
     if arguments.strategy == "plain":  # for comparison: what most programs do
         from sentence_transformers import SentenceTransformer
 
@@ -73,7 +73,7 @@ def begin_to_load(arguments):
 
 @contextmanager
 def opened(database):
-    """Open a database; where that, or its use, fails, the program ends with a message."""
+    """Open a database. If that or its use fails, the program ends with a message."""
     import sqlite3  # not before the model has begun to load
 
     try:
@@ -84,7 +84,7 @@ def opened(database):
 
 
 def index(arguments):
-    """Read files, embed their passages, and replace the index by a new one."""
+    """Read files, embed their passages, and replace the index with a new one."""
     model = preload_embeddings(arguments.model, engine=arguments.engine)  # loads while the files are read
     from pathlib import Path
 
@@ -96,13 +96,13 @@ def index(arguments):
     paths = dict.fromkeys(path for name in arguments.files for path in find_files(Path(name)))  # each once
     passages = [passage for path in paths for passage in passages_of(path)]
     if not passages:
-        sys.exit(f"aur: no text was found; give files, or folders with files named *{' *'.join(SUFFIXES)}")
+        sys.exit(f"aur: no text found; name files, or folders with files named *{' *'.join(SUFFIXES)}")
     provider = model.load(timeout=None)
     vectors = []
     for start in range(0, len(passages), BATCH):
         vectors.append(provider.embed_batch([text for _, _, text in passages[start : start + BATCH]]).astype("<f4"))
         print(f"aur: {min(start + BATCH, len(passages))} of {len(passages)} passages", file=sys.stderr)
-    # One value for all vectors: reading thousands of rows would take longer than computing the scores.
+    # All vectors in one value: reading thousands of rows would take longer than computing the scores.
     embeddings = (arguments.model, provider.dimension, b"".join(batch.tobytes() for batch in vectors))
     temporary = Path(f"{arguments.database}.{os.getpid()}.tmp")
     try:
@@ -112,13 +112,13 @@ def index(arguments):
             connection.execute("INSERT INTO embeddings VALUES (?, ?, ?)", embeddings)
             rows = ((number, *passage) for number, passage in enumerate(passages))
             connection.executemany("INSERT INTO passages VALUES (?, ?, ?, ?)", rows)
-        temporary.replace(arguments.database)  # there is a whole index at any moment: the old one or the new one
+        temporary.replace(arguments.database)  # there is a complete index at every moment: the old one or the new one
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def find_files(path):
-    """Return a file itself, or the text files of a folder and its subfolders; hidden ones are left out."""
+    """Return the file itself, or the text files in a folder and its subfolders, without hidden ones."""
     if not path.exists():
         sys.exit(f"aur: there is no file or folder {path}")
     found = (file.relative_to(path) for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file())
@@ -127,10 +127,10 @@ def find_files(path):
 
 
 def passages_of(path):
-    """Return the path, the line number and the text of each passage of a file; say so where there is no text."""
+    """Return the path, line number and text of each passage of a file; report a file without text."""
     try:
         text = path.read_text(encoding="utf-8-sig")
-        str(path).encode()  # SQLite stores text, and a name can be something else
+        str(path).encode()  # SQLite stores text, and a file name need not be valid text
     except (OSError, ValueError) as error:
         text = ""
         print(f"aur: skipped {path}: {error}", file=sys.stderr)
@@ -145,7 +145,7 @@ def passages_of(path):
 
 
 def main():
-    """Parse the arguments, then run the command. --help and wrong usage end here, and nothing was loaded."""
+    """Parse the arguments, then run the command. --help and wrong usage end here, before anything is loaded."""
     parser = argparse.ArgumentParser(prog="aur", description="Search text files by meaning.")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (("index", "read files and make an index"), ("search", "print the passages nearest to a query")):
@@ -160,12 +160,12 @@ def main():
     arguments = parser.parse_args()
     if arguments.command == "search" and arguments.top < 1:
         parser.error(f"--top must be at least 1, not {arguments.top}")
-    sys.stdout.reconfigure(errors="replace")  # a character that a terminal cannot show is no reason to fail
+    sys.stdout.reconfigure(errors="replace")  # do not fail on a character that the terminal cannot show
     try:
         {"index": index, "search": search}[arguments.command](arguments)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:  # the reader, such as head, has enough
+    except BrokenPipeError:  # the reader, such as head, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (LoaderError, ImportError, OSError) as error:
         sys.exit(f"aur: {error}")

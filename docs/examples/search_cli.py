@@ -1,4 +1,4 @@
-"""A command line tool that answers a search: nothing loads for --help, and loading overlaps with opening the data.
+"""A command line tool that answers a search. --help loads nothing, and the model loads while the data is opened.
 
 python search_cli.py "database connection"
 """
@@ -17,7 +17,7 @@ DOCUMENTS = [
 def main() -> None:
     parser = argparse.ArgumentParser(description="Search the documents.")
     parser.add_argument("query")
-    arguments = parser.parse_args()  # --help and wrong usage end here: nothing was loaded
+    arguments = parser.parse_args()  # --help and wrong usage end here, before anything is loaded
 
     model = preload_embeddings("all-MiniLM-L6-v2")  # returns in milliseconds, loads in a thread
     documents = [text.strip() for text in DOCUMENTS]  # meanwhile: open the database, read the configuration, ...

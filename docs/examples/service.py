@@ -1,4 +1,4 @@
-"""A long-running service: it answers its health check at once and embeds as soon as the model is ready.
+"""A long-running service: it answers health checks at once, and embeds as soon as the model is ready.
 
 python service.py 8080
 curl localhost:8080/health
@@ -26,7 +26,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         try:
             text = self.rfile.read(int(self.headers["Content-Length"])).decode("utf-8")
-            vector = model.load(timeout=5).embed_query(text)  # a request waits 5 s at most; the load goes on
+            vector = model.load(timeout=5).embed_query(text)  # waits at most 5 s; the load continues
         except (LoaderError, UnicodeDecodeError) as error:
             return self.answer(503, {"error": str(error)})
         return self.answer(200, vector.tolist())

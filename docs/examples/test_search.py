@@ -1,20 +1,20 @@
-"""A test suite: the model loads once, while pytest collects, and tests that need it are skipped where it is missing.
+"""A test suite: the model loads once, while pytest collects. If it is missing, tests that need it are skipped.
 
 python -m pytest test_search.py
 """
 
 import pytest
 
-from loader import ModelNotFoundError, OptimizedEmbeddingLoader, cosine_similarity, preload_embeddings
+from loader import ModelNotFoundError, cosine_similarity, preload_embeddings
 
-# In a real suite this line and the fixture stand in conftest.py.
-preload_embeddings("all-MiniLM-L6-v2", "background", allow_download=False)
+# In a real suite, this line and the fixture belong in conftest.py.
+model = preload_embeddings("all-MiniLM-L6-v2", "background", allow_download=False)
 
 
 @pytest.fixture(scope="session")
 def provider():
     try:
-        return OptimizedEmbeddingLoader.get_instance("all-MiniLM-L6-v2", allow_download=False).load(timeout=120)
+        return model.load(timeout=120)
     except ModelNotFoundError as error:
         pytest.skip(str(error))
 

@@ -1,11 +1,11 @@
-"""A test suite that times cold starts: fresh processes, from their start to their end, with pytest-benchmark.
+"""A test suite that times cold starts with pytest-benchmark: fresh processes, from spawn to exit.
 
 python -m pytest test_startup.py
 """
 
 import sys
 
-# In a real suite this line stands in conftest.py.
+# In a real suite, this line belongs in conftest.py.
 pytest_plugins = ["bench.pytest_plugin"]
 
 

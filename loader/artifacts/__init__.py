@@ -1,8 +1,8 @@
 """Prepared models: made once by ``compile``, opened in milliseconds, usable on machines without PyTorch.
 
-An artifact is a model folder of its own, with everything that its engines read and a manifest that names each file with
-its hash. ``build`` makes one in a child process (``compile`` drives it), ``store`` keeps those of this user and finds
-them again, ``manifest`` decides whether one may be opened.
+An artifact is a complete model folder, with everything that its engines read and a manifest that lists each file with
+its hash. ``build`` makes one in a child process that ``compile`` starts, ``store`` keeps and finds this user's
+artifacts, ``manifest`` decides whether one may be opened.
 
 ===================  ====================================================  =========================================
 What it holds        For the engines                                       Made from

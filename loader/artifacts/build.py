@@ -1,10 +1,11 @@
-"""Making an artifact: from a model folder to a folder that engines open. Runs in a child process of its own.
+"""Making an artifact: from a model folder to a folder that engines open. Runs in its own child process.
 
 ``python -m loader.artifacts.build MODEL_FOLDER NAME PRECISION TARGET`` prints one JSON object per line: ``{"step": ...,
 "done": ...}`` with a number from 0 to 1 while it works, then ``{"made": true}`` or ``{"failed": ..., "kind": ...}``.
 """
 
 import os
+import platform
 import shutil
 import sys
 import threading
@@ -12,14 +13,14 @@ import time
 
 from ..encoder.families import EncoderConfig
 from ..errors import CompileError, EngineMissingError, LoaderError, ModelUnsupportedError
-from ..filehash import sha256_of
-from ..parts import ModelParts
-from ..pipeline import Pipeline
-from ..safetensors import MappedTensors
-from ..weights import SINGLE, weight_files
+from ..loading.parts import ModelParts
+from ..model.file_hash import sha256_of
+from ..model.pipeline import Pipeline
+from ..model.safetensors import MappedTensors
+from ..model.weight_files import SINGLE, weight_files
+from .inputs import SMALL_FILES, source_files
 from .manifest import FILE, GRAPH, INT8_WEIGHTS, FileEntry, Manifest
 from .parity import TEXTS, compare, probes
-from .sources import SMALL_FILES, source_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Builder:
 
     Attributes:
         pipeline: the model's modules.
-        config: its encoder's numbers, or None for an architecture that only its own exporter knows.
+        config: its encoder's numbers, or None for an architecture that only an exporter supports.
     """
 
     def __init__(self, source: str, name: str, precision: str, target: str, report: "Report") -> None:
@@ -58,11 +59,11 @@ class Builder:
                 raise
 
     def build(self) -> None:
-        """Make it.
+        """Make the artifact.
 
         Raises:
-            LoaderError: it cannot be made; the target is to be thrown away.
-            OSError: the disk.
+            LoaderError: it cannot be made; the caller discards the target.
+            OSError: the target cannot be written.
         """
         begun = time.monotonic()
         self.report("reading the model", 0.0)
@@ -95,7 +96,7 @@ class Builder:
         _flush(self.target)
 
     def _copy_description(self) -> None:
-        """Copy what describes model and tokenizer, and the weights of Dense layers."""
+        """Copy the files that describe model and tokenizer, and the weights of Dense layers."""
         for folder in dict.fromkeys([self.source, self.pipeline.transformer, *self._module_folders()]):
             kept = os.path.join(self.target, os.path.relpath(folder, self.source))
             os.makedirs(kept, mode=0o700, exist_ok=True)
@@ -128,7 +129,7 @@ class Builder:
     def _write_float32(self) -> tuple[str, ...]:
         if not _can_write_graphs():
             raise CompileError(
-                "Preparing a model with full precision needs the packages onnx and onnxruntime: "
+                "Preparing a model in full precision needs the packages onnx and onnxruntime: "
                 "python -m pip install 'optimized-embedding-loader[onnx]'"
             )
         if self._is_known():
@@ -145,7 +146,7 @@ class Builder:
         return ("onnx",)
 
     def _is_known(self) -> bool:
-        """Whether the encoder is one of the families, without anything of its own that only its exporter knows."""
+        """Whether the encoder belongs to a family and has no extra parts that only an exporter supports."""
         from ..encoder.weights import EncoderWeights
 
         if self.config is None:
@@ -157,7 +158,7 @@ class Builder:
         return True
 
     def _copy_weights(self) -> str:
-        """Copy the weights that are used as float32, into one file; return its path."""
+        """Copy the used weights as float32 into one file; return its path."""
         from .quantize import write_float32
 
         assert self.config is not None  # noqa: S101 - the caller's condition
@@ -177,7 +178,7 @@ class Builder:
     def _reference(self) -> "NDArray[np.float32]":
         """Return the vectors of the original model."""
         from ..engines import candidates
-        from ..stages import open_first
+        from ..loading.stages import open_first
 
         parts = ModelParts.of_folder(self.source)
         specs = [spec for spec in candidates("auto", "cpu", "float32") if spec.name != "onnx"]
@@ -188,7 +189,7 @@ class Builder:
         return engine.encode(list(TEXTS), "document", 8)
 
     def _own_reference(self, parts: ModelParts) -> "NDArray[np.float32]":
-        """Return the vectors of the ONNX file that the model came with, where no engine here knows the original.
+        """Return the vectors of the model's own ONNX file, if no installed engine supports the original.
 
         Raises:
             EngineMissingError: there is no such file.
@@ -198,7 +199,7 @@ class Builder:
         own = own_graph(self.source)
         if own is None:
             raise EngineMissingError(
-                f"{self.source} cannot be compared with the original, which needs PyTorch: "
+                f"{self.source} cannot be compared with the original without PyTorch: "
                 "python -m pip install 'optimized-embedding-loader[compile]'"
             )
         tokenizer, prompt = parts.tokenizer(), self.pipeline.prompts["document"]
@@ -211,7 +212,7 @@ class Builder:
         else:
             from ..engines.onnx import open_folder
         opened = open_folder(ModelParts.of_folder(self.target), self.target, self.precision, None)
-        # So many at once that the engine uses what it has for throughput, which single texts do not touch.
+        # Enough at once that the engine uses its second session, which single texts do not use.
         return opened.encode(list(TEXTS), "document", len(TEXTS))
 
 
@@ -222,7 +223,7 @@ def _can_write_graphs() -> bool:
 
 
 def _copy(source: str, target: str) -> None:
-    """Copy the content only: neither links nor permissions."""
+    """Copy only the content: neither links nor permissions."""
     with open(source, "rb") as original, open(target, "xb") as copy:
         shutil.copyfileobj(original, copy, 1 << 20)
 
@@ -240,13 +241,13 @@ def _entry(folder: str, name: str) -> FileEntry:
 
 
 def _flush(folder: str) -> None:
-    """Make everything reach the disk: a power cut must not leave a manifest without its files."""
+    """Flush everything to the disk: a power cut must not leave a manifest without its files."""
     for root, _, files in os.walk(folder):
         for name in [*files, "."]:
             try:
                 descriptor = os.open(os.path.join(root, name), os.O_RDONLY)
             except OSError:
-                continue  # folders cannot be opened everywhere
+                continue  # not every system can open folders
             try:
                 os.fsync(descriptor)
             except OSError:
@@ -266,12 +267,13 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     if "onnxruntime" in sys.modules:
-        found["onnxruntime"] = sys.modules["onnxruntime"].__version__  # whichever distribution it came with
+        found["onnxruntime"] = sys.modules["onnxruntime"].__version__  # whichever distribution provides it
+    found["machine"] = platform.machine()
     return found
 
 
 def _end_with_parent() -> None:
-    """End this process as soon as its standard input does, which the parent holds open."""
+    """End this process as soon as its standard input, which the parent holds open, is closed."""
     while os.read(0, 64):
         pass
     os._exit(1)
@@ -283,7 +285,7 @@ def _main() -> int:
     os.umask(0o077)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # whatever exporters print is not an answer
+    os.dup2(2, 1)  # whatever exporters print must not mix with the answers
 
     def say(**fields: object) -> None:
         answers.write(json.dumps(fields) + "\n")
@@ -298,7 +300,7 @@ def _main() -> int:
     except OSError as error:
         say(failed=f"{error.filename or target}: {error.strerror or error}", kind="CacheError")
         return 1
-    except Exception as error:  # noqa: BLE001 - of whatever library: it must reach the one who asked
+    except Exception as error:  # noqa: BLE001 - whatever the library, the error must reach the parent
         say(failed=f"{type(error).__name__}: {error}", kind="CompileError")
         return 1
     say(made=True)

@@ -8,9 +8,10 @@ import threading
 from .. import errors
 from ..arguments import Settings, check_precision
 from ..errors import ArgumentTypeError, CacheError, CompileError, ShutdownError
-from ..exitgate import GATE
-from ..log import log
-from ..source import resolve
+from ..model.source import resolve
+from ..runtime.exit_gate import GATE
+from ..runtime.log import log
+from ..runtime.scratch import Scratch, sweep
 from . import store
 from .manifest import is_artifact
 from .workshop import Workshop
@@ -33,30 +34,33 @@ def compile_model(
 ) -> str:
     """Prepare a model once, so that it opens in milliseconds from then on; return the prepared folder.
 
-    The folder is a model of its own: its path may be given as a model name, also on a machine without PyTorch.
+    The folder is a complete model: its path can be used as a model name, even on a machine without PyTorch.
 
     Args:
         model_name: a folder or a hub name.
         precision: ``"float32"`` or ``"int8"``.
-        output: a folder to write it to, which must not exist or be empty; by default it goes into the user's cache,
-            where loaders find it by the model's name.
-        allow_download: as for ``OptimizedEmbeddingLoader``.
-        progress: called with what is being done and a number from 0.0 to 1.0.
+        output: the folder to write to, which must be empty or not exist; None writes to the user's cache, where loaders
+            find it by the model's name.
+        allow_download: whether the model may be downloaded; None follows HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE.
+        progress: called with the current step and a number from 0.0 to 1.0.
 
     Raises:
-        ArgumentTypeError, ArgumentValueError: an argument cannot be meant.
-        ModelError, ModelNameError: the model is missing, damaged, or already a prepared one.
-        CompileError: it could not be prepared, or its vectors would differ too much; nothing is kept.
+        ArgumentTypeError, ArgumentValueError: an argument is invalid.
+        ModelError, ModelNameError: the model is missing, damaged or not supported.
+        CompileError: it could not be prepared, is a prepared model already, or its vectors would differ too much;
+            nothing is kept.
+        EngineMissingError: a package that preparing it needs is missing; the message names the extra.
         CacheError: the folder cannot be written.
+        ShutdownError: the interpreter is exiting.
     """
     check_precision(precision)
-    # As for a loader: a path object means a path, also where it looks like a hub name.
+    # As for a loader: a path object means a path, even if it looks like a hub name.
     name = Settings(model_name).model_name
     if output is not None and not isinstance(output, (str, os.PathLike)):
         raise ArgumentTypeError(f"output must be a string or a path, not {type(output).__name__}")
     source = resolve(name, allow_download=allow_download).path
     if is_artifact(source):
-        raise CompileError(f"{source} is a prepared model already. Give the original.")
+        raise CompileError(f"{source} is already a prepared model. Give the original model instead.")
     if output is not None:
         return _to_folder(source, name, precision, os.path.abspath(os.path.expanduser(os.fspath(output))), progress)
     return prepare(source, name, precision, ("onnx",) if precision == "float32" else ("numpy",), progress).folder
@@ -65,7 +69,7 @@ def compile_model(
 def prepare(
     source: str, name: str, precision: str, engines: tuple[str, ...], progress: "Progress | None" = None
 ) -> store.Artifact:
-    """Return the artifact of a model folder from the store, made if need be. However many ask, one makes it.
+    """Return the artifact of a model folder from the store, making it if necessary; concurrent callers make it once.
 
     Args:
         source: the model's folder.
@@ -78,17 +82,17 @@ def prepare(
         CompileError, ModelError, CacheError: as ``compile_model``.
     """
     with Workshop() as workshop:
-        found = store.find(source, engines[0], precision)  # somebody may have made it while we waited
+        found = store.find(source, engines[0], precision)  # another process may have made it meanwhile
         if found is not None:
             if progress:
-                progress("prepared already", 1.0)
+                progress("already prepared", 1.0)
             return found
         _build(source, name, precision, workshop.folder(), progress)
         artifact = workshop.publish()
     lacking = set(engines) - set(artifact.manifest.engines)
     if lacking:
         raise CompileError(
-            f"{name} was prepared for {' and '.join(artifact.manifest.engines)} only, not for {' and '.join(lacking)}: "
+            f"{name} was prepared only for {' and '.join(artifact.manifest.engines)}; {' and '.join(lacking)} needs: "
             "python -m pip install 'optimized-embedding-loader[onnx]'"
         )
     log("info", "Prepared %s as %s in %.1f s", name, precision, artifact.manifest.seconds)
@@ -96,57 +100,41 @@ def prepare(
 
 
 def _to_folder(source: str, name: str, precision: str, output: str, progress: "Progress | None") -> str:
-    """Build beside the output, then rename: the output is whole or not there."""
-    import shutil
-
-    if os.path.lexists(output) and not (os.path.isdir(output) and not os.listdir(output)):
-        raise CacheError(f"{output} exists and is not an empty folder. Give another one, or delete it.")
-    _remove_leftovers(output)
-    new = f"{output}.{os.getpid()}.{os.urandom(4).hex()}.new"
+    """Build beside the output, then rename: the output is complete or does not exist."""
+    is_empty = os.path.isdir(output) and not os.path.islink(output) and not os.listdir(output)
+    if os.path.lexists(output) and not is_empty:
+        raise CacheError(f"{output} exists and is not an empty folder. Give another path, or delete it.")
+    folder = os.path.dirname(output)
     try:
-        os.makedirs(new, mode=0o700)
-        _build(source, name, precision, new, progress)
-        os.rename(new, output)
+        if os.path.isdir(folder):
+            sweep(folder)
+        scratch = Scratch(folder)
+        try:
+            _build(source, name, precision, scratch.path, progress)
+            scratch.publish(output)
+        finally:
+            scratch.remove()
     except OSError as error:
         if isinstance(error, errors.LoaderError):
             raise
         raise CacheError(f"Cannot write {output}: {error.strerror or error}.") from error
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
     return output
-
-
-def _remove_leftovers(output: str) -> None:
-    """Remove what killed processes left beside the output: ``<output>.<process>.<random>.new``."""
-    import shutil
-
-    folder, name = os.path.split(output)
-    for found in os.listdir(folder) if os.path.isdir(folder) else ():
-        process, _, rest = found.removeprefix(f"{name}.").partition(".")
-        if found.startswith(f"{name}.") and rest.endswith(".new") and process.isdecimal() and not _is_running(process):
-            shutil.rmtree(os.path.join(folder, found), ignore_errors=True)
-
-
-def _is_running(process: str) -> bool:
-    import psutil
-
-    return bool(psutil.pid_exists(int(process)))
 
 
 def _build(source: str, name: str, precision: str, target: str, progress: "Progress | None") -> None:
     """Run ``loader.artifacts.build`` in a child process, which ends with this one.
 
-    A child, because building maps and multiplies all weights, and exporting imports PyTorch: neither memory nor a crash
-    of it may stay with the program.
+    A child, because building maps and multiplies all weights, and exporting imports PyTorch: neither its memory nor a
+    crash may affect the program.
     """
     import json
 
     if os.path.abspath(os.path.expanduser(name)) == source:
-        name = source  # a path that means the same from everywhere
+        name = source  # a path that means the same everywhere
     command = [*PYTHON, "-m", "loader.artifacts.build", source, name, precision, target]
     environ = {**child_environment(), "HF_HUB_OFFLINE": "1"}
     result: dict[str, object] = {}
-    # The child ends when its standard input does: at the latest with this process, however that ends.
+    # The child ends when its standard input closes: at the latest with this process, however that ends.
     with subprocess.Popen(  # noqa: S603 - our own interpreter
         command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as child:
@@ -159,7 +147,7 @@ def _build(source: str, name: str, precision: str, target: str, progress: "Progr
                     try:
                         result = json.loads(line)
                     except ValueError:
-                        break  # half a line: the child was killed
+                        break  # an incomplete line: the child was killed
                     if progress and "step" in result:
                         progress(str(result["step"]), float(str(result["done"])))
                 child.wait()
@@ -168,21 +156,21 @@ def _build(source: str, name: str, precision: str, target: str, progress: "Progr
             raise
         chatter.join()
     if GATE.closing:
-        raise ShutdownError("The interpreter is exiting; the preparation was stopped.")
+        raise ShutdownError("The interpreter is exiting; preparing the model was stopped.")
     if "failed" in result:
         kind = getattr(errors, str(result["kind"]), CompileError)
         raise kind(f"{name} could not be prepared: {result['failed']}")
     if not result.get("made"):
         raise CompileError(
-            f"Preparing {name} ended with exit code {child.returncode}. The last it said: {chatter.tail!a}. Try again, "
-            "with more memory if there was too little."
+            f"Preparing {name} ended with exit code {child.returncode}. Its last output: {chatter.tail!a}. Try again, "
+            "with more memory if it ran out."
         )
     if progress:
         progress("done", 1.0)
 
 
 PYTHON: "Final" = (sys.executable, "-P")
-"""Our own interpreter, which shall not take modules from the folder that happens to be the current one."""
+"""This interpreter, told not to import modules from the current folder."""
 
 
 def child_environment() -> dict[str, str]:
@@ -191,7 +179,7 @@ def child_environment() -> dict[str, str]:
 
 
 class _Chatter(threading.Thread):
-    """Reads what a child says on its standard error, and keeps the end of it."""
+    """Reads a child's standard error and keeps the end of it."""
 
     def __init__(self, pipe: "IO[bytes]") -> None:
         super().__init__(daemon=True)
@@ -200,6 +188,6 @@ class _Chatter(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        """Read until the child is gone."""
+        """Read until the child has exited."""
         for line in self._pipe:
             self.tail = (self.tail + line.decode("utf-8", "replace"))[-500:]

@@ -1,6 +1,6 @@
 """Graphs of encoders that ``loader.artifacts.graph`` does not write.
 
-They are exported by PyTorch, or taken from the ONNX file that the model came with. Both end up in the same form: input
+They are exported by PyTorch, or taken from the ONNX file that came with the model. Both end up in the same form: input
 ``ids``, no mask, pooling and Dense layers inside, weights beside the graph.
 """
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ..pipeline import Pipeline
+    from ..model.pipeline import Pipeline
 
 DATA: "Final" = GRAPH + ".data"
 OWN_GRAPHS: "Final" = ("onnx/model.onnx", "model.onnx")
-"""Where models on the hub keep an ONNX file of full precision."""
+"""Where models on the hub keep a full-precision ONNX file."""
 _INLINE_BYTES: "Final" = 1024
 _TOKEN_VECTORS: "Final" = ("last_hidden_state", "token_embeddings")
 _MASK: "Final" = "attention_mask"
@@ -31,13 +31,13 @@ _TYPES: "Final" = "token_type_ids"
 
 
 def own_graph(folder: str) -> str | None:
-    """Return the path of the ONNX file that a model came with, or None."""
+    """Return the path of the ONNX file that came with a model, or None."""
     paths = (os.path.join(folder, *name.split("/")) for name in OWN_GRAPHS)
     return next((path for path in paths if os.path.isfile(path)), None)
 
 
 def write_own_graph(pipeline: "Pipeline", path: str, output: str) -> None:
-    """Write the graph of an ONNX file that the model came with, with pooling and Dense layers behind it.
+    """Write the graph of the ONNX file that came with the model, with pooling and Dense layers added.
 
     Raises:
         CompileError: it cannot be read, or its inputs or outputs are not those of an encoder.
@@ -51,7 +51,7 @@ def write_own_graph(pipeline: "Pipeline", path: str, output: str) -> None:
     tokens = next((name for name in _TOKEN_VECTORS if name in outputs), None)
     if "input_ids" not in inputs or inputs - {"input_ids", _MASK, _TYPES} or tokens is None:
         raise CompileError(
-            f"{path} has the inputs {sorted(inputs)} and the outputs {sorted(outputs)}: not an encoder's."
+            f"{path} is not an encoder: it has the inputs {sorted(inputs)} and the outputs {sorted(outputs)}."
         )
     width = outputs[tokens].type.tensor_type.shape.dim[-1].dim_value
     if not width:
@@ -82,10 +82,10 @@ def write_own_graph(pipeline: "Pipeline", path: str, output: str) -> None:
 
 
 def own_vectors(pipeline: "Pipeline", path: str, tokens: list[list[int]]) -> "NDArray[np.float32]":
-    """Return what the ONNX file that a model came with says itself: one text at a time, pooled by NumPy."""
+    """Return the vectors of the ONNX file that came with a model: one text at a time, pooled by NumPy."""
     import onnxruntime
 
-    from ..pooling import Head
+    from ..encoder.pooling import Head
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     outputs = [output.name for output in session.get_outputs()]
@@ -110,8 +110,8 @@ def export_with_torch(pipeline: "Pipeline", output: str) -> None:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
         raise CompileError(
-            f"{pipeline.folder} is of an architecture that needs PyTorch to be prepared, and {error.name} is not "
-            "installed: python -m pip install 'optimized-embedding-loader[compile]'"
+            f"Preparing the architecture of {pipeline.folder} needs PyTorch, but {error.name} is not installed: "
+            "python -m pip install 'optimized-embedding-loader[compile]'"
         ) from error
 
     class Vectors(torch.nn.Module):  # type: ignore[misc]

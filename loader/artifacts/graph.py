@@ -1,16 +1,16 @@
-"""An ONNX graph of an encoder over the very weights that the NumPy engine maps.
+"""An ONNX graph of an encoder over the same weights that the NumPy engine maps.
 
-Written node by node instead of exported, for three reasons: PyTorch is not needed; ONNX Runtime's own fused operators
-(attention, GELU with bias, normalisation with skip) are used from the start, which its optimiser does not find in
+Written node by node instead of exported, for three reasons: PyTorch is not needed; ONNX Runtime's fused operators
+(attention, GELU with bias, normalisation with skip) are used from the start, while its optimiser does not find them in
 exported graphs; and the weights stay where they are: the graph names byte ranges of the safetensors file beside it,
 which ONNX Runtime maps. The operators are documented in ONNX Runtime's docs/ContribOperators.md.
 
-The graph has no attention mask: a run is a batch of texts of one length. Its input is ``ids``, int64 (texts, tokens),
-its output ``vectors``, float32 (texts, dimension).
+The graph has no attention mask: a run is a batch of texts of the same length. Its input is ``ids``, int64
+(texts, tokens), its output ``vectors``, float32 (texts, dimension).
 
-With 8 bits, activations are quantized as well, with a scale for each token (as in section 4 of Yao et al. 2022,
+With 8 bits, activations are quantized too, with a scale for each token (as in section 4 of Yao et al. 2022,
 "ZeroQuant", https://arxiv.org/abs/2206.01861). ONNX Runtime's own dynamic quantization has one scale for a whole run: a
-text's vector would depend on what else is in its run, and one token with a large number would cost all others their
+text's vector would depend on the rest of its run, and one token with a large number would cost all others their
 precision.
 """
 
@@ -22,8 +22,8 @@ from onnx import helper, numpy_helper
 
 from ..encoder.forward import distance_buckets
 from ..encoder.weights import INTEGERS, SCALE
-from ..safetensors import MappedTensors
-from ..weights import SINGLE
+from ..model.safetensors import MappedTensors
+from ..model.weight_files import SINGLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..encoder.families import EncoderConfig
-    from ..pipeline import Dense, Pipeline
+    from ..model.pipeline import Dense, Pipeline
 
 MICROSOFT: "Final" = "com.microsoft"
 OPSET: "Final" = 18
@@ -44,10 +44,10 @@ _TYPES: "Final" = {"F32": onnx.TensorProto.FLOAT, "I8": onnx.TensorProto.INT8}
 
 
 class Graph:
-    """A graph under construction: every method adds nodes and returns the name of their result."""
+    """A graph under construction: its methods add nodes and return the name of the result."""
 
     def __init__(self, prefix: str = "") -> None:
-        """Begin a graph whose names all begin with ``prefix``, to set them apart from those of another one's nodes."""
+        """Begin a graph whose names all start with ``prefix``, so that they differ from another graph's names."""
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
         self._prefix_of_names = prefix
@@ -60,20 +60,20 @@ class Graph:
         return name
 
     def constant(self, value: "NDArray[Any]") -> str:
-        """Add an array that is kept inside of the graph, once however often it is asked for."""
+        """Add an array that is stored inside the graph; the same array is added only once."""
         key = repr((value.dtype.str, value.shape)).encode() + value.tobytes()
         if key not in self._constants:
             self._constants[key] = f"{self._prefix_of_names}constant_{len(self._constants)}"
-            array = np.array(value, order="C")  # unlike ascontiguousarray, it leaves a scalar one
+            array = np.array(value, order="C")  # unlike ascontiguousarray, it keeps a scalar scalar
             self.initializers.append(numpy_helper.from_array(array, self._constants[key]))
         return self._constants[key]
 
     def numbers(self, *values: int) -> str:
-        """Add some int64, shape (values,)."""
+        """Add int64 values, shape (values,)."""
         return self.constant(np.array(values, np.int64))
 
     def save(self, output: str, dimension: int, path: str, like: onnx.ModelProto | None = None) -> None:
-        """Write the graph with ``output`` as its output, for the operators of another model if it took any over."""
+        """Write the graph with ``output`` as its output; ``like`` is a model whose operators it has taken over."""
         self.nodes.append(helper.make_node("Identity", [output], [OUTPUT], name=OUTPUT))
         graph = helper.make_graph(
             self.nodes,
@@ -120,7 +120,7 @@ class EncoderGraph(Graph):
         if family.has_token_types:
             types = self._external("embeddings.token_type_embeddings.weight")
             x = self.node("Add", [x, self.node("Gather", [types, self.constant(np.array(0, np.int64))])])
-        # Linear layers take matrices: the tokens of all texts below each other.
+        # Linear layers take matrices: the tokens of all texts as rows.
         x = self.node("Reshape", [x, self.numbers(-1, width)])
         x = self._norm("embeddings.LayerNorm", x)
         for number in range(config.layers):
@@ -183,7 +183,7 @@ class EncoderGraph(Graph):
             return ""
         table = f"embeddings.position_embeddings.{INTEGERS if self._is_int8 else 'weight'}"
         longest = self._tensors.shape(self._prefix + table)[0]
-        # One number for each distance, from -(longest - 1) on; a matrix of distances picks from them.
+        # One number for each distance, starting at -(longest - 1); a matrix of distances picks from them.
         buckets = self.constant(distance_buckets(np.arange(-longest + 1, longest)))
         zero, one = (self.constant(np.array(value, np.int64)) for value in (0, 1))
         index = self.node("Range", [zero, self.node("Squeeze", [length]), one])
@@ -207,7 +207,7 @@ class EncoderGraph(Graph):
         return self.node("Add", [product, *biases]) if bias else product
 
     def _quantized(self, x: str) -> tuple[str, str]:
-        """Return x as uint8 around 128, and the scale of each token; once, however many layers ask."""
+        """Return x as uint8 around 128, and the scale of each token; added once for all layers that use it."""
         if x not in self._quantized_names:
             largest = self.node("ReduceMax", [self.node("Abs", [x]), self.numbers(1)], keepdims=1)
             scale = self.node("Mul", [largest, self.constant(np.array(1 / 127, np.float32))])
@@ -237,7 +237,7 @@ class EncoderGraph(Graph):
 
 
 def add_head(graph: Graph, tokens: str, pipeline: "Pipeline", width: int) -> tuple[str, int]:
-    """Add pooling and Dense layers behind token vectors (texts, tokens, width); return the vectors and their length."""
+    """Add pooling and Dense layers to token vectors (texts, tokens, width); return the vectors and their length."""
     pooled = [_pool(graph, mode, tokens) for mode in pipeline.pooling]
     dimension = width * len(pooled)
     x = graph.node("Concat", pooled, axis=1) if len(pooled) > 1 else pooled[0]
@@ -275,7 +275,7 @@ def _dense(graph: Graph, x: str, dense: "Dense") -> tuple[str, int]:
 
 
 def write_encoder_graph(pipeline: "Pipeline", config: "EncoderConfig", weights: str, path: str) -> None:
-    """Write the graph of a model of a known family; it refers to the weight file, which must lie beside it."""
+    """Write the graph of a model of a known family; it refers to the weight file, which must be beside it."""
     graph = EncoderGraph(MappedTensors([weights]), config)
     output, dimension = add_head(graph, graph.encoder(), pipeline, config.width)
     graph.save(output, dimension, path)

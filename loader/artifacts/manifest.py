@@ -1,27 +1,31 @@
-"""The manifest of an artifact: what it is made of, and whether its files may be trusted."""
+"""The manifest of an artifact: what it was made from, and whether its files can be trusted."""
 
 import json
 import os
 import stat
 
-from ..errors import ArtifactError
-from ..filehash import remembered_sha256
+from ..errors import ArtifactError, lacking
+from ..model.file_hash import remembered_sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
 
-FORMAT: "Final" = 2
-"""Version of the folder's layout; others are refused, and made anew in the store."""
+FORMAT: "Final" = 3
+"""Version of the folder's content; others are rejected, and remade in the store. Integers of format 2 give different
+sums on processors without VNNI."""
 FILE: "Final" = "artifact.json"
 MAX_BYTES: "Final" = 4 * 2**20
+
+OPENED: "Final" = (".json", ".txt", ".model", ".safetensors", ".onnx", ".data", ".bin")
+"""Extensions of the files that an engine, or a library it uses, opens just because they exist."""
 
 GRAPH: "Final" = "model.onnx"
 INT8_WEIGHTS: "Final" = "model.int8.safetensors"
 
 
 class FileEntry:
-    """A file, by its path relative to its folder, its size and its SHA-256."""
+    """A file: its path relative to the folder, its size and its SHA-256."""
 
     __slots__ = ("bytes", "name", "sha256")
 
@@ -36,19 +40,19 @@ class FileEntry:
 
 
 class Manifest:
-    """What an artifact says of itself.
+    """The description of an artifact.
 
     Attributes:
         model: the name of the model it was made from.
         precision: ``"float32"`` or ``"int8"``.
         engines: names of the engines that can open it.
         source: the files of the model it was made from.
-        files: its own files, all but the manifest.
+        files: its own files, except the manifest.
         parity: how its vectors compare with the reference's, by engine: ``{"mean_cosine": ..., "min_cosine": ...}``.
-        probes: texts with the original's vectors, see ``loader.artifacts.parity``; another version of ONNX Runtime than
-            the one that was compared has to give these.
-        versions: of what it was made with.
-        seconds: how long that took.
+        probes: texts with the original's vectors, see ``loader.artifacts.parity``; any other version of ONNX Runtime
+            must reproduce them.
+        versions: the versions of the packages it was made with, and the architecture of the ``machine``.
+        seconds: how long making it took.
     """
 
     __slots__ = ("engines", "files", "model", "parity", "precision", "probes", "seconds", "source", "versions")
@@ -89,7 +93,7 @@ def is_artifact(folder: str) -> bool:
 
 
 def prepared_bytes(folder: str) -> int:
-    """Return the size of the weights of an artifact that has no safetensors of full precision, 0 for other folders."""
+    """Return the size of the weights of an artifact without full-precision safetensors; 0 for other folders."""
     weights = (INT8_WEIGHTS, f"{GRAPH}.data")
     found = 0
     for place, _, names in os.walk(folder) if is_artifact(folder) else ():
@@ -101,7 +105,8 @@ def read_manifest(folder: str) -> Manifest:
     """Return the manifest of a folder, not yet verified.
 
     Raises:
-        ArtifactError: there is none, or it is damaged, of another format or foreign.
+        ArtifactError: there is none, or it is damaged, of another version, or not ours.
+        ModelUnreadableError: it cannot be read now.
     """
     path = os.path.join(folder, FILE)
     check_ownership(folder)
@@ -112,22 +117,25 @@ def read_manifest(folder: str) -> Manifest:
         found = data.pop("format")
         if found == FORMAT:
             return _manifest(data)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ArtifactError(f"{path} cannot be read: {error!r}. {ADVICE}") from error
-    raise ArtifactError(f"{path} is of another version of this library ({found!a}). {ADVICE}")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, MemoryError) as error:
+        raise lacking(path, error) or ArtifactError(f"{path} cannot be read: {error!r}. {ADVICE}") from error
+    raise ArtifactError(f"{path} was made by another version of this library (format {found!a}). {ADVICE}")
 
 
 def verify(folder: str, manifest: Manifest, *, anew: bool = False) -> None:
-    """Check that the files of an artifact are there, whole, and nobody else's to change.
+    """Check that the files of an artifact exist, are complete, and cannot be changed by others.
 
     Args:
         folder: the artifact.
         manifest: its manifest.
-        anew: whether to hash the files even where an earlier process did; see ``loader.filehash``.
+        anew: whether to hash the files even if an earlier process did; see ``loader.model.file_hash``.
 
     Raises:
-        ArtifactError: a file is missing, truncated, changed, a link, or writable for others.
+        ArtifactError: a file is missing, truncated, changed, a link, or writable by others; or a file that engines open
+            is not listed.
+        ModelUnreadableError: a file cannot be read now.
     """
+    _check_complete(folder, {entry.name for entry in manifest.files} | {FILE})
     for entry in manifest.files:
         path = folder
         for part in entry.name.split("/")[:-1]:
@@ -136,55 +144,68 @@ def verify(folder: str, manifest: Manifest, *, anew: bool = False) -> None:
         path = os.path.join(folder, entry.name)
         size = check_ownership(path)
         if size != entry.bytes:
-            raise ArtifactError(f"{path} has {size} bytes, its manifest says {entry.bytes}. {ADVICE}")
+            raise ArtifactError(f"{path} has {size} bytes, but its manifest says {entry.bytes}. {ADVICE}")
         try:
             found = remembered_sha256(path, anew=anew)
-        except OSError as error:
-            raise ArtifactError(f"{path} cannot be read: {error.strerror or error}. {ADVICE}") from error
+        except (OSError, MemoryError) as error:
+            raise lacking(path, error) or ArtifactError(f"{path} cannot be read: {error}. {ADVICE}") from error
         if found != entry.sha256:
-            raise ArtifactError(f"{path} was changed: its SHA-256 is not the one of the manifest. {ADVICE}")
+            raise ArtifactError(f"{path} was changed: its SHA-256 differs from the manifest's. {ADVICE}")
+
+
+def _check_complete(folder: str, listed: set[str]) -> None:
+    """Reject files that the manifest does not list: anyone who adds one could change the vectors."""
+    for place, folders, files in os.walk(folder):
+        for name in folders:
+            check_ownership(os.path.join(place, name))  # links are not followed
+        for name in files:
+            path = os.path.join(place, name)
+            if name.endswith(OPENED) and os.path.relpath(path, folder).replace(os.sep, "/") not in listed:
+                raise ArtifactError(f"{path} is not listed in the manifest, so it cannot be verified. {ADVICE}")
 
 
 ADVICE: "Final" = "Delete the folder and run 'python -m loader compile' again."
 
 
 def check_ownership(path: str) -> int:
-    """Return the size of a file or folder that only this user, or root, can have written.
+    """Return the size of a file or folder that only this user or root can have written.
 
     Raises:
-        ArtifactError: it is missing, a link, another user's, or writable for others.
+        ArtifactError: it is missing, a link, another user's, or writable by others.
+        ModelUnreadableError: it cannot be examined now.
     """
     try:
         found = os.lstat(path)
     except OSError as error:
-        raise ArtifactError(f"{path} cannot be read: {error.strerror or error}. {ADVICE}") from error
+        lack = lacking(path, error)
+        raise lack or ArtifactError(f"{path} cannot be read: {error.strerror or error}. {ADVICE}") from error
     if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
-        raise ArtifactError(f"{path} is a link or no file; artifacts hold plain files only. {ADVICE}")
+        raise ArtifactError(f"{path} is a link or a special file; artifacts hold only plain files. {ADVICE}")
     if hasattr(os, "geteuid") and found.st_uid not in {os.geteuid(), 0}:
         raise ArtifactError(f"{path} belongs to another user. Copy the folder, or compile the model yourself.")
     if os.name == "posix" and found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise ArtifactError(f"{path} can be written by others. Make it yours alone: chmod -R go-w {path}")
+        raise ArtifactError(f"{path} is writable by other users. Restrict it: chmod -R go-w {path}")
     return found.st_size
 
 
 def check_offers(folder: str, precision: str) -> None:
-    """Check that a model folder, where it is an artifact, can be asked for vectors of a precision.
+    """Check that a model folder can give vectors of a precision, if it is an artifact.
 
     Raises:
-        ArtifactError: it holds weights of 8 bits, and full precision is asked for; or it cannot be read.
+        ArtifactError: it holds 8-bit weights, but full precision is requested; or it cannot be read.
     """
     if not is_artifact(folder):
         return
     held = read_manifest(folder).precision
     if held == "int8" and precision != "int8":
         raise ArtifactError(
-            f"{folder} was prepared with weights of 8 bits, which cannot give {precision} vectors. Load it with the "
+            f"{folder} was prepared with 8-bit weights, which cannot give {precision} vectors. Load it with the "
             "strategy 'quantized', or give the original model's name."
         )
 
 
 def _manifest(data: "dict[str, Any]") -> Manifest:
-    """Return the manifest of parsed fields; raises what the parser of a damaged file may raise."""
+    """Return the manifest from parsed fields; raises what the parser of a damaged file may raise."""
     for key in ("source", "files"):
         data[key] = tuple(_entry(fields) for fields in data[key])
     manifest = Manifest(**data)
@@ -207,7 +228,7 @@ def _entry(fields: "dict[str, Any]") -> FileEntry:
     parts = name.split("/")
     # A colon names a drive, or a file's second stream, on Windows.
     if not all(parts) or any(part in {".", ".."} for part in parts) or not name.isprintable() or {*"\\:"} & {*name}:
-        raise ValueError(f"a file outside of the folder: {name!a}")
+        raise ValueError(f"a file outside the folder: {name!a}")
     if type(size) is not int or not isinstance(digest, str) or len(digest) != 64:
-        raise ValueError(f"an impossible entry for {name!a}")
+        raise ValueError(f"an invalid entry for {name!a}")
     return FileEntry(name, size, digest)

@@ -1,17 +1,20 @@
-"""Does a prepared model give the vectors of the original? Nothing is published that does not.
+"""Checks that a prepared model gives the vectors of the original. Nothing is published that does not.
 
-That was seen with one version of ONNX Runtime. Another one, on the same machine later or on a machine that the folder
-was copied to, has to show the same for the same texts before its vectors are used, once.
+The check when it is made covers one version of ONNX Runtime on one architecture. A different one, on the same machine
+later or on a machine that the folder was copied to, must pass the check once, with the same texts, before its vectors
+are used. Processors of the same architecture need no check: ``loader.artifacts.quantize`` keeps what they could
+disagree on out of the weights.
 """
 
 import os
+import platform
 
 import numpy as np
 
 from ..errors import ArtifactError, CacheError, CompileError
-from ..filehash import sha256_of
-from ..log import log
-from ..paths import cache_folder, write_atomically
+from ..model.file_hash import sha256_of
+from ..runtime.log import log
+from ..runtime.paths import cache_folder, write_atomically
 from .manifest import ADVICE, FILE, is_artifact, read_manifest
 
 TYPE_CHECKING = False
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ..engines.base import Engine
+    from ..contract import Engine
 
 TEXTS: "Final" = (
     "database connection",
@@ -41,15 +44,15 @@ TEXTS: "Final" = (
     " ".join(["The committee will meet on Thursday to discuss the budget for the coming year."] * 6),
     " ".join(["A long document goes on and on, beyond what the model can read."] * 60),
 )
-"""Of several lengths, kinds and scripts; the last is longer than most models read."""
+"""Texts of several lengths, kinds and scripts; the last is longer than most models read."""
 
 MINIMUM: "Final" = {"float32": (0.99999, 0.9999), "int8": (0.99, 0.95)}
-"""By precision: the least mean cosine and the least single one. The specification asks of 8 bits 98 to 99 % of the full
-accuracy."""
+"""By precision: the minimum mean cosine and the minimum single cosine. The specification asks for 98 to 99 % of the
+full accuracy with 8 bits."""
 
 
 def compare(vectors: "NDArray[np.float32]", reference: "NDArray[np.float32]", precision: str) -> dict[str, float]:
-    """Return mean and least cosine of vectors with the reference's, both of shape (texts, dimension).
+    """Return the mean and minimum cosine between vectors and the reference's, both of shape (texts, dimension).
 
     Raises:
         CompileError: they differ too much.
@@ -61,37 +64,37 @@ def compare(vectors: "NDArray[np.float32]", reference: "NDArray[np.float32]", pr
     wanted_mean, wanted_least = MINIMUM[precision]
     if not (mean >= wanted_mean and least >= wanted_least):
         raise CompileError(
-            f"The prepared model's vectors differ too much from the original's: mean cosine {mean:.6f} (at least "
-            f"{wanted_mean}), least {least:.6f} (at least {wanted_least})."
+            f"The prepared model's vectors differ too much from the original's: mean cosine {mean:.6f} (must be at "
+            f"least {wanted_mean}), minimum {least:.6f} (at least {wanted_least})."
         )
     return {"mean_cosine": mean, "min_cosine": least, "texts": len(cosines)}
 
 
 def probes(reference: "NDArray[np.float32]") -> "dict[str, Any]":
-    """Return the reference's vectors of ``TEXTS`` in the form that a manifest keeps."""
+    """Return the reference's vectors of ``TEXTS`` in the manifest's format."""
     import base64
 
     return {"texts": list(TEXTS), "vectors": base64.b64encode(reference.astype("<f4").tobytes()).decode()}
 
 
 def prove(folder: str, engine: "Engine", version: str) -> None:
-    """Compare the vectors of ONNX Runtime with those of the manifest, if it is of a version that never was.
+    """Compare the vectors of ONNX Runtime with the manifest's, if this version and machine have not been checked yet.
 
     Args:
-        folder: the artifact, or one that is being made and has no manifest yet.
+        folder: the artifact, or one in the making that has no manifest yet.
         engine: the engine that has it open.
-        version: ONNX Runtime's.
+        version: the version of ONNX Runtime.
 
     Raises:
-        ArtifactError: they differ too much, or the manifest has none.
+        ArtifactError: the vectors differ too much, or the manifest has none.
     """
     if not is_artifact(folder):
         return
     manifest = read_manifest(folder)
-    made_with = manifest.versions.get("onnxruntime")
-    if made_with == version:
+    made_with, here = _where(manifest.versions), _where({"onnxruntime": version, "machine": platform.machine()})
+    if made_with == here:
         return
-    proof = os.path.join(cache_folder(), "proofs", f"{sha256_of(os.path.join(folder, FILE))}-{version}")
+    proof = os.path.join(cache_folder(), "proofs", f"{sha256_of(os.path.join(folder, FILE))}-{here.replace(' ', '-')}")
     if os.path.exists(proof):
         return
     try:
@@ -99,16 +102,21 @@ def prove(folder: str, engine: "Engine", version: str) -> None:
         compare(engine.encode(texts, "document", len(texts)), reference, manifest.precision)
     except (ValueError, KeyError, TypeError, CompileError) as error:
         raise ArtifactError(
-            f"{folder} was prepared with ONNX Runtime {made_with}, and cannot be used with {version}: {error}. {ADVICE}"
+            f"{folder} was prepared with ONNX Runtime {made_with} and cannot be used with {here}: {error}. {ADVICE}"
         ) from error
     try:
         write_atomically(proof, b"")
     except CacheError as error:
-        log("info", "The next process compares the vectors of %s again: %s", folder, error)
+        log("info", "The next process will compare the vectors of %s again: %s", folder, error)
+
+
+def _where(versions: "dict[str, str]") -> str:
+    """Return what the vectors of ONNX Runtime depend on: its version and the processor's architecture."""
+    return f"{versions.get('onnxruntime')} on {versions.get('machine')}"
 
 
 def _read_probes(fields: "dict[str, Any]") -> "tuple[list[str], NDArray[np.float32]]":
-    """Return texts and vectors; raises ValueError, KeyError or TypeError where they are damaged."""
+    """Return texts and vectors; raises ValueError, KeyError or TypeError if they are damaged."""
     import base64
 
     texts = [text for text in fields["texts"] if isinstance(text, str)]

@@ -1,25 +1,30 @@
-"""The artifacts of this user: where they are, and how a model finds its own. Making them is ``workshop``'s business.
+"""This user's artifacts: where they are, and how a model finds its own. ``workshop`` makes them.
 
-Layout, below the cache folder::
+Layout, under the cache folder::
 
     artifacts/<model>--<precision>--<12 digits of the source's hash>/   an artifact
     artifacts/<the same>.used                                            its time stamp is the last use
-    artifacts/.new-<random>/                                             one being made, or left by a killed compile
+    artifacts/.scratch-<...>/                                            one being made, see ``loader.runtime.scratch``
     artifacts/.lock                                                      held while one is made
+
+Anything else there is not ours, and is neither listed nor removed.
 """
 
 import os
+import re
 
-from ..errors import ArtifactError
-from ..log import log
-from ..paths import cache_folder
-from ..pipeline import Pipeline
+from ..errors import ArtifactError, ModelError, ModelUnreadableError
+from ..model.pipeline import Pipeline
+from ..runtime.log import log
+from ..runtime.paths import cache_folder, private
+from .inputs import source_files
 from .manifest import Manifest, is_artifact, read_manifest, verify
-from .sources import source_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_NAME = re.compile(r"[^.].*--(float32|int8)--[0-9a-f]{12}", re.DOTALL)
 
 
 class Artifact:
@@ -27,7 +32,7 @@ class Artifact:
 
     Attributes:
         folder: where it is.
-        manifest: what it says of itself.
+        manifest: its manifest.
     """
 
     __slots__ = ("folder", "manifest")
@@ -51,14 +56,14 @@ class Artifact:
 
 
 def root() -> str:
-    """Return the folder of the store (not created)."""
+    """Return the folder of the store, without creating it."""
     return os.path.join(cache_folder(), "artifacts")
 
 
 def find(source: str, engine: str, precision: str) -> Artifact | None:
     """Return a verified artifact of a model folder for an engine and a precision, or None.
 
-    The folder may be an artifact itself. One of the store that is damaged or was made from other files is passed over.
+    The folder may itself be an artifact. Artifacts in the store that are damaged or made from other files are skipped.
 
     Args:
         source: the model's folder.
@@ -66,7 +71,8 @@ def find(source: str, engine: str, precision: str) -> Artifact | None:
         precision: ``"float32"`` or ``"int8"``.
 
     Raises:
-        ArtifactError: the folder is itself an artifact, and damaged, not trusted, or made for something else.
+        ArtifactError: the folder is itself an artifact, and damaged, untrusted, or made for something else.
+        ModelUnreadableError: a file cannot be read now.
         ModelError: the model's own files are damaged.
     """
     if is_artifact(source):
@@ -74,7 +80,7 @@ def find(source: str, engine: str, precision: str) -> Artifact | None:
         if manifest.precision == precision and engine in manifest.engines:
             verify(source, manifest)
             return Artifact(source, manifest)
-        # The weights of one with full precision are the original's: others may have been made from it.
+        # A full-precision artifact holds the original weights: others may have been made from it.
         if manifest.precision != "float32" or "numpy" not in manifest.engines or precision == "float32":
             raise ArtifactError(
                 f"{source} was prepared as {manifest.precision} for {' and '.join(manifest.engines)}, not as "
@@ -100,7 +106,7 @@ def find(source: str, engine: str, precision: str) -> Artifact | None:
 
 
 def _may_be_from(source: str, manifest: Manifest) -> bool:
-    """Whether sizes agree: cheap, before anything is hashed."""
+    """Whether the sizes agree: a cheap check before anything is hashed."""
     try:
         return all(os.stat(os.path.join(source, entry.name)).st_size == entry.bytes for entry in manifest.source)
     except OSError:
@@ -116,35 +122,35 @@ def _candidates(precision: str) -> "Iterator[Artifact]":
         if f"--{precision}--" in name and not name.endswith(".used"):
             try:
                 manifest = read_manifest(os.path.join(root(), name))
-            except ArtifactError as error:
+            except (ArtifactError, ModelUnreadableError) as error:
                 log("warning", "%s", error)
                 continue
             if manifest.precision == precision:
                 yield Artifact(os.path.join(root(), name), manifest)
 
 
-def everything() -> "list[tuple[str, Artifact | ArtifactError]]":
-    """Return all artifacts by folder, with the error of each that cannot be read."""
-    found: list[tuple[str, Artifact | ArtifactError]] = []
+def everything() -> "list[tuple[str, Artifact | ModelError]]":
+    """Return each folder with its artifact, or its error: ArtifactError if damaged, else ModelUnreadableError."""
+    found: list[tuple[str, Artifact | ModelError]] = []
     try:
         names = sorted(os.listdir(root()))
     except OSError:
         return found
     for name in names:
         folder = os.path.join(root(), name)
-        if name.startswith(".") or not os.path.isdir(folder):
+        if not _NAME.fullmatch(name) or not is_artifact(folder):
             continue
         try:
             found.append((folder, Artifact(folder, read_manifest(folder))))
-        except ArtifactError as error:
+        except (ArtifactError, ModelUnreadableError) as error:
             found.append((folder, error))
     return found
 
 
 def note_use(folder: str) -> None:
-    """Remember that an artifact was used now."""
+    """Record that an artifact is used now."""
     try:
-        with open(f"{folder}.used", "ab"):
+        with open(f"{folder}.used", "ab", opener=private):
             os.utime(f"{folder}.used")
     except OSError:
-        pass  # a cache that cannot be written is used all the same
+        pass  # a cache that cannot be written can still be used

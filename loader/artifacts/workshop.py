@@ -1,14 +1,18 @@
-"""Making artifacts one at a time, publishing them in one step, removing those that take too much.
+"""Making artifacts one at a time, publishing them in one step, and evicting those over the size limit.
 
-One lock for the whole store: while it is held, every ``.new-`` folder of somebody else is a leftover.
+One lock for the whole store, so that an artifact that several processes want is made once. The lock does not show which
+processes have died: on a shared disk other machines may not see it. ``loader.runtime.scratch`` identifies the owner of
+an unfinished folder.
 """
 
 import os
 import shutil
 
-from ..errors import ArtifactError, CacheError
-from ..exitgate import GATE
-from ..log import log
+from ..errors import CacheError, ModelError, ModelUnreadableError
+from ..runtime.exit_gate import GATE
+from ..runtime.log import log
+from ..runtime.paths import make_folder
+from ..runtime.scratch import Scratch, belongs_to_user, new_name, sweep
 from .manifest import Manifest, read_manifest
 from .store import Artifact, everything, note_use, root
 
@@ -18,22 +22,21 @@ if TYPE_CHECKING:
 
 LIMIT_VARIABLE: "Final" = "EMBEDDING_LOADER_CACHE_LIMIT_MB"
 DEFAULT_LIMIT_MB: "Final" = 4096
-"""MiB that all artifacts together may take."""
-_NEW: "Final" = ".new-"
+"""The total size limit of all artifacts in MiB."""
 _SAFE: "Final" = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._")
 
 
 class Workshop:
-    """Where one artifact is made: holds the store's lock, and gives a folder that is thrown away unless published."""
+    """Makes one artifact: holds the store's lock, and provides a folder that is deleted unless published."""
 
     def __init__(self) -> None:
         import filelock
 
-        self._root = root()  # once: the settings of the process may change meanwhile
-        self._folder: str | None = None
-        limit_bytes()  # a value that cannot be meant is better refused before the work than after it
+        self._root = root()  # once, because the environment may change meanwhile
+        self._scratch: Scratch | None = None
+        limit_bytes()  # reject an invalid value before the work, not after it
         try:
-            os.makedirs(self._root, mode=0o700, exist_ok=True)
+            make_folder(self._root)
             self._lock = filelock.FileLock(os.path.join(self._root, ".lock"), mode=0o600)
             while not self._lock.is_locked:
                 GATE.checkpoint()  # the interpreter may begin to exit while another process compiles
@@ -41,7 +44,7 @@ class Workshop:
                     self._lock.acquire(timeout=0.5)
                 except filelock.Timeout:
                     continue
-            _sweep(self._root)
+            sweep(self._root)
         except OSError as error:
             raise _cannot_write(self._root, error) from error
 
@@ -50,10 +53,12 @@ class Workshop:
 
     def __exit__(self, *_: object) -> None:
         try:
-            # Also what a killed one's child may have written since the first sweep.
-            _sweep(self._root)
+            if self._scratch is not None:
+                self._scratch.remove()
+            # Also what the child of a killed process may have written since the first sweep.
+            sweep(self._root)
         except OSError as error:
-            log("info", "%s cannot be tidied up: %s", self._root, error)
+            log("info", "%s cannot be cleaned up: %s", self._root, error)
         finally:
             self._lock.release()
 
@@ -63,58 +68,61 @@ class Workshop:
         Raises:
             CacheError: it cannot be made.
         """
-        self._folder = os.path.join(self._root, _NEW + os.urandom(6).hex())
         try:
-            os.mkdir(self._folder, mode=0o700)
+            self._scratch = Scratch(self._root)
         except OSError as error:
             raise _cannot_write(self._root, error) from error
-        return self._folder
+        return self._scratch.path
 
     def publish(self) -> Artifact:
         """Give the finished folder its name, in one step; an artifact of that name is replaced.
 
         Raises:
-            CacheError: the disk; what was there before is intact.
-            ArtifactError: what was made cannot be read.
+            CacheError: it cannot be renamed; the previous artifact is intact.
+            ArtifactError: the new artifact cannot be read.
         """
-        assert self._folder is not None  # noqa: S101 - the order of calls
-        manifest = read_manifest(self._folder)
+        assert self._scratch is not None  # noqa: S101 - the order of calls
+        manifest = read_manifest(self._scratch.path)
         final = os.path.join(self._root, _name(manifest))
+        replaced = new_name(self._root) if os.path.lexists(final) else None
+        if replaced is not None and not belongs_to_user(final):
+            raise CacheError(f"{final} belongs to another user. Set EMBEDDING_LOADER_CACHE to your own folder.")
         try:
-            if os.path.lexists(final):
-                os.rename(final, os.path.join(self._root, _NEW + os.urandom(6).hex()))
-            os.rename(self._folder, final)
+            if replaced is not None:
+                os.rename(final, replaced)
+            try:
+                self._scratch.publish(final)
+            except OSError:
+                if replaced is not None:
+                    os.rename(replaced, final)
+                raise
         except OSError as error:
             raise _cannot_write(final, error) from error
-        self._folder = None
+        if replaced is not None:
+            _remove(replaced)
         note_use(final)
         artifact = Artifact(final, manifest)
         evict(keep=final)
         return artifact
 
 
-def _sweep(folder: str) -> None:
-    """Remove what was being made; only for whoever holds the lock."""
-    for name in os.listdir(folder):
-        if name.startswith(_NEW):
-            shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
-
-
 def evict(*, keep: str = "") -> list[str]:
-    """Remove artifacts until the others fit the limit, damaged ones first, then the least recently used.
+    """Remove artifacts until the rest fit the limit, damaged ones first, then the least recently used.
 
     Args:
-        keep: one that stays in any case.
+        keep: an artifact that stays in any case.
 
     Returns:
-        The removed folders. One that cannot be removed is logged and stays.
+        The removed folders. A folder that cannot be removed is logged and stays.
     """
-    sizes = {folder: _size(folder, found) for folder, found in everything()}
+    # An artifact that cannot be read now does not count as damaged.
+    there = [(folder, found) for folder, found in everything() if not isinstance(found, ModelUnreadableError)]
+    sizes = {folder: _size(folder, found) for folder, found in there}
     total, limit, removed = sum(size for _, size in sizes.values()), limit_bytes(), []
     for folder, (_, size) in sorted(sizes.items(), key=lambda item: item[1]):
         if total <= limit:
             break
-        if folder == keep:
+        if folder == keep or not belongs_to_user(folder):
             continue
         try:
             remove(folder)
@@ -127,7 +135,7 @@ def evict(*, keep: str = "") -> list[str]:
     return removed
 
 
-def _size(folder: str, found: "Artifact | ArtifactError") -> tuple[float, int]:
+def _size(folder: str, found: "Artifact | ModelError") -> tuple[float, int]:
     """Return when an artifact was last used, -1 for a damaged one, and its size."""
     if isinstance(found, Artifact):
         return found.last_used, found.bytes
@@ -141,22 +149,30 @@ def remove(folder: str) -> None:
     Raises:
         CacheError: it cannot be removed.
     """
-    doomed = os.path.join(os.path.dirname(folder), _NEW + os.urandom(6).hex())
+    doomed = new_name(os.path.dirname(folder))
     try:
-        os.rename(folder, doomed)  # in one step: nobody finds half of it
+        os.rename(folder, doomed)  # in one step, so that nobody finds half of it
     except FileNotFoundError:
-        pass  # somebody else did
+        pass  # another process removed it
     except OSError as error:
         raise _cannot_write(folder, error) from error
     try:
         os.unlink(f"{folder}.used")
     except OSError:
         pass
-    shutil.rmtree(doomed, ignore_errors=True)  # what is left of it, the next compile removes
+    _remove(doomed)
+
+
+def _remove(doomed: str) -> None:
+    """Remove a folder that was renamed to a scratch name; the next compile removes what is left of it."""
+    if os.path.islink(doomed) or not os.path.isdir(doomed):
+        os.unlink(doomed)  # something else took an artifact's place
+    else:
+        shutil.rmtree(doomed, ignore_errors=True)
 
 
 def limit_bytes() -> int:
-    """Return how many bytes all artifacts may take together: EMBEDDING_LOADER_CACHE_LIMIT_MB, or 4 GiB."""
+    """Return the total size limit of all artifacts in bytes: EMBEDDING_LOADER_CACHE_LIMIT_MB, or 4 GiB."""
     text = os.environ.get(LIMIT_VARIABLE, "")
     if text and not (text.isascii() and text.isdecimal() and len(text) <= 12):
         raise CacheError(f"{LIMIT_VARIABLE}={text!a} is not a number of MiB.")
@@ -174,6 +190,6 @@ def _name(manifest: Manifest) -> str:
 
 def _cannot_write(path: str, error: OSError) -> CacheError:
     return CacheError(
-        f"Cannot write {path}: {error.strerror or error}. Make room, make it writable, or set EMBEDDING_LOADER_CACHE "
-        "to another folder."
+        f"Cannot write {path}: {error.strerror or error}. Free disk space, make it writable, or set "
+        "EMBEDDING_LOADER_CACHE to another folder."
     )

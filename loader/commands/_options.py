@@ -1,7 +1,5 @@
 """Options that several commands share."""
 
-import sys
-
 from ..arguments import DEFAULT_MODEL, DEFAULT_TIMEOUT_S
 from ..engines import AUTO, ENGINES
 from ..strategies import STRATEGIES
@@ -14,12 +12,12 @@ if TYPE_CHECKING:
 
 
 def add_model_options(parser: "ArgumentParser") -> None:
-    """Add the options that say what to load and how."""
+    """Add the options for what to load and how."""
     parser.add_argument("--model", default=DEFAULT_MODEL, help="folder or hub name (default: %(default)s)")
     parser.add_argument(
         "--strategy",
         choices=list(STRATEGIES),
-        help="when parts of the model load, and where (default: a model service if one runs, otherwise progressive)",
+        help="when and where the model loads (default: a model service if one is running, otherwise progressive)",
     )
     parser.add_argument(
         "--engine",
@@ -36,7 +34,7 @@ def add_model_options(parser: "ArgumentParser") -> None:
 
 
 def load_provider(options: "Namespace") -> "EmbeddingProvider":
-    """Return the provider that the options describe; raises the loader's typed errors."""
+    """Return the provider that the options describe; raises a LoaderError."""
     from ..core import OptimizedEmbeddingLoader
     from ..service.options import ServiceOptions
 
@@ -48,7 +46,6 @@ def load_provider(options: "Namespace") -> "EmbeddingProvider":
         engine=options.engine,
         threads=options.threads,
         allow_download=False if options.offline else None,
-        show_progress=sys.stderr.isatty(),
         service=attached,
     )
     return loader.load(options.timeout)

@@ -1,4 +1,4 @@
-"""What the commands stop and restart have in common."""
+"""What the commands stop and restart share."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -8,28 +8,28 @@ if TYPE_CHECKING:
 
 
 def add_choice(parser: "ArgumentParser") -> None:
-    """Add the options that say which services are meant, and how patient the command is."""
-    parser.add_argument("--model", metavar="NAME", help="only services of this model (default: all of this user)")
-    parser.add_argument("--force", action="store_true", help="kill one that does not answer")
+    """Add the options that select services and limit the wait for them."""
+    parser.add_argument("--model", metavar="NAME", help="only services of this model (default: all of this user's)")
+    parser.add_argument("--force", action="store_true", help="kill services that do not respond")
     parser.add_argument(
-        "--timeout", type=float, default=15.0, metavar="SECONDS", help="to wait for each (default: %(default)g)"
+        "--timeout", type=float, default=15.0, metavar="SECONDS", help="time to wait for each (default: %(default)g)"
     )
 
 
 def chosen(options: "Namespace") -> "list[Running]":
-    """Return the services that are meant, having said so where there is none."""
+    """Return the selected services; print a message if there are none."""
     from ..service.control import running
 
     services = running()
     if options.model:
         services = [service for service in services if _is_of(service, options.model)]
     if not services:
-        print("No such model service runs." if options.model else "No model service runs.")
+        print("No such model service is running." if options.model else "No model service is running.")
     return services
 
 
 def _is_of(service: "Running", model: str) -> bool:
-    """Whether it is a service of this model; one that does not say so is judged by the name of its socket."""
+    """Whether it is a service of this model; if it does not report its model, its socket's name decides."""
     import os
 
     from ..service.identity import socket_prefix
@@ -41,9 +41,9 @@ def _is_of(service: "Running", model: str) -> bool:
 
 
 def _names(model: str) -> set[str]:
-    """Return what a model may be called, so that its short name and its long one are the same."""
+    """Return all names of a model, so that its short name and its long one match."""
     from ..errors import ModelNameError
-    from ..names import repo_ids
+    from ..model.names import repo_ids
     from ..service.identity import meant
 
     try:

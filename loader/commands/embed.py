@@ -1,8 +1,8 @@
 """embed texts and print their vectors.
 
-One line of JSON per text: a list of numbers. Without a text on the command line, lines are read from standard input
-and answered as they come in batches. A model service that runs for the same settings is used; none is started unless
-the strategy is service.
+Prints one line of JSON per text: a list of numbers. Without a text on the command line, it reads lines from standard
+input and embeds them in batches as they arrive. It uses a model service if one is running with the same settings, and
+starts one only with the strategy service.
 """
 
 import sys
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: "ArgumentParser") -> None:
     """Add the command's arguments."""
     parser.add_argument("texts", nargs="*", metavar="TEXT", help="text to embed (default: the lines of standard input)")
-    parser.add_argument("--document", action="store_true", help="embed as documents, not as search queries")
+    parser.add_argument("--document", action="store_true", help="embed as documents instead of search queries")
     add_model_options(parser)
 
 

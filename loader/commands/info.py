@@ -1,6 +1,6 @@
 """show what is known about a model, and where its files are.
 
-Nothing is loaded or downloaded. Weights that come in an installed package are hashed again.
+Does not load or download anything. Weights in an installed package are hashed again.
 """
 
 TYPE_CHECKING = False
@@ -17,14 +17,14 @@ def run(options: "Namespace") -> None:
     """Print the model's metadata."""
     import time
 
-    from ..metadata import lookup
-    from ..source import resolve
-    from ..weights import check_weights
+    from ..model.metadata import lookup
+    from ..model.source import resolve
+    from ..model.weight_files import check_weights
 
     folder = resolve(options.model, allow_download=False)
     if folder.origin == "package":
-        from ..names import repo_ids
-        from ..packages import package_for, verify
+        from ..model.names import repo_ids
+        from ..model.packages import package_for, verify
 
         for package in filter(None, map(package_for, repo_ids(options.model))):
             verify(package, check_weights(folder.path)[0], remembered=False)
@@ -41,7 +41,7 @@ def run(options: "Namespace") -> None:
         "dimension": metadata.embedding_dim or "unknown",
         "longest text": f"{metadata.max_seq_length} tokens" if metadata.max_seq_length else "unknown",
         "weights": f"{metadata.model_size_mb:.1f} MiB",
-        "suits 8 bits": "yes" if metadata.supports_quantization else "no",
+        "quantizable": "yes" if metadata.supports_quantization else "no",
         "last used": used,
     }
     for name, value in rows.items():

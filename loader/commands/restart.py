@@ -1,6 +1,6 @@
-"""end model services of this user and start them again with the same settings.
+"""stop this user's model services and start them again with the same settings.
 
-After an upgrade, or to have a model loaded anew. Without a model named, all that run.
+Use it after an upgrade, or to load a model again. Without --model it restarts all of them.
 """
 
 from ..errors import ServiceUnavailableError
@@ -19,26 +19,54 @@ def add_arguments(parser: "ArgumentParser") -> None:
 
 
 def run(options: "Namespace") -> None:
-    """Stop them, then start them; raises a ServiceError where one of the two fails."""
+    """Stop the services, then start them; raises a ServiceError if either fails."""
     import argparse
+    from contextlib import ExitStack
 
+    from ..service.claims import take_turn
     from ..service.control import stop
     from . import serve
 
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(exit_on_error=False)
     serve.add_arguments(parser)
     processes: dict[int, list[Running]] = {}
     for service in chosen(options):
         if not service.report.get("arguments"):
             raise ServiceUnavailableError(
-                f"{service.name} does not say how it was started. End it with 'python -m loader stop --force', and "
+                f"{service.name} does not report how it was started. Stop it with 'python -m loader stop --force' and "
                 "start it yourself."
             )
-        # A process with several models has several sockets, and the same arguments at each.
+        # A process with several models has several sockets, which report the same arguments.
         processes.setdefault(int(service.report["pid"]), []).append(service)
     for services in processes.values():
-        for service in services:
-            stop(service, force=options.force, timeout_s=options.timeout)
-            print(f"{service.name}: stopped")
         arguments = [str(text) for text in services[0].report["arguments"]]
-        serve.run(parser.parse_args([*arguments, "--detach"]))
+        again = _parsed(parser, [*arguments, "--detach"], services[0])
+        _, identities = serve.what(again)  # before stopping anything: a model may be gone by now
+        with ExitStack() as stack:
+            turns = []
+            for identity in identities:
+                turns.append(take_turn(identity))
+                stack.callback(turns[-1].release)
+            for service in services:
+                stop(service, force=options.force, timeout_s=options.timeout)
+                print(f"{service.name}: stopped")
+            serve.detach(again, identities, turns)
+
+
+def _parsed(parser: "ArgumentParser", arguments: list[str], service: "Running") -> "Namespace":
+    """Return the options that a service was started with, perhaps by another version of this library."""
+    from argparse import ArgumentError
+
+    problem = ""
+    try:
+        options, unknown = parser.parse_known_args(arguments)
+    except ArgumentError as error:
+        problem = str(error)
+    else:
+        problem = " ".join(unknown)
+    if problem:
+        raise ServiceUnavailableError(
+            f"{service.name} was started by another version of this library, with arguments that this version does not "
+            f"accept: {problem}. Stop it with 'python -m loader stop' and start it yourself."
+        )
+    return options

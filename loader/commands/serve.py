@@ -1,9 +1,10 @@
-"""keep models loaded and answer other processes of this user.
+"""keep models loaded and answer this user's other processes.
 
-Runs in the foreground until it is told to stop (python -m loader stop, Ctrl-C, SIGTERM). Programs that use the strategy
-SERVICE with the same model and settings find it, and start one by themselves where there is none.
+Runs in the foreground until it is stopped (python -m loader stop, Ctrl-C, SIGTERM). Programs that use the strategy
+SERVICE with the same model and settings find it; if none is running, they start one themselves.
 """
 
+import os
 import sys
 
 from ..arguments import DEFAULT_MODEL, Settings
@@ -15,15 +16,19 @@ from ..strategies import PRECISIONS
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+    from collections.abc import Sequence
     from typing import Final
 
+    from ..service.claims import Claim
     from ..service.identity import Identity
-    from ..service.starting import Claim
+    from ..service.locks import Lock
 
 START_S: "Final" = 10.0
-"""Longest time until a service that was started says something."""
+"""Longest wait for the first sign of a service that was started."""
 LOAD_S: "Final" = 600.0
-"""Longest time until its models are ready."""
+"""Longest wait for its models."""
+END_S: "Final" = 5.0
+"""Longest time from the end of a service's connections to the end of its process."""
 _OWN = ("engine", "precision", "device", "threads")
 
 
@@ -47,50 +52,64 @@ def add_arguments(parser: "ArgumentParser") -> None:
         type=float,
         default=-1.0,
         metavar="SECONDS",
-        help="end after so long without a request; 0 after the first one, -1 never (default: %(default)g)",
+        help="exit after this long without a request; 0: after the first one, -1: never (default: %(default)g)",
     )
     parser.add_argument(
         "--max-memory",
         type=float,
         metavar="MIB",
-        help="end when it has more memory of its own (default: 1024 more than when its models are ready)",
+        help="exit if private memory exceeds this (default: 1024 more than when its models are ready)",
     )
     parser.add_argument(
-        "--queue", type=int, default=1024, metavar="TEXTS", help="texts that may wait (default: %(default)s)"
+        "--queue", type=int, default=1024, metavar="TEXTS", help="how many texts may wait (default: %(default)s)"
     )
     parser.add_argument(
         "--http", type=int, metavar="PORT", help="also answer OpenAI's clients on 127.0.0.1 (needs the extra 'http')"
     )
-    parser.add_argument("--http-open", action="store_true", help="answer them without a token")
+    parser.add_argument("--http-open", action="store_true", help="answer OpenAI's clients without a token")
     parser.add_argument("--detach", action="store_true", help="run in the background; return when the models are ready")
-    parser.add_argument("--adopt", action="store_true", help="take over sockets from the process that started this one")
+    parser.add_argument("--adopt", action="store_true", help="take over sockets from the parent process (internal)")
 
 
 def run(options: "Namespace") -> None:
-    """Serve until told to stop."""
-    from ..service.folder import safe_folder
-    from ..service.identity import identify
-
-    safe_folder(create=True)  # before anything else: there is none on Windows
-    wanted = [_parse(text, options) for text in options.model or [DEFAULT_MODEL]]
-    identities = [identify(settings, precision) for settings, precision in wanted]
+    """Serve until stopped."""
+    wanted, identities = what(options)
     if options.detach:
-        _detach(options, identities)
+        detach(options, identities, [None] * len(identities))
         return
     from ..service.server.process import serve_here
 
-    claims = _claims(identities, adopt=options.adopt)
-    print(serve_here(wanted, identities, claims, options, arguments(options)), file=sys.stderr)
+    claims = _claims(identities, [None] * len(identities), adopt=options.adopt)
+    try:
+        reason = serve_here(wanted, identities, claims, options, arguments(options))
+    finally:
+        for held in claims:
+            held.release()  # if serving could not even begin; otherwise already released
+    print(reason, file=sys.stderr)
+
+
+def what(options: "Namespace") -> "tuple[list[tuple[Settings, str]], list[Identity]]":
+    """Return settings and precision of each model to serve, and the identities that its callers ask for.
+
+    Raises:
+        LoaderError: a model was not found, or there is no safe folder for its socket.
+    """
+    from ..service.folder import safe_folder
+    from ..service.identity import identify
+
+    safe_folder(create=True)  # before anything else: it raises on Windows
+    wanted = [_parse(text, options) for text in options.model or [DEFAULT_MODEL]]
+    return wanted, [identify(settings, precision) for settings, precision in wanted]
 
 
 def _parse(text: str, options: "Namespace") -> tuple[Settings, str]:
-    """Return what ``NAME[,key=value]...`` asks for, and the options where it says nothing."""
+    """Return what ``NAME[,key=value]...`` asks for; the options are the defaults."""
     name, own = _split(text)
     values = {**{key: getattr(options, key) for key in _OWN}, **own}
     try:
         threads = None if values["threads"] is None else int(values["threads"])
     except ValueError:
-        raise ArgumentValueError(f"threads must be a number, not {values['threads']!a}") from None
+        raise ArgumentValueError(f"threads must be an integer, not {values['threads']!a}") from None
     settings = Settings(
         meant(name),
         values["device"],
@@ -103,9 +122,9 @@ def _parse(text: str, options: "Namespace") -> tuple[Settings, str]:
 
 
 def _split(text: str) -> tuple[str, dict[str, str]]:
-    """Return the name in ``NAME[,key=value]...``, which may have commas itself, and the settings behind it."""
+    """Return the name in ``NAME[,key=value]...`` and the settings after it; the path of a folder is kept whole."""
     own: dict[str, str] = {}
-    while "," in text:
+    while "," in text and not os.path.isdir(os.path.expanduser(text)):
         rest, _, last = text.rpartition(",")
         key, equals, value = last.partition("=")
         if not equals or key not in _OWN:
@@ -116,16 +135,16 @@ def _split(text: str) -> tuple[str, dict[str, str]]:
 
 
 def _whole(text: str) -> str:
-    """Return what ``--model`` was given, the path of a folder in full: it shall mean the same in another folder."""
+    """Return the value of ``--model`` with the full path of a folder, so that it means the same elsewhere."""
     name = _split(text)[0]
     return meant(name) + text[len(name) :]
 
 
-def _claims(identities: "list[Identity]", *, adopt: bool) -> "list[Claim]":
+def _claims(identities: "list[Identity]", turns: "Sequence[Lock | None]", *, adopt: bool = False) -> "list[Claim]":
     claims: list[Claim] = []
     try:
-        for index, identity in enumerate(identities):
-            claims.append(_claim(identity, index, adopt=adopt))
+        for index, (identity, turn) in enumerate(zip(identities, turns, strict=True)):
+            claims.append(_claim(identity, index, turn, adopt=adopt))
     except BaseException:
         for held in claims:
             held.release()
@@ -133,28 +152,41 @@ def _claims(identities: "list[Identity]", *, adopt: bool) -> "list[Claim]":
     return claims
 
 
-def _claim(identity: "Identity", index: int, *, adopt: bool) -> "Claim":
-    from ..service import starting
+def _claim(identity: "Identity", index: int, turn: "Lock | None", *, adopt: bool) -> "Claim":
+    from ..service.claims import claim
+    from ..service.starting import adopt as taken_over
 
-    held = starting.adopt(identity, index) if adopt else starting.claim(identity)
+    held = taken_over(identity, index) if adopt else claim(identity, turn)
     if held is None:
         raise ServiceUnavailableError(
-            f"A service for {identity.model} runs already. See it with 'python -m loader status', end it with "
+            f"A service for {identity.model} is already running. See 'python -m loader status'; stop it with "
             "'python -m loader stop'."
         )
     return held
 
 
-def _detach(options: "Namespace", identities: "list[Identity]") -> None:
-    """Start the process that serves, and wait until its models are ready."""
+def detach(options: "Namespace", identities: "list[Identity]", turns: "Sequence[Lock | None]") -> None:
+    """Start the process that serves, and wait until its models are ready.
+
+    Args:
+        options: the options of this command.
+        identities: the identity of each model.
+        turns: for each model the result of ``claims.take_turn``, or None; released once the process has started.
+
+    Raises:
+        ServiceError: it could not be started, it exited, or a model cannot be loaded.
+    """
     import time
 
     from ..service import starting
     from ..service.connection import Connection
 
-    claims = _claims(identities, adopt=False)
+    claims = _claims(identities, turns)
     paths = [held.path for held in claims]
-    pid = starting.spawn(claims, arguments(options))
+    process = starting.spawn(claims, arguments(options))
+    for turn in turns:
+        if turn is not None:
+            turn.release()
     problems: list[ServiceError] = []
     for path, identity in zip(paths, identities, strict=True):
         try:
@@ -166,16 +198,21 @@ def _detach(options: "Namespace", identities: "list[Identity]") -> None:
         except ServiceError as problem:
             problems.append(problem)
         else:
-            print(f"{identity.model}: {welcome.engine}, {welcome.precision}, {welcome.device}; process {pid}")
+            print(f"{identity.model}: {welcome.engine}, {welcome.precision}, {welcome.device}; process {process.pid}")
     if not problems:
         return
-    if len(problems) < len(paths):  # those that were loaded are of use
-        print(f"process {pid} serves the others; 'python -m loader stop' ends it", file=sys.stderr)
+    if isinstance(problems[0], ServiceUnavailableError) and process.has_ended(END_S):
+        raise ServiceUnavailableError(
+            f"The service's process exited at once with code {process.exit_code}: "
+            f"{starting.last_words(paths[0]).removeprefix('error: ')} (The full log is {starting.log_path(paths[0])}.)"
+        )
+    if len(problems) < len(paths):  # the loaded models are still useful
+        print(f"process {process.pid} serves the others; 'python -m loader stop' stops it", file=sys.stderr)
     raise problems[0]
 
 
 def arguments(options: "Namespace") -> list[str]:
-    """Return the arguments that describe the same service again."""
+    """Return the arguments that start the same service again."""
     texts = [f"--model={_whole(model)}" for model in options.model or []]
     for name in ("engine", "precision", "device", "threads", "idle_timeout", "max_memory", "queue", "http"):
         value = getattr(options, name)

@@ -1,6 +1,6 @@
-"""show the model services of this user that run.
+"""show this user's running model services.
 
-Exit code 1 if one of them does not answer.
+Exits with code 1 if one of them does not respond.
 """
 
 from ..errors import ServiceUnavailableError
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: "ArgumentParser") -> None:
     """Add the command's arguments."""
-    parser.add_argument("--json", action="store_true", help="print all that they report, one JSON object each")
+    parser.add_argument("--json", action="store_true", help="print everything they report, one JSON object each")
 
 
 def run(options: "Namespace") -> None:
-    """Print what each service says of itself."""
+    """Print what each service reports."""
     import json
 
     from ..service.control import running
@@ -30,14 +30,14 @@ def run(options: "Namespace") -> None:
             facts = {"socket": service.path, "process": service.pid, **service.report}
             print(json.dumps({**facts, "problem": str(service.problem)} if service.problem else facts))
     elif not services:
-        print(f"No model service runs (sockets would be in {runtime_folder()}).")
+        print(f"No model service is running (sockets would be in {runtime_folder()}).")
     else:
         for service in services:
             _print(service)
     silent = [service.path for service in services if service.problem]
     if silent:
         raise ServiceUnavailableError(
-            f"{len(silent)} of {len(services)} do not answer. 'python -m loader stop --force' ends them."
+            f"{len(silent)} of {len(services)} do not respond. Stop them with 'python -m loader stop --force'."
         )
 
 
@@ -52,12 +52,12 @@ def _print(service: "Running") -> None:
         counted = report.get("counters", {})
         names = ("requests", "texts", "batches", "busy", "refused", "timeouts")
         print("    answered   " + ", ".join(f"{counted.get(name, 0):,} {name}" for name in names))
-        print(f"    memory     {report.get('memory_bytes', 0) / 2**20:,.1f} MiB of its own")
+        print(f"    memory     {report.get('memory_bytes', 0) / 2**20:,.1f} MiB private")
         print(f"    ends       {_end(float(report.get('idle_timeout_s', -1.0)))}")
     print(f"    socket     {service.path}")
 
 
 def _end(idle_timeout_s: float) -> str:
     if idle_timeout_s < 0:
-        return "when it is told to"
+        return "when stopped"
     return f"{idle_timeout_s:g} s after the last request" if idle_timeout_s else "after the first request"

@@ -1,4 +1,4 @@
-"""end model services of this user.
+"""stop this user's model services.
 
 Each finishes the requests that it has accepted.
 """
@@ -16,7 +16,7 @@ def add_arguments(parser: "ArgumentParser") -> None:
 
 
 def run(options: "Namespace") -> None:
-    """End them; raises a ServiceError for one that goes on."""
+    """Stop the services; raises a ServiceError if one keeps running."""
     from ..service.control import stop
 
     for service in chosen(options):

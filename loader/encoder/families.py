@@ -13,7 +13,10 @@ positions:
   https://arxiv.org/abs/1910.10683).
 """
 
+import os
+
 from ..errors import ModelCorruptError, ModelUnsupportedError
+from ..model.config_files import padding_token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +35,7 @@ _UNUSED: "Final" = (
     "vocab_layer_norm.",
     "vocab_projector.",
 )
-"""Tensors that the token vectors do not depend on, by the beginning of their names."""
+"""Prefixes of tensors that do not affect the token vectors."""
 
 # Our name of a layer's part -> the family's; each has a ".weight" and a ".bias".
 _BERT_LAYER = {
@@ -70,7 +73,6 @@ _BERT_KEYS = {
     "inner": "intermediate_size",
     "activation": "hidden_act",
     "epsilon": "layer_norm_eps",
-    "padding": "pad_token_id",
 }
 _DISTILBERT_KEYS = {
     "layers": "n_layers",
@@ -78,7 +80,6 @@ _DISTILBERT_KEYS = {
     "width": "dim",
     "inner": "hidden_dim",
     "activation": "activation",
-    "padding": "pad_token_id",
 }
 
 
@@ -86,7 +87,7 @@ class Family:
     """How one architecture names things.
 
     Attributes:
-        prefixes: what the names of its tensors may begin with; transformers saves the bare encoder without one.
+        prefixes: possible prefixes of its tensors' names; transformers saves the bare encoder without one.
         layer: the prefix of a layer, with ``{}`` for its number.
         parts: our names of a layer's parts and the family's.
         keys: our names of settings and the family's in config.json.
@@ -117,12 +118,12 @@ class Family:
         self.relative_bias = relative_bias
 
     def prefix_in(self, names: "Iterable[str]") -> str:
-        """Return the prefix that these tensor names have."""
+        """Return the prefix of these tensor names."""
         probe = "embeddings.word_embeddings.weight"
         return next((prefix for prefix in self.prefixes if prefix and any(n == prefix + probe for n in names)), "")
 
     def is_used(self, name: str) -> bool:
-        """Whether the token vectors depend on a tensor, given without the prefix."""
+        """Whether the token vectors depend on a tensor, named without the prefix."""
         return not name.startswith(_UNUSED)
 
 
@@ -160,12 +161,12 @@ ACTIVATIONS: "Final" = {
 }
 """Names of activation functions in config.json, and ours in ``loader.encoder.forward``."""
 
-# Settings that change the result and may only have these values; one that is missing has the first.
+# Settings that change the result and may only have these values; the first is the default.
 _FIXED: "dict[str, tuple[object, ...]]" = {
     "position_embedding_type": ("absolute", None),
     "is_decoder": (False, None),
     "add_cross_attention": (False, None),
-    "auto_map": (None, {}),  # code of the model's own
+    "auto_map": (None, {}),  # the model's own code
     "quantization_config": (None,),
     "pruned_heads": ({}, None, []),
     "rope_scaling": (None,),
@@ -183,66 +184,66 @@ class EncoderConfig:
 
     Attributes:
         family: an entry of ``FAMILIES``.
-        layers, heads, width, inner: its size; ``width`` is that of a token's vector, ``inner`` that between two layers
-            of the feed-forward network.
+        layers, heads, width, inner: its size; ``width`` is the length of a token's vector, ``inner`` the width inside
+            the feed-forward network.
+        positions: how many positions have vectors.
         activation: a value of ``ACTIVATIONS``.
         epsilon: what layer normalisation adds to the variance.
         padding: the number of the padding token.
     """
 
-    __slots__ = ("activation", "epsilon", "family", "heads", "inner", "layers", "padding", "width")
+    __slots__ = ("activation", "epsilon", "family", "heads", "inner", "layers", "padding", "positions", "width")
 
     def __init__(self, config: "dict[str, Any]", folder: str) -> None:
         """Read a config.json.
 
         Raises:
-            ModelUnsupportedError: an architecture or a value that is not understood, named; or a number is left to the
-                default of the library that saved the model.
-            ModelCorruptError: a number is impossible.
+            ModelUnsupportedError: the architecture or a value is not supported; or a number is missing, so that it
+                depends on the library that saved the model.
+            ModelCorruptError: a number is invalid.
         """
         kind = config.get("model_type")
         family = FAMILIES.get(kind) if isinstance(kind, str) else None
         if family is None:
             raise ModelUnsupportedError(
-                f"{folder} is of the architecture {kind!a}; the engine numpy knows {', '.join(FAMILIES)}. "
+                f"{folder} has the architecture {kind!a}; the engine numpy supports {', '.join(FAMILIES)}. "
                 "Use engine='sentence_transformers'."
             )
         for name, allowed in _FIXED.items():
             if config.get(name, allowed[0]) not in allowed:
                 raise ModelUnsupportedError(
-                    f"{folder}/config.json sets {name} to {config[name]!a}, which the engine numpy does not know."
+                    f"{folder}/config.json sets {name} to {config[name]!a}, which the engine numpy does not support."
                 )
         self.family = family
         keys = family.keys
         self.layers, self.heads, self.width, self.inner = (
             _whole(config, keys[name], folder) for name in ("layers", "heads", "width", "inner")
         )
+        self.positions = _whole(config, "max_position_embeddings", folder)
         if self.width % self.heads:
-            raise ModelCorruptError(f"{folder}/config.json: {self.heads} heads cannot share a width of {self.width}.")
+            raise ModelCorruptError(
+                f"{folder}/config.json has {self.heads} heads, which do not divide the width {self.width}."
+            )
         activation = config.get(keys["activation"], "gelu")
         if not isinstance(activation, str) or activation not in ACTIVATIONS:
             raise ModelUnsupportedError(
-                f"{folder}/config.json sets {keys['activation']} to {activation!a}; the engine numpy knows "
+                f"{folder}/config.json sets {keys['activation']} to {activation!a}; the engine numpy supports "
                 f"{', '.join(ACTIVATIONS)}."
             )
         self.activation = ACTIVATIONS[activation]
         epsilon = config.get(keys.get("epsilon", ""), 1e-12)
         if not isinstance(epsilon, float) or not 0 < epsilon < 1:
-            raise ModelCorruptError(f"{folder}/config.json has the impossible layer_norm_eps {epsilon!a}.")
+            raise ModelCorruptError(f"{folder}/config.json has an invalid layer_norm_eps: {epsilon!a}.")
         self.epsilon = epsilon
-        # Others do not look at it: there, it may be anything.
-        padding = config.get(keys["padding"], 1) if family.positions_from_padding else 0
-        if type(padding) is not int or not 0 <= padding < 2**31:
-            raise ModelCorruptError(f"{folder}/config.json has the impossible pad_token_id {padding!a}.")
-        self.padding = padding
+        # Other families ignore it, so it may be anything there.
+        path = os.path.join(folder, "config.json")
+        self.padding = padding_token(config, path) if family.positions_from_padding else 0
 
 
 def _whole(config: "dict[str, Any]", key: str, folder: str) -> int:
     if key not in config:
-        raise ModelUnsupportedError(
-            f"{folder}/config.json leaves {key} to a default. Use engine='sentence_transformers'."
-        )
+        raise ModelUnsupportedError(f"{folder}/config.json does not set {key}. Use engine='sentence_transformers'.")
     value = config[key]
     if type(value) is not int or not 0 < value < 2**20:
-        raise ModelCorruptError(f"{folder}/config.json has {key} {value!a}, where a positive number is needed.")
+        raise ModelCorruptError(f"{folder}/config.json sets {key} to {value!a}, but it must be a positive integer.")
     return value

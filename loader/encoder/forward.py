@@ -1,9 +1,9 @@
 """The forward pass of an encoder, for many texts at once without padding.
 
-The tokens of all texts stand side by side as the columns of one matrix of shape (width, tokens). Everything but
-attention treats each column alike, so texts of any lengths share it; attention looks at the columns of one text at a
-time. Features run down and tokens across, because NumPy then multiplies a large matrix of weights by a narrow one of
-tokens: for the few tokens of a query that takes half the time of the usual product of tokens by transposed weights.
+The tokens of all texts are the columns of one matrix of shape (width, tokens). Everything but attention treats each
+column alike, so texts of any length share the matrix; attention handles the columns of one text at a time. Features are
+rows and tokens columns, because NumPy then multiplies a large matrix of weights by a narrow one of tokens: for the few
+tokens of a query that takes half the time of the usual product of tokens by transposed weights.
 """
 
 import math
@@ -23,29 +23,23 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 
 BLOCK: "Final" = 1 << 16
-"""Numbers that element-wise functions work on at a time: 256 KiB, so that the steps in between stay in the cache."""
+"""Numbers that element-wise functions process at a time: 256 KiB, so that intermediate results stay in the cache."""
 
 
 class Encoder:
-    """Computes token vectors. Holds nothing that changes, so any number of threads may use it at once."""
+    """Computes token vectors. Immutable, so any number of threads may use it at once."""
 
     def __init__(self, config: "EncoderConfig", weights: "EncoderWeights") -> None:
         self.config = config
         self.weights = weights
         self._activate = ACTIVATIONS[config.activation]
 
-    @property
-    def longest(self) -> int:
-        """The longest sequence that there are positions for."""
-        offset = self.config.padding + 1 if self.config.family.positions_from_padding else 0
-        return len(self.weights.positions) - offset
-
     def __call__(self, numbers: "NDArray[np.intp]", lengths: list[int]) -> "Floats":
         """Return the vectors of all tokens.
 
         Args:
-            numbers: token numbers of all texts, one text behind the other, shape (tokens,).
-            lengths: tokens of each text; texts of one length that stand side by side are computed together.
+            numbers: token numbers of all texts, one text after the other, shape (tokens,).
+            lengths: tokens of each text; adjacent texts of the same length are computed together.
 
         Returns:
             Shape (width, tokens).
@@ -78,7 +72,7 @@ class Encoder:
         return x
 
     def _positions(self, numbers: "NDArray[np.intp]") -> "NDArray[np.intp]":
-        """Return RoBERTa's positions of one text: tokens are counted from padding + 1, padding tokens are not."""
+        """Return RoBERTa's positions of one text: they start at padding + 1 and skip padding tokens."""
         counted = numbers != self.config.padding
         positions: NDArray[np.intp] = np.cumsum(counted) * counted + self.config.padding
         return positions
@@ -100,7 +94,7 @@ class Encoder:
                 """Return the columns as shape (texts, heads, size, length), without copying."""
                 return matrix[:, start:end].reshape(heads, size, -1, length).transpose(2, 0, 1, 3)
 
-            # Keys run down and queries across, so that the softmax runs down columns.
+            # Keys are rows and queries columns, so that the softmax runs down columns.
             scores = split(key).swapaxes(2, 3) @ split(query)
             bias = biases[length]
             if bias is not None:
@@ -133,7 +127,7 @@ class Encoder:
 
 
 def _runs(lengths: list[int]) -> list[tuple[int, int]]:
-    """Return (number of texts, length) for each stretch of texts of one length."""
+    """Return (number of texts, length) for each run of texts of the same length."""
     runs: list[tuple[int, int]] = []
     for length in lengths:
         if runs and runs[-1][1] == length:
@@ -146,7 +140,7 @@ def _runs(lengths: list[int]) -> list[tuple[int, int]]:
 def distance_buckets(distance: "NDArray[np.intp]") -> "NDArray[np.intp]":
     """Return T5's bucket of each distance (key's position minus query's): 16 for each direction.
 
-    Distances below 8 have a bucket each; from there on, 8 buckets up to 128 are spaced by their logarithm.
+    Distances below 8 have one bucket each; from 8 to 128 there are 8 logarithmically spaced buckets.
     """
     far = np.abs(distance)
     with np.errstate(divide="ignore"):
@@ -156,7 +150,7 @@ def distance_buckets(distance: "NDArray[np.intp]") -> "NDArray[np.intp]":
 
 
 def _in_blocks(function: "Callable[[Floats], None]", x: "Floats") -> None:
-    """Apply a function that works in place to a C-contiguous array, a block at a time."""
+    """Apply an in-place function to a C-contiguous array, one block at a time."""
     flat = x.reshape(-1)
     for start in range(0, flat.size, BLOCK):
         function(flat[start : start + BLOCK])
@@ -181,10 +175,10 @@ def gelu(x: "Floats") -> None:
     """Compute x * Phi(x), with the normal distribution function Phi.
 
     The function is Hendrycks and Gimpel's (2016, https://arxiv.org/abs/1606.08415). NumPy has no error function, and
-    their approximation Phi(x) = (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2 makes it wrong by up to 5e-4; with a
-    longer odd polynomial, tanh(x P(x^2)), it is off by less than 1e-6 everywhere.
+    their approximation Phi(x) = (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2 has an error of up to 5e-4; with a longer
+    odd polynomial, tanh(x P(x^2)), the error is below 1e-6 everywhere.
     """
-    with np.errstate(over="ignore"):  # infinity is right: its tanh is 1
+    with np.errstate(over="ignore"):  # infinity is fine: its tanh is 1
         square = x * x
         tanh = square * _GELU[-1]
         for coefficient in _GELU[-2:0:-1]:

@@ -1,4 +1,4 @@
-"""The weights of an encoder in one common form, whichever family they come from."""
+"""The weights of an encoder in one form common to all families."""
 
 import numpy as np
 
@@ -8,19 +8,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..safetensors import MappedTensors
+    from ..model.safetensors import MappedTensors
     from .families import EncoderConfig, Family
 
     Floats = NDArray[np.float32]
 
 INTEGERS = "weight.int8"
 SCALE = "weight.scale"
-"""Where weights have 8 bits, ``<name>.weight`` is two tensors: integers, and what to multiply each row by. Matrices are
-stored as (in, out), tables as (rows, width)."""
+"""With 8-bit weights, ``<name>.weight`` is two tensors: integers, and the scale of each row. Matrices are stored as
+(in, out), tables as (rows, width)."""
 
 
 class Linear:
-    """A linear layer, y = W x + b, for a column of x per token."""
+    """A linear layer, y = W x + b, with one column of x per token."""
 
     __slots__ = ("bias", "weight")
 
@@ -38,10 +38,10 @@ class Linear:
 
 
 class QuantizedLinear(Linear):
-    """A linear layer whose W is stored as 8-bit integers, each row with a scale of its own.
+    """A linear layer whose W is stored as 8-bit integers, each row with its own scale.
 
-    W is expanded to float32 for the moment of its use, so that the sums are those of float32: a text's vector does not
-    depend on what else is in its batch, as it does where the numbers of a whole batch share one scale.
+    W is expanded to float32 while it is used, so the sums are float32 sums. A text's vector does not depend on the rest
+    of its batch, as it would if the numbers of a whole batch shared one scale.
     """
 
     __slots__ = ("scale",)
@@ -66,7 +66,7 @@ class Table:
     __slots__ = ("_rows", "_scale")
 
     def __init__(self, rows: "Floats | NDArray[np.int8]", scale: "Floats | None" = None) -> None:
-        """Take the rows, of float32, or of integers with a scale for each."""
+        """Take rows of float32, or of integers with a scale for each."""
         self._rows = rows
         self._scale = scale
 
@@ -82,7 +82,7 @@ class Table:
 
 
 class Norm:
-    """The gain and the shift of a layer normalisation, shape (width, 1) each."""
+    """The gain and shift of a layer normalisation, shape (width, 1) each."""
 
     __slots__ = ("gain", "shift")
 
@@ -92,7 +92,7 @@ class Norm:
 
 
 class Layer:
-    """One layer of the encoder; the names are those of ``loader.encoder.families``."""
+    """One layer of the encoder, with the names of ``loader.encoder.families``."""
 
     __slots__ = ("attention_norm", "attention_output", "down", "key", "output_norm", "query", "up", "value")
 
@@ -113,7 +113,7 @@ class EncoderWeights:
     Attributes:
         words, positions: embedding tables.
         token_type: the vector of the only token type, or None.
-        embedding_norm: of the sum of the embeddings.
+        embedding_norm: the normalisation of the sum of the embeddings.
         layers: in order.
         relative_bias: MPNet's attention bias by bucket and head, shape (32, heads), or None.
     """
@@ -124,13 +124,12 @@ class EncoderWeights:
         """Collect the weights.
 
         Raises:
-            ModelUnsupportedError: a tensor is missing, has another shape, or is one that the architecture does not
-                have.
+            ModelUnsupportedError: a tensor is missing, has the wrong shape, or does not belong to the architecture.
         """
         family, width = config.family, config.width
         reader = _Reader(tensors, family, folder)
         self.words = reader.table("embeddings.word_embeddings", width)
-        self.positions = reader.table("embeddings.position_embeddings", width)
+        self.positions = reader.table("embeddings.position_embeddings", width, config.positions)
         self.token_type: Floats | None = None
         if family.has_token_types:
             self.token_type = reader.table("embeddings.token_type_embeddings", width)[np.zeros(1, np.intp)][0]
@@ -143,7 +142,7 @@ class EncoderWeights:
 
 
 class _Reader:
-    """Takes tensors by the name that they have without the family's prefix, and remembers which were taken."""
+    """Takes tensors by their names without the family's prefix, and remembers which were taken."""
 
     def __init__(self, tensors: "MappedTensors", family: "Family", folder: str) -> None:
         self._tensors = tensors
@@ -163,18 +162,19 @@ class _Reader:
             return QuantizedLinear(integers, self.floats(f"{name}.{SCALE}", (outputs,)), bias)
         return Linear(self.floats(weight, (outputs, inputs)), bias)
 
-    def table(self, name: str, width: int) -> Table:
+    def table(self, name: str, width: int, rows: int | None = None) -> Table:
+        """Return a table of ``rows`` rows, or of all there are."""
         if self._is_quantized(name):
-            rows = self._shape(f"{name}.{INTEGERS}")[0]
+            rows = rows or self._shape(f"{name}.{INTEGERS}")[0]
             return Table(self._integers(name, (rows, width)), self.floats(f"{name}.{SCALE}", (rows,)))
-        rows = self._shape(f"{name}.weight")[0]
+        rows = rows or self._shape(f"{name}.weight")[0]
         return Table(self.floats(f"{name}.weight", (rows, width)))
 
     def norm(self, name: str, width: int) -> Norm:
         return Norm(self.floats(f"{name}.weight", (width,)), self.floats(f"{name}.bias", (width,)))
 
     def check_all_were_used(self) -> None:
-        """Refuse a model with parts that were not used: whatever they are for, leaving them out would be wrong."""
+        """Reject a model with unused parts: leaving them out could give wrong vectors."""
         unknown = sorted(name for name in self._left if self._family.is_used(name.removeprefix(self._prefix)))
         if unknown:
             raise ModelUnsupportedError(
@@ -202,6 +202,6 @@ class _Reader:
         found = self._shape(name)
         if found != shape:
             raise ModelUnsupportedError(
-                f"{self._folder}: the tensor {self._prefix + name!a} has the shape {found}, config.json says {shape}."
+                f"{self._folder}: the tensor {self._prefix + name!a} has shape {found}, but config.json says {shape}."
             )
         self._left.discard(self._prefix + name)

@@ -1,7 +1,7 @@
 """The engines, as one ordered table, and the rule by which ``engine="auto"`` chooses.
 
-Adding an engine means adding ``loader/engines/<name>.py`` (the contract is ``loader.engines.base``), one row here,
-``conf/engine/<name>.yaml`` and a section in ``docs/reference/engines.md``; the contract tests pick it up from here.
+To add an engine, add ``loader/engines/<name>.py`` (the contract is ``loader.contract``), one row here,
+``conf/engine/<name>.yaml`` and a section in ``docs/reference/engines.md``; the contract tests then include it.
 """
 
 import sys
@@ -12,18 +12,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-    from .base import EngineModule
+    from ..contract import EngineModule
 
 AUTO = "auto"
 
 
 class EngineSpec:
-    """What can be told about an engine without importing it.
+    """What is known about an engine without importing it.
 
     Attributes:
-        name: its name in the public interface, and of its module here.
+        name: its name in the public interface, and the name of its module here.
         requires: top-level packages that must be installed.
-        extra: the extra of this distribution that brings them, "" for the base install.
+        extra: the extra of this distribution that installs them, "" for the base install.
         devices: device types it can use.
         precisions: precisions it can compute in.
     """
@@ -88,7 +88,7 @@ ENGINES: "Final[tuple[EngineSpec, ...]]" = (
 
 
 def check_engine(name: object) -> str:
-    """Return the name if it is ``"auto"`` or that of an engine.
+    """Return the name if it is ``"auto"`` or an engine's.
 
     Raises:
         ArgumentTypeError, ArgumentValueError: it is not.
@@ -97,18 +97,18 @@ def check_engine(name: object) -> str:
         raise ArgumentTypeError(f"engine must be a string, not {type(name).__name__}")
     known = [AUTO, *(spec.name for spec in ENGINES)]
     if name not in known:
-        raise ArgumentValueError(f"engine {name!a} is not known; choose from {', '.join(known)}")
+        raise ArgumentValueError(f"Unknown engine {name!a}; choose from {', '.join(known)}")
     return name
 
 
 def candidates(name: str, device: str | None, precision: str) -> "list[EngineSpec]":
     """Return the engines that can serve a device and a precision, in the order to try them, installed or not.
 
-    For ``"auto"`` these are all such rows of ``ENGINES``; the first that is installed and knows the model is used. A
-    device of None can be served by every engine.
+    For ``"auto"`` these are all such rows of ``ENGINES``; the first that is installed and supports the model is used.
+    Every engine can serve a device of None.
 
     Raises:
-        ArgumentValueError: there is none.
+        ArgumentValueError: there is no such engine.
     """
     wanted = device.partition(":")[0] if device else None
     able = [
@@ -127,9 +127,9 @@ def candidates(name: str, device: str | None, precision: str) -> "list[EngineSpe
 
 
 def missing_error(spec: EngineSpec) -> EngineMissingError:
-    """Return the error that names the packages an engine lacks, and what brings them."""
+    """Return the error that names the missing packages of an engine and the extra that installs them."""
     extra = f"[{spec.extra}]" if spec.extra else ""
     return EngineMissingError(
         f"The engine {spec.name} needs {' and '.join(spec.missing())}, not installed here. "
-        f"Install it with: python -m pip install 'optimized-embedding-loader{extra}'"
+        f"Install with: python -m pip install 'optimized-embedding-loader{extra}'"
     )

@@ -1,6 +1,6 @@
 """The instant engine: a full-precision forward pass in NumPy over the model's own mapped weights.
 
-Nothing is imported but NumPy and a tokenizer, nothing is read but the pages that are used, nothing is prepared.
+It imports only NumPy and a tokenizer, reads only the pages that are used, and needs no preparation.
 """
 
 import os
@@ -10,12 +10,12 @@ import numpy as np
 from ..artifacts.manifest import INT8_WEIGHTS, is_artifact
 from ..encoder.families import EncoderConfig
 from ..encoder.forward import Encoder
+from ..encoder.pooling import Head
 from ..encoder.weights import EncoderWeights
-from ..exitgate import GATE
-from ..pipeline import Pipeline
-from ..pooling import Head
-from ..safetensors import MappedTensors
-from ..weights import weight_files
+from ..model.pipeline import Pipeline
+from ..model.safetensors import MappedTensors
+from ..model.weight_files import weight_files
+from ..runtime.exit_gate import GATE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ..parts import ModelParts
-    from ..tokenizer import TextTokenizer
-    from .base import Engine, TextKind
+    from ..contract import Engine, TextKind
+    from ..loading.parts import ModelParts
+    from ..text.tokenizer import TextTokenizer
 
 FORK_SAFE = True
 
 TOKENS_PER_RUN: "Final" = 1024
-"""Tokens that are computed together. More of them take more memory and no less time."""
+"""Tokens that are computed together. More take more memory but no less time."""
 
 
 class NumpyEngine:
@@ -45,30 +45,33 @@ class NumpyEngine:
         config = EncoderConfig(pipeline.config, pipeline.transformer)
         self.precision = precision
         self._tensors = tensors
-        tokenizer.check_settings()
         self._tokenizer = tokenizer
         self._prompts = pipeline.prompts
         self._encoder = Encoder(config, EncoderWeights(tensors, config, pipeline.transformer))
         self._head = Head(pipeline, config.width)
         self.dimension = self._head.dimension
+        pipeline.check_dimension(self.dimension)
         self.max_seq_length = pipeline.max_seq_length
 
     def encode(self, texts: list[str], kind: "TextKind", batch_size: int) -> "NDArray[np.float32]":
-        """Return the vectors of the texts; see ``loader.engines.base.Engine``."""
-        self._tensors.check_unchanged()
+        """Return the vectors of the texts; see ``loader.contract.Engine``."""
         prompt = self._prompts[kind]
-        longest = min(self.max_seq_length or self._encoder.longest, self._encoder.longest)
-        tokens = [self._tokenizer.encode(prompt + text, longest) for text in texts]
-        # A text without any token has nothing to pool; its zeros are refused by the provider.
+        tokens = [self._tokenizer.encode(prompt + text, self.max_seq_length) for text in texts]
+        # A text without tokens has nothing to pool; the provider rejects its zeros.
         order = sorted((index for index in range(len(texts)) if tokens[index]), key=lambda index: len(tokens[index]))
         vectors = np.zeros((len(texts), self.dimension), np.float32)
         while order:
             chosen = _take(order, tokens, batch_size)
             lengths = [len(tokens[index]) for index in chosen]
             numbers = np.array([number for index in chosen for number in tokens[index]], np.intp)
+            self._check_unchanged()
             vectors[chosen] = self._head(self._encoder(numbers, lengths), lengths)
             GATE.checkpoint()
         return vectors
+
+    def _check_unchanged(self) -> None:
+        self._tensors.check_unchanged()
+        self._head.check_unchanged()
 
 
 def _take(order: list[int], tokens: list[list[int]], batch_size: int) -> list[int]:
@@ -83,7 +86,7 @@ def _take(order: list[int], tokens: list[list[int]], batch_size: int) -> list[in
 
 
 def open_engine(model: "ModelParts", device: str | None, precision: str, threads: int | None) -> "Engine":  # noqa: ARG001
-    """Map the model; see ``loader.engines.base.EngineModule``.
+    """Map the model; see ``loader.contract.EngineModule``.
 
     ``threads`` sets the number of threads of NumPy's matrix library, which is one per process.
     """

@@ -1,4 +1,4 @@
-"""The model service: a process of the user's own that keeps a model loaded, and how others come by its vectors.
+"""The model service: a process that keeps a model loaded for one user, and how other processes get its vectors.
 
 ::
 
@@ -9,9 +9,9 @@
       ├─ folder       where sockets are, and whether it is safe   ├─ main        sockets, models, reasons to end
       ├─ connection   a socket with deadlines                     ├─ listener    a socket; conversation: a connection
       │      ╰───────────── protocol: frames ─────────────╯       ├─ batcher     queue, micro-batches, one thread
-      └─ starting     lock, socket, process                       ├─ limits      idle time, memory, a changed model
-                                                                  └─ http*       OpenAI's clients, opt-in
+      ├─ claims       lock, socket, turn                          ├─ limits      idle time, memory, a changed model
+      └─ starting     the process                                 └─ http*       OpenAI's clients, opt-in
     control     what the commands serve, status, stop and restart do
 
-Everything in the left column imports a few small modules of the standard library, no NumPy, json or logging.
+The modules in the left column import only a few small modules of the standard library: no NumPy, json or logging.
 """

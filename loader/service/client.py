@@ -1,4 +1,4 @@
-"""The provider of the strategy SERVICE: asks the model service, and computes by itself where that cannot.
+"""The provider of the strategy SERVICE: asks the model service, and computes in this process if that fails.
 
 A request goes through these steps, each with a deadline::
 
@@ -6,12 +6,12 @@ A request goes through these steps, each with a deadline::
        │               │                 │         │
        ╰───────────────┴────── reason ───┴─────────╯──▶ the model in this process, from now on
 
-A connection of an earlier request may have been closed meanwhile, since services end when they are idle: then another
-one is tried once. Whatever else happens, the caller gets its vector from this process, or, where the options forbid
-that, the reason as a ServiceError. The model in this process stays: it is faster than asking.
+The connection of an earlier request may have been closed meanwhile, because idle services exit: then one more is tried.
+In all other cases the caller gets its vector from this process, or, if the options forbid that, the reason as a
+ServiceError. The model then stays in this process: it is faster than asking.
 
-A service for the next caller is started when this one's first vectors are there: a process that imports and loads would
-take the processors, and the disk, from the load that somebody waits for.
+A service for the next caller is started once this caller has its first vectors: a process that imports and loads would
+compete for processors and disk with the load that the caller waits for.
 """
 
 import os
@@ -20,11 +20,11 @@ import threading
 from _weakrefset import WeakSet
 from time import monotonic, sleep, time
 
-from ..errors import ServiceError, ServiceRefusedError, ServiceUnavailableError
-from ..exitgate import GATE
-from ..forks import after_fork_in_child
-from ..log import log
+from ..errors import ForkError, ServiceError, ServiceRefusedError, ServiceUnavailableError, ShutdownError
 from ..provider import EmbeddingProvider
+from ..runtime.exit_gate import GATE
+from ..runtime.forks import after_fork_in_child
+from ..runtime.log import log
 from .connection import Connection
 from .folder import safe_folder, socket_path
 from .identity import identify
@@ -40,29 +40,29 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..arguments import Settings
-    from ..engines.base import TextKind
-    from ..load import Load
+    from ..contract import TextKind
+    from ..loading.load import Load
     from .identity import Identity
     from .protocol import Welcome
 
 ANSWER_S: "Final" = 60.0
-"""Longest time for one request of at most MAX_TEXTS texts, however lively the service is."""
+"""Longest time for one request of at most MAX_TEXTS texts, even if the service keeps sending heartbeats."""
 READY_S: "Final" = 0.5
-"""Longest wait for a service that is still loading, where this process could load the model itself."""
+"""Longest wait for a service that is still loading, if this process could load the model itself."""
 LOOK_AGAIN_S: "Final" = 0.02
-"""How often a caller that waits looks whether another process has made the socket, which takes that one
+"""How often a waiting caller checks whether another process has created the socket, which takes that process
 microseconds."""
 STARTING_S: "Final" = 10.0
-"""Longest silence of a service that has just been started, for a caller that waits for it: Python and its imports may
-come from a slow disk."""
+"""Longest silence of a service that was just started, for a caller that waits for it: Python and its imports may come
+from a slow disk."""
 _MAX_STARTS: "Final" = 3
-"""How often a request starts a service that ends without a word, before it takes it that no other one would do."""
+"""How often a request starts a service that exits without a message before it gives up."""
 _KEPT_CONNECTIONS: "Final" = 8
 _REQUEST_BYTES: "Final" = 2**20
 
 
 class ServiceProvider(EmbeddingProvider):
-    """Has its vectors computed by the model service, or by this process where that is not possible.
+    """Gets its vectors from the model service, or computes them in this process if that is not possible.
 
     Attributes:
         fallback_reason: why this process computes, or None while the service does.
@@ -87,12 +87,12 @@ class ServiceProvider(EmbeddingProvider):
 
     @property
     def answered_by(self) -> str:
-        """Who computes: ``"service"`` or ``"process"``."""
+        """Where vectors are computed: ``"service"`` or ``"process"``."""
         return "process" if self._local is not None else "service"
 
     @property
     def engine(self) -> str:
-        """The name of the engine that computes, here or there."""
+        """The name of the engine that computes, in the service or in this process."""
         return self._local.engine if self._local is not None else self._welcomed.engine
 
     @property
@@ -111,14 +111,14 @@ class ServiceProvider(EmbeddingProvider):
         return self._local.max_seq_length if self._local is not None else self._welcomed.max_seq_length
 
     def usable_here(self) -> bool:
-        """Whether this process may use it: connections are made anew after a fork."""
+        """Whether this process may use it: connections are renewed after a fork, but a local model may be lost."""
         return self._local is None or self._local.usable_here()
 
     def find_or_start(self) -> None:
-        """Connect to the service; where there is none, do what the options say.
+        """Connect to the service; if there is none, do what the options say.
 
         Raises:
-            ServiceError: there is none that this process can use now.
+            ServiceError: there is no service that this process can use now.
         """
         self._keep(self._reconnected(monotonic() + (ANSWER_S if self._waits else READY_S)))
 
@@ -126,7 +126,7 @@ class ServiceProvider(EmbeddingProvider):
         """Load the model into this process, and compute with it from now on.
 
         Raises:
-            ServiceError: the reason itself, where this process must not compute.
+            ServiceError: the reason itself, if this process must not compute.
             LoaderError: the model cannot be loaded here either.
         """
         if not self._options.fallback:
@@ -143,7 +143,7 @@ class ServiceProvider(EmbeddingProvider):
 
     @property
     def _waits(self) -> bool:
-        """Whether it waits for a service that is still loading."""
+        """Whether to wait for a service that is still loading."""
         return self._options.start == "wait" or not self._options.fallback
 
     @property
@@ -152,8 +152,8 @@ class ServiceProvider(EmbeddingProvider):
         return self._welcome
 
     def _embed(self, texts: list[str], kind: "TextKind", batch_size: int) -> "NDArray[np.float32]":
-        import numpy as np
-
+        with GATE.section():  # an import in progress while another thread forks would never end in the child
+            import numpy as np
         encoded = [text.encode() for text in texts]
         local = self._local
         if local is None:
@@ -164,7 +164,7 @@ class ServiceProvider(EmbeddingProvider):
             except ServiceError as reason:
                 local = self.fall_back(reason)
         if len(texts) > batch_size:
-            self._start_for_the_next()  # others would have to wait for all of it
+            self._start_for_the_next()  # otherwise other callers would wait for the whole batch
         vectors = local.embed_texts(texts, kind, batch_size)
         self._start_for_the_next()
         return vectors
@@ -188,7 +188,7 @@ class ServiceProvider(EmbeddingProvider):
             try:
                 return self._ask_through(connection, texts, kind, deadline_s)
             except ServiceUnavailableError:
-                pass  # it ended since: perhaps there is another one
+                pass  # it has exited since: there may be another one
         return self._ask_through(self._reconnected(deadline_s), texts, kind, deadline_s)
 
     def _ask_through(self, connection: Connection, texts: list[bytes], kind: "TextKind", deadline_s: float) -> bytes:
@@ -201,7 +201,7 @@ class ServiceProvider(EmbeddingProvider):
         return vectors
 
     def _reconnected(self, deadline_s: float) -> Connection:
-        """Connect to a service that may have ended; where it has, see to it that there is another one."""
+        """Connect to a service that may have exited; if it has, make sure that there is another one."""
         try:
             return self._connected(deadline_s)
         except ServiceUnavailableError:
@@ -216,7 +216,7 @@ class ServiceProvider(EmbeddingProvider):
             raise
 
     def _start_for_the_next(self) -> None:
-        """Start a service for other callers, if there was none for this one: see the module's first lines."""
+        """Start a service for other callers, if there was none for this one; see the module docstring."""
         if not self._owes_start:
             return
         with self._lock:
@@ -227,29 +227,28 @@ class ServiceProvider(EmbeddingProvider):
             except ServiceError as problem:
                 log("info", "No model service was started for the next process: %s", problem)
                 self.fallback_reason = problem
+            except (ShutdownError, ForkError):
+                pass  # the vectors are there
 
     def _start(self) -> bool:
-        """See to it that there is such a service; return whether it took a new process, rather than another's task."""
-        safe_folder(create=True)  # or an error before the import, for platforms without locks and such sockets
-        from .starting import start
+        """Make sure that there is such a service; return whether this started a process, not another caller."""
+        safe_folder(create=True)  # raises before the import on platforms without locks and such sockets
+        # A child forked meanwhile would keep the service's lock and socket as long as it lives.
+        with GATE.section():
+            from .starting import start
 
-        arguments = service_arguments(self._settings, self._identity.model, self.precision, self._options)
-        return start(self._identity, arguments) is not None
+            arguments = service_arguments(self._settings, self._identity.model, self.precision, self._options)
+            return start(self._identity, arguments) is not None
 
     def _last_words(self) -> str:
-        """Return what the last service that was started wrote last."""
-        from .starting import log_path
+        """Return the last line in the log of the last service that was started."""
+        from .starting import last_words, log_path
 
-        path = log_path(socket_path(safe_folder(create=False), self._identity.name))
-        try:
-            with open(path, encoding="utf-8", errors="replace") as file:
-                last = file.read(2**16).rstrip().rpartition("\n")[2]
-        except OSError:
-            last = ""
-        return f"The end of {path}: {last!a}"
+        path = socket_path(safe_folder(create=False), self._identity.name)
+        return f"The end of {log_path(path)}: {last_words(path)!a}"
 
     def _started(self, deadline_s: float) -> Connection:
-        """Start a service and connect to it. Where another process is about to start or to stop it, look again."""
+        """Start a service and connect to it. If another process is starting or stopping it, try again."""
         starts = 0
         while True:
             starts += self._start()
@@ -258,8 +257,8 @@ class ServiceProvider(EmbeddingProvider):
             except ServiceUnavailableError as error:
                 if monotonic() > deadline_s:
                     raise
-                if starts >= _MAX_STARTS:  # one that ended at once will do so the next time as well
-                    raise ServiceUnavailableError(f"{error} {starts} were started. {self._last_words()}") from None
+                if starts >= _MAX_STARTS:  # a service that exits at once will do so again
+                    raise ServiceUnavailableError(f"{error} Tried {starts} times. {self._last_words()}") from None
             GATE.checkpoint()
             sleep(LOOK_AGAIN_S)
 
@@ -276,11 +275,11 @@ class ServiceProvider(EmbeddingProvider):
         return connection
 
     def _silence_s(self, path: str) -> float:
-        """Return how long a service may be silent: one whose socket was made a moment ago is still being imported."""
+        """Return how long a service may be silent: one whose socket is new is still importing."""
         try:
             age_s = max(time() - os.stat(path).st_mtime, 0.0)
         except OSError:
-            return self._options.silence  # whoever connects there learns why
+            return self._options.silence  # connecting there will show why
         return max(self._options.silence, STARTING_S - age_s)
 
     def _kept(self) -> Connection | None:
@@ -295,11 +294,9 @@ class ServiceProvider(EmbeddingProvider):
         connection.close()
 
     def _after_fork_in_child(self) -> None:
-        """Leave the connections to the parent, and its other threads with the lock that one of them may have held."""
+        """Forget the parent's connections, and the lock that one of its other threads may have held."""
         self._lock = threading.Lock()
-        idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.abandon()
+        self._idle = []
 
 
 _all_providers: "WeakSet[ServiceProvider]" = WeakSet()
@@ -317,13 +314,13 @@ def _parts(texts: list[str], encoded: list[bytes]) -> "Iterator[list[bytes]]":
     """Yield the texts in requests of bounded size.
 
     Raises:
-        ServiceRefusedError: a text is longer than a service takes.
+        ServiceRefusedError: a text is longer than a service accepts.
     """
     part: list[bytes] = []
     size = 0
     for text, data in zip(texts, encoded, strict=True):
         if len(text) > MAX_TEXT_CHARACTERS:
-            raise ServiceRefusedError(f"A text has {len(text)} characters; the service takes {MAX_TEXT_CHARACTERS}.")
+            raise ServiceRefusedError(f"A text has {len(text)} characters; the limit is {MAX_TEXT_CHARACTERS}.")
         if part and (len(part) == MAX_TEXTS or size + len(data) > _REQUEST_BYTES):
             yield part
             part, size = [], 0
@@ -333,7 +330,7 @@ def _parts(texts: list[str], encoded: list[bytes]) -> "Iterator[list[bytes]]":
 
 
 def attach(load: "Load") -> None:
-    """Be the stage of the strategy SERVICE: publish a provider that is connected, or has fallen back."""
+    """Run the stage of the strategy SERVICE: publish a provider that is connected, or has fallen back."""
     settings = load.settings
     precision = settings.precision or load.spec.precision
     provider = ServiceProvider(settings, precision, identify(settings, precision), _local_opener(settings, precision))
@@ -346,7 +343,7 @@ def attach(load: "Load") -> None:
 
 
 def _local_opener(settings: "Settings", precision: str) -> "Callable[[], EmbeddingProvider]":
-    """Return what loads the model into this process, once, the first time it is called."""
+    """Return a function that loads the model into this process on its first call, and only then."""
     from ..core import OptimizedEmbeddingLoader
 
     strategy = "quantized" if precision == "int8" else "progressive"

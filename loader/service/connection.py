@@ -1,10 +1,11 @@
-"""One connection to a service: blocking, with a deadline for every step, and a look at who is on the other side."""
+"""One connection to a service: blocking, with a deadline for every step, and a check of who is on the other side."""
 
 import os
 import sys
 from _socket import SHUT_RDWR, SOCK_STREAM
 from _socket import socket as Socket  # noqa: N812 - a class; the public module costs 2 ms of selectors and enums
 from _socket import timeout as SocketTimeout  # noqa: N812
+from _weakrefset import WeakSet
 from time import monotonic
 
 from ..errors import (
@@ -14,6 +15,7 @@ from ..errors import (
     ServiceUnavailableError,
     ServiceUnsafeError,
 )
+from ..runtime.forks import after_fork_in_child
 from .protocol import (
     ERROR,
     HEADER,
@@ -39,44 +41,45 @@ if sys.platform != "win32":  # where folder.safe_folder raises before any connec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..engines.base import TextKind
+    from ..contract import TextKind
 
 
 class Connection:
-    """A socket that is connected to a process of this user. Used by one thread at a time.
+    """A socket connected to a process of this user. Used by one thread at a time.
 
     Args:
-        path: of the socket.
-        silence_s: longest time without a sign of life.
+        path: the path of the socket.
+        silence_s: longest time without a heartbeat.
 
     Attributes:
         silence_s: as given; may be changed between two requests.
-        peer_pid: the process that listens, where the system tells it.
+        peer_pid: the ID of the listening process, or None if the system does not report it.
 
     Raises:
-        ServiceUnavailableError: nobody listens there.
-        ServiceTimeoutError: it does not take connections in time.
-        ServiceUnsafeError: whoever listens is another user.
+        ServiceUnavailableError: nothing listens there.
+        ServiceTimeoutError: it does not accept the connection in time.
+        ServiceUnsafeError: the listening process belongs to another user.
     """
 
     def __init__(self, path: str, silence_s: float) -> None:
         self.silence_s = silence_s
-        from _socket import AF_UNIX  # not on every platform: there is no safe folder on the others
+        from _socket import AF_UNIX  # only on platforms with a safe folder
 
         try:
             self._socket = Socket(AF_UNIX, SOCK_STREAM)
         except OSError as error:
-            raise ServiceUnavailableError(f"No socket to ask a service with: {error.strerror}.") from None
+            raise ServiceUnavailableError(f"Cannot create a socket: {error.strerror}.") from None
+        _all_connections.add(self)
         try:
             self._socket.settimeout(silence_s)
             self._socket.connect(path)
             self.peer_pid = _check_peer(self._socket, path)
         except SocketTimeout:
             self.close()
-            raise ServiceTimeoutError(f"The service at {path} takes no connections.") from None
+            raise ServiceTimeoutError(f"The service at {path} did not accept a connection in time.") from None
         except BlockingIOError:
             self.close()
-            raise ServiceTimeoutError(f"The service at {path} has more connections waiting than it can hold.") from None
+            raise ServiceTimeoutError(f"The service at {path} has too many waiting connections.") from None
         except OSError as error:
             self.close()
             if isinstance(error, ServiceError):
@@ -84,7 +87,7 @@ class Connection:
             raise ServiceUnavailableError(f"No service answers at {path}: {error.strerror}.") from None
 
     def __del__(self) -> None:
-        # Else a provider that is dropped would have the interpreter warn of a socket that nobody closed.
+        # Otherwise dropping a provider would cause a warning about an unclosed socket.
         if hasattr(self, "_socket"):
             self._socket.close()
 
@@ -94,25 +97,25 @@ class Connection:
         self._socket.close()
 
     def interrupt(self) -> None:
-        """End it, but keep its descriptor: whoever waits for an answer on it in another thread gets an error."""
+        """End it, but keep its descriptor: a thread that waits for an answer on it gets an error."""
         try:
             self._socket.shutdown(SHUT_RDWR)
         except OSError:
             pass
 
     def abandon(self) -> None:
-        """Close this process's end only: after a fork the connection is the parent's."""
+        """Close only this process's end: after a fork the connection belongs to the parent."""
         self._socket.close()
 
     def hello(self, identity: str, deadline_s: float) -> Welcome:
-        """Introduce ourselves and return what the service says of its model.
+        """Send HELLO and return what the service reports about its model.
 
         Args:
-            identity: what the service must be.
-            deadline_s: the moment of ``time.monotonic()`` until which its model must be ready.
+            identity: the identity that the service must have.
+            deadline_s: when its model must be ready, by ``time.monotonic()``.
 
         Raises:
-            ServiceError: it is another one, still loading, or not a service.
+            ServiceError: it has another identity, is still loading, or is not a service.
         """
         header, payload = self._ask(pack(HELLO, identity.encode("utf-8", "surrogatepass")), WELCOME, deadline_s)
         del header
@@ -124,11 +127,11 @@ class Connection:
         Args:
             texts: 1 to MAX_TEXTS texts in UTF-8.
             kind: ``"query"`` or ``"document"``.
-            dimension: numbers that a vector must have.
-            deadline_s: the moment of ``time.monotonic()`` until which the answer is of use.
+            dimension: the length that each vector must have.
+            deadline_s: when the answer must be there, by ``time.monotonic()``.
 
         Raises:
-            ServiceError: there is no answer, or it says why not.
+            ServiceError: there is no answer, or the answer is an error.
         """
         request = pack_embed(texts, kind, max(deadline_s - monotonic(), 0.0))
         header, payload = self._ask(request, VECTORS, deadline_s)
@@ -143,14 +146,14 @@ class Connection:
         return self._ask(pack(STATUS), REPORT, deadline_s)[1]
 
     def stop(self, deadline_s: float) -> None:
-        """Ask the service to end, and return once it has. Raises as ``embed``."""
+        """Ask the service to stop, and return once it has. Raises as ``embed``."""
         self._ask(pack(STOP), STOPPING, deadline_s)
         try:
             self._socket.settimeout(max(deadline_s - monotonic(), 0.001))
             while self._socket.recv(4096):
                 pass
         except SocketTimeout:
-            raise ServiceTimeoutError("The service was asked to stop and has not ended in time.") from None
+            raise ServiceTimeoutError("The service did not stop in time.") from None
         except OSError:
             pass
 
@@ -168,7 +171,7 @@ class Connection:
         except OSError as error:
             if isinstance(error, ServiceError):
                 raise
-            raise ServiceUnavailableError(f"The service went away: {error.strerror}.") from None
+            raise ServiceUnavailableError(f"The connection to the service was lost: {error.strerror}.") from None
         if header.kind == ERROR:
             raise unpack_error(header, payload)
         if header.kind != expected:
@@ -176,7 +179,7 @@ class Connection:
         return header, payload
 
     def _receive(self, length: int, deadline_s: float) -> bytes:
-        """Return exactly so many bytes. Each wait ends with the deadline, or with the service's silence."""
+        """Return exactly ``length`` bytes. Each wait is limited by the deadline and by the longest silence."""
         pieces: list[bytes] = []
         while length:
             left = deadline_s - monotonic()
@@ -192,22 +195,36 @@ class Connection:
 
     def _overdue(self, deadline_s: float) -> str:
         if monotonic() >= deadline_s:
-            return "The service did not answer within the time that was allowed."
-        return f"The service gave no sign of life for {self.silence_s:g} s."
+            return "The service did not answer in time."
+        return f"The service sent no heartbeat for {self.silence_s:g} s."
+
+
+_all_connections: "WeakSet[Connection]" = WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    """Leave all connections to the parent, including those that its other threads are using."""
+    for connection in _all_connections:
+        connection.abandon()
+
+
+after_fork_in_child(_after_fork_in_child)
 
 
 def _check_peer(connected: Socket, path: str) -> int | None:
-    """Return the id of the process that listens, where the system tells it.
+    """Return the ID of the listening process, or None if the system does not report it.
 
     Raises:
         ServiceUnsafeError: it belongs to another user.
     """
     if sys.platform != "linux":
-        return None  # the folder, which only this user can enter, must do
+        return None  # only this user can enter the folder, which must be enough
     from _socket import SO_PEERCRED, SOL_SOCKET
 
     credentials = connected.getsockopt(SOL_SOCKET, SO_PEERCRED, 12)
     pid, uid = (int.from_bytes(credentials[at : at + 4], sys.byteorder) for at in (0, 4))
     if uid != os.geteuid():
-        raise ServiceUnsafeError(f"Whoever listens at {path} is user {uid}, not {os.geteuid()}. Nothing was sent.")
+        raise ServiceUnsafeError(
+            f"The process listening at {path} belongs to user {uid}, not {os.geteuid()}. Nothing was sent."
+        )
     return pid

@@ -1,4 +1,4 @@
-"""What ``python -m loader serve|status|stop|restart`` do about services that run: find them, ask them, end them."""
+"""How ``python -m loader serve|status|stop|restart`` handle running services: find them, ask them, stop them."""
 
 import json
 import os
@@ -7,27 +7,27 @@ import sys
 import time
 
 from ..errors import ServiceError, ServiceTimeoutError, ServiceUnavailableError
+from .claims import LEFT, remove_leftover
 from .connection import Connection
-from .folder import safe_folder
-from .starting import remove_leftover
+from .folder import is_of_service, safe_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
 
 ASK_S: "Final" = 2.0
-"""Longest time to wait for a report."""
+"""Longest wait for a report."""
 STOP_S: "Final" = 15.0
-"""Longest time to wait for an end: a service finishes what it accepted within 10 s."""
+"""Longest wait for a service to stop: it finishes accepted requests within 10 s."""
 
 
 class Running:
-    """A socket of this user's, and what its service says.
+    """A socket of this user, and what its service reports.
 
     Attributes:
-        path: of the socket.
-        pid: the process that listens, as the kernel says, or None where it does not.
-        report: what the service says of itself; empty where it says nothing.
+        path: the path of the socket.
+        pid: the listening process according to the kernel, or None if unknown.
+        report: the service's report about itself; empty if it does not answer.
         problem: why it does not answer, or None.
     """
 
@@ -39,12 +39,12 @@ class Running:
 
     @property
     def name(self) -> str:
-        """The model's name as the service has it, or the socket's."""
+        """The model's name as the service reports it, or the socket's name."""
         return str(self.report.get("model") or os.path.basename(self.path).removesuffix(".sock"))
 
 
 def running() -> list[Running]:
-    """Return the services of this user, those that do not answer as well. What killed ones left is removed.
+    """Return this user's services, including those that do not answer. Remove what killed services left behind.
 
     Raises:
         ServiceUnsafeError: the folder of the sockets is not safe.
@@ -54,22 +54,26 @@ def running() -> list[Running]:
         names = sorted(os.listdir(folder))
     except ServiceUnavailableError:
         return []
-    found = [_look(os.path.join(folder, name)) for name in names if name.endswith(".sock")]
+    sockets = [name for name in names if is_of_service(name, ".sock")]
+    left = {os.path.splitext(name)[0] for name in names if any(is_of_service(name, ending) for ending in LEFT)}
+    for stem in sorted(left - {name.removesuffix(".sock") for name in sockets}):
+        remove_leftover(os.path.join(folder, f"{stem}.sock"))  # left by a killed starter
+    found = [_look(os.path.join(folder, name)) for name in sockets]
     return [service for service in found if service is not None]
 
 
 def stop(service: Running, *, force: bool = False, timeout_s: float = STOP_S) -> None:
-    """End a service and wait until it has ended.
+    """Stop a service and wait until it has ended.
 
     Args:
         service: one of ``running()``.
-        force: kill it if it does not end by itself.
+        force: kill it if it does not stop when asked.
         timeout_s: longest time to wait.
 
     Raises:
-        ServiceError: it goes on.
+        ServiceError: it keeps running.
     """
-    name = _inode(service.path)
+    name = _which(service.path)
     try:
         connection = Connection(service.path, ASK_S)
         try:
@@ -77,7 +81,7 @@ def stop(service: Running, *, force: bool = False, timeout_s: float = STOP_S) ->
         finally:
             connection.close()
     except ServiceUnavailableError:
-        pass  # it ended meanwhile
+        pass  # it has ended in the meantime
     except ServiceError:
         if not force:
             raise
@@ -106,13 +110,15 @@ def _look(path: str) -> Running | None:
 
 
 def _kill(path: str) -> None:
-    """Kill the process that listens at a socket, and surely no other one.
+    """Kill the process that listens at a socket, and certainly no other.
 
-    The kernel tells who listens. A descriptor then holds that process, and cannot come to mean another one. The socket
-    is asked once more: if the same process still listens, the descriptor is its.
+    The kernel reports which process listens. A process descriptor then refers to that process and can never refer to
+    another. If the same process still listens after that, the descriptor is the right one.
     """
     if sys.platform != "linux" or not hasattr(os, "pidfd_open"):
-        raise ServiceTimeoutError(f"The service at {path} does not answer, and cannot be identified here to be killed.")
+        raise ServiceTimeoutError(
+            f"The service at {path} does not respond, and its process cannot be identified to kill it."
+        )
     pid = _listening(path)
     try:
         held = os.pidfd_open(pid)
@@ -120,7 +126,7 @@ def _kill(path: str) -> None:
         return  # it has ended meanwhile
     try:
         if _listening(path) != pid:
-            raise ServiceUnavailableError(f"The service at {path} is another one than a moment ago. Look again.")
+            raise ServiceUnavailableError(f"The service at {path} was replaced just now. Try again.")
         signal.pidfd_send_signal(held, signal.SIGKILL)
     except ProcessLookupError:
         pass  # it has ended meanwhile
@@ -132,21 +138,23 @@ def _listening(path: str) -> int:
     connection = Connection(path, ASK_S)
     connection.close()
     if connection.peer_pid is None:
-        raise ServiceUnavailableError(f"Nobody says which process listens at {path}.")
+        raise ServiceUnavailableError(f"The system does not report which process listens at {path}.")
     return connection.peer_pid
 
 
-def _wait_for_end(path: str, inode: int | None, timeout_s: float) -> None:
-    """Return once the service has given up its name, and remove what it left; another one may have taken it since."""
+def _wait_for_end(path: str, socket: "tuple[int, ...] | None", timeout_s: float) -> None:
+    """Wait until the service has given up its name, then remove what it left; another may already use the name."""
     deadline_s = time.monotonic() + timeout_s
-    while _inode(path) == inode and not remove_leftover(path):
+    while _which(path) == socket and not remove_leftover(path):
         if time.monotonic() > deadline_s:
-            raise ServiceTimeoutError(f"The service at {path} has not ended within {timeout_s:g} s.")
+            raise ServiceTimeoutError(f"The service at {path} did not stop within {timeout_s:g} s.")
         time.sleep(0.02)
 
 
-def _inode(path: str) -> int | None:
+def _which(path: str) -> "tuple[int, ...] | None":
+    """Return what distinguishes a socket from a later one of the same name, which may get the same inode."""
     try:
-        return os.lstat(path).st_ino
+        found = os.lstat(path)
     except OSError:
         return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns

@@ -1,10 +1,11 @@
-"""The folder of the sockets: where it is, and whether nobody else can have a hand in it."""
+"""The folder of the sockets: where it is, and the check that no other user can change it."""
 
 import os
 import stat
 import sys
 
 from ..errors import ServiceUnavailableError, ServiceUnsafeError
+from ..runtime.paths import make_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,9 +20,9 @@ MAX_PATH_BYTES: "Final" = 100
 
 
 def runtime_folder() -> str:
-    """Return the folder (neither created nor checked).
+    """Return the folder, without creating or checking it.
 
-    It is ``$EMBEDDING_LOADER_RUNTIME``, else a folder in ``$XDG_RUNTIME_DIR``, else one of this user in ``/tmp``.
+    It is ``$EMBEDDING_LOADER_RUNTIME``, else a folder in ``$XDG_RUNTIME_DIR``, else this user's folder in ``/tmp``.
     """
     configured = os.environ.get(RUNTIME_VARIABLE)
     if configured:
@@ -34,28 +35,28 @@ def runtime_folder() -> str:
 
 
 def safe_folder(*, create: bool) -> str:
-    """Return the folder, having checked that it is this user's alone.
+    """Return the folder after checking that only this user can access it.
 
     Args:
-        create: make it where it is missing.
+        create: create it if it is missing.
 
     Raises:
-        ServiceUnavailableError: there is none, it cannot be made, or this platform has no such sockets.
-        ServiceUnsafeError: it is a symbolic link or no folder, belongs to another user, or is open to others.
+        ServiceUnavailableError: it does not exist, cannot be created, or this platform has no Unix sockets.
+        ServiceUnsafeError: it is a symbolic link or not a folder, belongs to another user, or is open to others.
     """
     if sys.platform == "win32":
-        raise ServiceUnavailableError("The model service needs Unix domain sockets, which Python lacks on Windows.")
+        raise ServiceUnavailableError("The model service needs Unix sockets, which Python does not support on Windows.")
     folder = runtime_folder()
     try:
         if create:
             _make(folder)
         found = os.lstat(folder)
     except FileNotFoundError:
-        raise ServiceUnavailableError(f"No model service runs: there is no folder {folder}.") from None
+        raise ServiceUnavailableError(f"No model service is running: the folder {folder} does not exist.") from None
     except OSError as error:
         raise ServiceUnavailableError(
             f"The folder of the service's sockets, {folder}, cannot be used: {error.strerror}. "
-            f"Set {RUNTIME_VARIABLE} to another one."
+            f"Set {RUNTIME_VARIABLE} to another folder."
         ) from None
     problem = ""
     if not stat.S_ISDIR(found.st_mode):
@@ -67,7 +68,7 @@ def safe_folder(*, create: bool) -> str:
     if problem:
         raise ServiceUnsafeError(
             f"The folder of the service's sockets, {folder}, {problem}. No service is used or started. Delete it, or "
-            f"set {RUNTIME_VARIABLE} to a folder of your own with mode 700."
+            f"set {RUNTIME_VARIABLE} to your own folder with mode 700."
         )
     return folder
 
@@ -76,22 +77,27 @@ def socket_path(folder: str, name: str) -> str:
     """Return the path of a socket.
 
     Raises:
-        ServiceUnavailableError: it is longer than a socket's path may be.
+        ServiceUnavailableError: it is too long for a socket.
     """
     path = os.path.join(folder, f"{name}.sock")
     if len(os.fsencode(path)) > MAX_PATH_BYTES:
         raise ServiceUnavailableError(
-            f"The path {path} is longer than the {MAX_PATH_BYTES} bytes that a socket's may have. Set "
-            f"{RUNTIME_VARIABLE} to a shorter folder."
+            f"The path {path} is longer than the {MAX_PATH_BYTES} bytes allowed for a socket. Set "
+            f"{RUNTIME_VARIABLE} to a folder with a shorter path."
         )
     return path
 
 
+def is_of_service(name: str, ending: str) -> bool:
+    """Whether a file in the folder has a service's name: a model and 16 digits, see ``identity``.
+
+    Anything else is not ours: the folder may contain other things.
+    """
+    stem = name.removesuffix(ending)
+    shown, _, digits = stem.rpartition("-")
+    return stem != name and bool(shown) and len(digits) == 16 and set(digits) <= set("0123456789abcdef")
+
+
 def _make(folder: str) -> None:
-    try:
-        os.mkdir(folder, 0o700)
-    except FileExistsError:
-        pass
-    except FileNotFoundError:
-        os.makedirs(os.path.dirname(folder), 0o700, exist_ok=True)
-        os.mkdir(folder, 0o700)
+    if not os.path.lexists(folder):
+        make_folder(folder)

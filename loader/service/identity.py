@@ -1,21 +1,20 @@
 """Which service is the right one: everything that a vector depends on, as a text and as the name of a socket.
 
-The text has the versions of protocol and library, the Python environment, the settings, the model's folder, whichever
-name it was asked for by, and its *state*: a hash over the path, inode, size and time stamps of each of its files. (The
-contents' hash would take longer than the answer; like everywhere else in this library it changes only if these do, see
-``loader.filehash``.) Both sides make the text by themselves, and the service answers nobody whose text differs from
-its own by one character.
+The text has the versions of protocol and library, the Python environment, the settings, the model's folder, whatever
+name it was requested by, and its *state*: a hash over the path, inode, size and time stamps of each of its files,
+including those behind symbolic links. (Hashing the contents would take longer than the answer; as everywhere else in
+this library, contents are assumed to change only if these do, see ``loader.model.file_hash``.) Each side computes the
+text itself, and the service rejects any client whose text differs from its own.
 
-Finding a model by its name takes milliseconds of imports, so what was found is written on a *card*: the files with
-their states, and the places looked at before, where there was nothing. As long as all of this is so, the name still
-means the same model.
+Finding a model by its name takes milliseconds of imports, so the result is stored on a *card*: the files with their
+states, and the places searched before without success. As long as none of this changes, the name means the same model.
 """
 
 import os
 from binascii import crc32
 
 from .. import __version__
-from ..paths import cache_folder, write_atomically
+from ..runtime.paths import cache_folder, write_atomically
 from .protocol import PROTOCOL_VERSION
 
 TYPE_CHECKING = False
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     from ..arguments import Settings
 
-_FIRST_LINE: "Final" = "model card 2"
+_FIRST_LINE: "Final" = "model card 3"
 PLACES: "Final" = (
     "SENTENCE_TRANSFORMERS_HOME",
     "HF_HUB_CACHE",
@@ -34,8 +33,9 @@ PLACES: "Final" = (
     "HOME",
     "PYTHONPATH",
 )
-"""Environment variables that decide which folder a name means."""
+"""Environment variables that determine which folder a name means."""
 _MAX_FILES: "Final" = 512
+"""Of a model's folder and all below it, besides the folders of its modules, which are watched whole."""
 _SHOWN_CHARACTERS: "Final" = 24
 
 
@@ -43,9 +43,9 @@ class Identity:
     """What a service must be. Immutable by convention.
 
     Attributes:
-        text: everything that matters, a line each.
-        name: of the socket, without folder and ending.
-        model: the model's name, a folder's with its whole path.
+        text: everything that matters, one line each; see ``_one_line`` for multi-line values.
+        name: the name of the socket, without folder and extension.
+        model: the model's name; for a folder its full path.
     """
 
     __slots__ = ("_lines", "model", "name", "text")
@@ -59,12 +59,12 @@ class Identity:
             (
                 f"protocol {PROTOCOL_VERSION}",
                 f"version {__version__}",
-                f"python {sys.version_info[0]}.{sys.version_info[1]} {sys.prefix}",
-                f"cache {cache_folder()}",
+                f"python {sys.version_info[0]}.{sys.version_info[1]} {_one_line(sys.prefix)}",
+                f"cache {_one_line(cache_folder())}",
                 f"folder {files[0].partition(' ')[2] if files else ''}",
                 f"state {_hash(chr(10).join(files))}",
                 f"engine {settings.engine}",
-                f"device {settings.device or 'auto'}",
+                f"device {_one_line(settings.device or 'auto')}",
                 f"precision {precision}",
                 f"threads {settings.threads or 'auto'}",
             )
@@ -72,19 +72,19 @@ class Identity:
         self.name = f"{socket_prefix(self.model)}{_hash(self.text)}"
 
     def changed(self) -> bool:
-        """Whether the model's files are others than when this was made."""
+        """Whether the model's files have changed since this was created."""
         return not _still_so(self._lines)
 
 
 def meant(name: str) -> str:
-    """Return the whole path of a name that means a folder here, else the name."""
+    """Return the full path if the name means a folder here, else the name."""
     if name.startswith((".", "~", os.sep)) or os.path.isdir(name):
         return os.path.abspath(os.path.expanduser(name))
     return name
 
 
 def socket_prefix(name: str) -> str:
-    """Return what the names of all sockets of a model begin with; their hash, without a ``-``, follows."""
+    """Return the prefix of the names of all sockets of a model; a hash, without a ``-``, follows it."""
     shown = "".join(c if (c.isascii() and c.isalnum()) or c in "-_." else "-" for c in os.path.basename(meant(name)))
     return f"{shown[-_SHOWN_CHARACTERS:].strip('.-') or 'model'}-"
 
@@ -93,7 +93,7 @@ def identify(settings: "Settings", precision: str) -> Identity:
     """Return the identity of the service for these settings.
 
     Raises:
-        ModelError, ModelNameError, ArgumentTypeError: the model is nowhere, damaged or refused.
+        ModelError, ModelNameError, ArgumentTypeError: the model was not found, is damaged or not supported.
     """
     request = _request(settings.model_name)
     card = os.path.join(cache_folder(), "cards", f"{_hash(request)}.txt")
@@ -105,24 +105,46 @@ def identify(settings: "Settings", precision: str) -> Identity:
 
 
 def _hash(text: str) -> str:
-    """Return 16 hexadecimal digits. Not against forgery: the whole text is compared afterwards. hashlib costs 2 ms."""
+    """Return 16 hexadecimal digits. Not cryptographic: the whole text is compared afterwards. hashlib costs 2 ms."""
     data = text.encode("utf-8", "surrogatepass")
     return f"{crc32(data):08x}{crc32(data[::-1]):08x}"
+
+
+def _one_line(text: str) -> str:
+    """Return a unique form of a text without line feeds, which environment variables and paths may have."""
+    return text.replace("\\", "\\\\").replace("\n", "\\n") if "\\" in text or "\n" in text else text
+
+
+def _as_it_was(line: str) -> str:
+    """Return the text that ``_one_line`` was given. It has no NUL, because no path or variable has one."""
+    if "\\" not in line:
+        return line
+    return line.replace("\\\\", "\0").replace("\\n", "\n").replace("\0", "\\")
 
 
 def _request(name: str) -> str:
     """Return what the meaning of a name depends on, besides files."""
     import sys
 
-    places = [f"{variable}={os.environ.get(variable, '')}" for variable in PLACES]
-    # A name of a folder here means another one elsewhere; any other name means the same everywhere.
-    here = os.getcwd() if name.startswith(".") or os.path.isdir(name) else ""
-    return "\x1f".join((name, here, sys.prefix, *places)).replace("\n", "\x1e")
+    fields, is_relative = [name, sys.prefix], name.startswith(".") or os.path.isdir(name)
+    for variable in PLACES:
+        value = os.environ.get(variable)
+        # An empty variable differs from an unset one: "~" means another folder then.
+        fields.append(variable if value is None else f"{variable}={value}")
+        if value:
+            fields.append(os.path.expandvars(value))  # as ``loader.model.hub_cache`` does
+            # Not for PYTHONPATH, which often ends with a colon: a package's expected contents are known.
+            is_relative |= variable != "PYTHONPATH" and not os.path.isabs(os.path.expanduser(value))
+    # Relative paths depend on the working directory; any other name means the same everywhere.
+    fields.append(os.getcwd() if is_relative else "")
+    # Each field with its length: any separator could also occur inside a field.
+    return _one_line("".join([f"{len(field)} {field} " for field in fields]))
 
 
 def _read_card(path: str, request: str) -> "tuple[list[str], list[str]] | None":
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        # Without "newline", a carriage return in a path would become a line feed.
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
             first, found, number, *lines = file.read(2**20).split("\n")
         places = int(number)
     except (OSError, ValueError):
@@ -135,19 +157,19 @@ def _read_card(path: str, request: str) -> "tuple[list[str], list[str]] | None":
 
 def _write_card(path: str, request: str, places: list[str], files: list[str]) -> None:
     from ..errors import CacheError
-    from ..log import log
+    from ..runtime.log import log
 
     text = "\n".join((_FIRST_LINE, request, str(len(places)), *places, *files, "end"))
     try:
         write_atomically(path, text.encode("utf-8", "surrogateescape"))
     except CacheError as error:
-        log("info", "The next process looks for the model anew: %s", error)
+        log("info", "The next process will search for the model again: %s", error)
 
 
 def _still_so(lines: list[str]) -> bool:
     for line in lines:
         state, _, path = line.partition(" ")
-        if _state(path) != state:
+        if _state(_as_it_was(path)) != state:
             return False
     return True
 
@@ -161,13 +183,13 @@ def _state(path: str) -> str:
 
 
 def _survey(settings: "Settings") -> tuple[list[str], list[str]]:
-    """Look for the model as a load does; return the states of the places that decided which one it is, and its files'.
+    """Find the model as a load does; return the states of the places that decided which one it is, and of its files.
 
     The first of the files is its folder.
     """
-    from ..hubcache import cache_roots
-    from ..names import is_path, repo_ids
-    from ..source import resolve
+    from ..model.hub_cache import cache_roots
+    from ..model.names import is_path, repo_ids
+    from ..model.source import resolve
 
     name = settings.model_name
     found = resolve(name, allow_download=settings.allow_download, progress=settings.show_progress, defer_check=True)
@@ -183,16 +205,37 @@ def _survey(settings: "Settings") -> tuple[list[str], list[str]]:
 
 
 def _states(paths: list[str]) -> list[str]:
-    return [f"{_state(path)} {path}" for path in paths if "\n" not in path]
+    return [f"{_state(path)} {_one_line(path)}" for path in paths]
 
 
 def _files(folder: str) -> list[str]:
-    """Return the folder, its sub-folders and their files: whatever is added or removed changes a folder's state."""
-    listed: list[str] = []
-    for place, folders, files in os.walk(folder):
+    """Return the folder, its modules' folders and everything in and under them, also behind links.
+
+    Adding or removing anything changes a folder's state.
+    """
+    from ..model.config_files import module_folders
+
+    listed: dict[str, None] = {folder: None}
+    for place in module_folders(folder):
+        listed[place] = None
+        listed |= dict.fromkeys(_inside(place))
+    most = len(listed) + _MAX_FILES
+    seen: set[str] = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        itself = _state(place)
+        if itself in seen:  # a link to a parent folder would loop forever
+            folders.clear()
+            continue
+        seen.add(itself)
         folders.sort()
-        listed.append(place)
-        listed += [os.path.join(place, file) for file in sorted(files)]
-        if len(listed) > _MAX_FILES:
+        listed |= dict.fromkeys([place, *(os.path.join(place, name) for name in sorted(files))])
+        if len(listed) > most:
             break
-    return listed[:_MAX_FILES]
+    return list(listed)[:most]
+
+
+def _inside(place: str) -> list[str]:
+    try:
+        return [os.path.join(place, name) for name in sorted(os.listdir(place))]
+    except OSError:
+        return []

@@ -1,4 +1,4 @@
-"""What a caller may decide about the model service. Light: the strategy SERVICE imports it at once."""
+"""What a caller can set for the model service. Light: the strategy SERVICE imports it at once."""
 
 from ..errors import ArgumentTypeError, ArgumentValueError
 
@@ -9,12 +9,12 @@ if TYPE_CHECKING:
     from ..arguments import Settings
 
 START: "Final" = ("detached", "wait", None)
-"""What to do where no service runs."""
+"""What to do if no service is running."""
 
 IDLE_TIMEOUT_S: "Final" = 1800.0
-"""Half an hour: a morning of searches finds the service running, a forgotten one does not stay for the day."""
+"""Half an hour: a morning of searches finds the service running, but a forgotten one does not stay all day."""
 SILENCE_S: "Final" = 2.0
-"""Four times what a service that works lets pass between two signs of life."""
+"""Four times the interval of a working service's heartbeats."""
 _MAX_SECONDS: "Final" = 1e8
 
 
@@ -22,18 +22,19 @@ class ServiceOptions:
     """How the strategy SERVICE reaches, starts and replaces a service. Immutable by convention.
 
     Args:
-        start: where no service runs, ``"detached"`` answers in this process and starts one for the next caller,
-            ``"wait"`` starts one and waits for it, None answers in this process and starts nothing.
-        fallback: whether this process computes by itself where the service cannot; otherwise a ServiceError is raised.
-        silence: seconds without a sign of life after which a service counts as broken; for a caller that waits for it,
-            10 at least from the moment that it is started.
-        idle_timeout: seconds without a request after which a service that is started ends; 0 after the first request,
-            -1 never.
-        max_memory_mb: MiB of memory of its own beyond which a service that is started ends, or None for 1 GiB more than
-            it has when its model is ready.
+        start: what to do if no service is running: ``"detached"`` computes in this process and starts a service for the
+            next caller, ``"wait"`` starts one and waits for it, None computes in this process and starts nothing.
+        fallback: whether this process computes if the service cannot; otherwise a ServiceError is raised.
+        silence: seconds without a heartbeat after which a service counts as broken, at least 0.01; while a caller waits
+            for a service to start, at least 10.
+        idle_timeout: seconds without a request after which a service that this caller starts exits; 0: after the first
+            request, -1: never.
+        max_memory_mb: private memory in MiB, at least 1, above which a service that this caller starts exits; None for
+            1 GiB more than it uses when its model is ready.
 
     Raises:
-        ArgumentTypeError, ArgumentValueError: an argument cannot be meant.
+        ArgumentTypeError: an argument has the wrong type.
+        ArgumentValueError: an argument has an invalid value.
     """
 
     __slots__ = ("fallback", "idle_timeout", "max_memory_mb", "silence", "start")
@@ -59,7 +60,7 @@ class ServiceOptions:
 
 
 def service_arguments(settings: "Settings", model: str, precision: str, options: ServiceOptions) -> list[str]:
-    """Return the arguments of ``python -m loader serve`` for a service; the model as its identity has it."""
+    """Return the arguments of ``python -m loader serve`` for a service, with the model as in its identity."""
     arguments = [f"--model={model}", f"--engine={settings.engine}", f"--precision={precision}"]
     arguments += [f"--device={settings.device}"] if settings.device else []
     arguments += [f"--threads={settings.threads}"] if settings.threads else []

@@ -12,8 +12,8 @@ All numbers are little-endian and unsigned::
         12     4  length   bytes of the payload, at most MAX_PAYLOAD_BYTES
 
 A connection begins with HELLO, answered by WELCOME, perhaps after some WORKING; then any number of EMBED, one at a
-time, each answered by VECTORS or ERROR, perhaps after some WORKING. STATUS and STOP need no HELLO. Whoever receives
-something else closes the connection. Nothing is ever unpickled; a text is UTF-8, a vector is float32.
+time, each answered by VECTORS or ERROR, perhaps after some WORKING. STATUS and STOP need no HELLO. A side that receives
+anything else closes the connection. Nothing is ever unpickled; a text is UTF-8, a vector is float32.
 """
 
 import struct
@@ -33,21 +33,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-    from ..engines.base import TextKind
+    from ..contract import TextKind
 
 MAGIC: "Final" = b"OELS"
 PROTOCOL_VERSION: "Final" = 1
 
 HELLO: "Final" = 1
-"""Client: the identity it asks for, see ``loader.service.identity``."""
+"""Client: the identity that it wants, see ``loader.service.identity``."""
 WELCOME: "Final" = 2
-"""Service: it is the one, and its model is ready; see ``Welcome``."""
+"""Service: its identity matches, and its model is ready; see ``Welcome``."""
 EMBED: "Final" = 3
 """Client: texts and a deadline; ``detail`` is QUERY or DOCUMENT."""
 VECTORS: "Final" = 4
 """Service: ``count`` vectors, each ``dimension`` float32."""
 WORKING: "Final" = 5
-"""Service: it is alive and busy with the last request; no payload. Sent every WORKING_EVERY_S."""
+"""Service: the heartbeat while it works on the last request; no payload. Sent every WORKING_EVERY_S."""
 ERROR: "Final" = 6
 """Service: ``detail`` is one of the codes below, the payload is a sentence."""
 STATUS: "Final" = 7
@@ -55,9 +55,9 @@ STATUS: "Final" = 7
 REPORT: "Final" = 8
 """Service: a JSON object."""
 STOP: "Final" = 9
-"""Client: asks the service to finish what it accepted and to end; no payload."""
+"""Client: asks the service to finish accepted requests and exit; no payload."""
 STOPPING: "Final" = 10
-"""Service: it does so; no payload. The connection is closed once it is done."""
+"""Service: it is stopping; no payload. The connection is closed once it has."""
 
 KINDS: "Final" = frozenset(range(HELLO, STOPPING + 1))
 
@@ -86,11 +86,11 @@ MAX_PAYLOAD_BYTES: "Final" = 8 * 2**20
 MAX_TEXTS: "Final" = 64
 """Texts of one EMBED. Longer batches are sent in parts, so that one caller does not keep others waiting."""
 MAX_TEXT_CHARACTERS: "Final" = 100_000
-"""Characters of one text. Only tokenizing it would keep the service busy for long; the caller can do it alone."""
+"""Characters of one text. Tokenizing a longer one would keep the service busy; the caller can do it alone."""
 MAX_IDENTITY_BYTES: "Final" = 4096
 
 WORKING_EVERY_S: "Final" = 0.5
-"""Silence that a service never exceeds while somebody waits for it."""
+"""The interval of heartbeats while a client waits."""
 
 HEADER: "Final" = Struct("<4sBBHII")
 _EMBED = Struct("<I")
@@ -111,12 +111,12 @@ class Header:
 
 
 class Welcome:
-    """What a service says of its model.
+    """What a service reports about its model.
 
     Attributes:
         dimension: length of a vector.
         max_seq_length: longest sequence in tokens, or None.
-        engine, device, precision: what computes, where, in what.
+        engine, device, precision: what computes, where, and in which precision.
     """
 
     __slots__ = ("device", "dimension", "engine", "max_seq_length", "precision")
@@ -133,7 +133,7 @@ def pack(kind: int, payload: bytes = b"", *, detail: int = 0, count: int = 0) ->
     """Return a frame.
 
     Raises:
-        ServiceRefusedError: the payload is too long for one.
+        ServiceRefusedError: the payload is too long.
     """
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise ServiceRefusedError(f"{len(payload)} bytes do not fit into a frame of {MAX_PAYLOAD_BYTES}.")
@@ -141,21 +141,21 @@ def pack(kind: int, payload: bytes = b"", *, detail: int = 0, count: int = 0) ->
 
 
 def unpack_header(data: bytes) -> Header:
-    """Return the header that 16 bytes hold.
+    """Return the header in 16 bytes.
 
     Raises:
-        ServiceProtocolError: they are none, or announce more than MAX_PAYLOAD_BYTES.
-        ServiceMismatchError: they are one of another version of the protocol.
+        ServiceProtocolError: they are not a header, or announce more than MAX_PAYLOAD_BYTES.
+        ServiceMismatchError: the header has another protocol version.
     """
     if len(data) != HEADER.size or not data.startswith(MAGIC):
-        raise ServiceProtocolError("What arrived is not the header of a frame.")
+        raise ServiceProtocolError("The received bytes are not a frame header.")
     _, version, kind, detail, count, length = HEADER.unpack(data)
     if version != PROTOCOL_VERSION:
-        raise ServiceMismatchError(f"The other side speaks version {version} of the protocol, not {PROTOCOL_VERSION}.")
+        raise ServiceMismatchError(f"The other side uses protocol version {version}, not {PROTOCOL_VERSION}.")
     if kind not in KINDS:
-        raise ServiceProtocolError(f"There are no frames of kind {kind}.")
+        raise ServiceProtocolError(f"Unknown frame kind {kind}.")
     if length > MAX_PAYLOAD_BYTES:
-        raise ServiceProtocolError(f"A frame announces {length} bytes, more than {MAX_PAYLOAD_BYTES}.")
+        raise ServiceProtocolError(f"A frame announces {length} bytes; the limit is {MAX_PAYLOAD_BYTES}.")
     return Header(kind, detail, count, length)
 
 
@@ -165,7 +165,7 @@ def pack_embed(texts: list[bytes], kind: "TextKind", deadline_s: float) -> bytes
     Args:
         texts: 1 to MAX_TEXTS texts in UTF-8.
         kind: which prompt goes before them.
-        deadline_s: seconds after which nobody waits for the answer any more.
+        deadline_s: seconds after which the caller stops waiting for the answer.
 
     Raises:
         ServiceRefusedError: they do not fit into a frame.
@@ -180,14 +180,14 @@ def unpack_embed(header: Header, payload: bytes) -> "tuple[list[str], TextKind, 
     """Return texts, their kind and the deadline in seconds.
 
     Raises:
-        ServiceProtocolError: the frame contradicts itself, or a text is not UTF-8.
+        ServiceProtocolError: the frame is inconsistent, or a text is not UTF-8.
         ServiceRefusedError: too many texts, or one that is too long.
     """
     count = header.count
     if not 1 <= count <= MAX_TEXTS:
-        raise ServiceRefusedError(f"A request has 1 to {MAX_TEXTS} texts, not {count}.")
+        raise ServiceRefusedError(f"A request must have 1 to {MAX_TEXTS} texts, not {count}.")
     if header.detail >= len(TEXT_KINDS):
-        raise ServiceProtocolError(f"There are no texts of kind {header.detail}.")
+        raise ServiceProtocolError(f"Unknown text kind {header.detail}.")
     start = _LENGTH_BYTES * (1 + count)
     if len(payload) < start:
         raise ServiceProtocolError("A request is shorter than the lengths of its texts.")
@@ -202,7 +202,7 @@ def unpack_embed(header: Header, payload: bytes) -> "tuple[list[str], TextKind, 
             # Not the decoder's own message: it would quote the text.
             raise ServiceProtocolError("A text is not valid UTF-8.") from None
         if len(text) > MAX_TEXT_CHARACTERS:
-            raise ServiceRefusedError(f"A text has {len(text)} characters, more than {MAX_TEXT_CHARACTERS}.")
+            raise ServiceRefusedError(f"A text has {len(text)} characters; the limit is {MAX_TEXT_CHARACTERS}.")
         texts.append(text)
         start += length
     return texts, TEXT_KINDS[header.detail], deadline_ms / 1000
@@ -215,18 +215,18 @@ def pack_welcome(welcome: Welcome) -> bytes:
 
 
 def unpack_welcome(payload: bytes) -> Welcome:
-    """Return what the service said.
+    """Return the service's welcome.
 
     Raises:
-        ServiceProtocolError: it makes no sense.
+        ServiceProtocolError: it is invalid.
     """
     try:
         dimension, longest = _WELCOME.unpack_from(payload)
         engine, device, precision = payload[_WELCOME.size :].decode("ascii").split("\n")
     except (ValueError, struct.error):
-        raise ServiceProtocolError("The service's welcome makes no sense.") from None
+        raise ServiceProtocolError("The service's welcome is invalid.") from None
     if not 0 < dimension <= MAX_PAYLOAD_BYTES // 4:
-        raise ServiceProtocolError(f"The service claims vectors of {dimension} numbers.")
+        raise ServiceProtocolError(f"The service reports an invalid vector length: {dimension}.")
     return Welcome(dimension, longest or None, engine, device, precision)
 
 
@@ -239,4 +239,4 @@ def pack_error(error: Exception) -> bytes:
 def unpack_error(header: Header, payload: bytes) -> ServiceError:
     """Return the error that a service reports."""
     kind = _ERRORS.get(header.detail, ServiceRefusedError)
-    return kind(f"The model service says: {payload.decode('utf-8', 'replace')}")
+    return kind(f"The model service reports: {payload.decode('utf-8', 'replace')}")

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,16 +11,20 @@ import scipy.stats
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bench.compare import main, read_run
-from bench.comparison import Criteria, compare, rounds_needed_for
-from bench.conditions import IncomparableError, match_machines
-from bench.environment import PACKAGES, PROJECT, comparable, describe_environment, fingerprint, write_manifest
-from bench.errors import BenchError, RecordError
-from bench.merge import merge
-from bench.plan import BASELINE
-from bench.records import append_record
-from bench.shifts import Shift
-from tests.bench import fakes
+from bench.compare.__main__ import load_comparable, main
+from bench.data.conditions import match_machines
+from bench.data.environment import PROJECT
+from bench.data.manifest import Manifest
+from bench.data.merging import merge
+from bench.data.records import append_record
+from bench.errors import BenchError, IncomparableError, RecordError
+from bench.measure.machine import PACKAGES, describe_environment
+from bench.plan.cell import BASELINE
+from bench.stats.comparison import Criteria, compare, rounds_needed_for
+from bench.stats.shifts import Shift
+from tests.bench.support import fakes
+from tests.bench.support.commands import call
+from tests.bench.support.manifests import environment_of, fingerprint, manifest_of, write_manifest
 from tests.conftest import ROOT
 
 NEGLIGIBLE = 1e-6
@@ -92,7 +97,7 @@ def two(tmp_path):
             )
         ]
         criteria.setdefault("metrics", ("total_ms",))
-        return compare(*map(read_run, folders), Criteria(**criteria))
+        return compare(*map(load_comparable, folders), Criteria(**criteria))
 
     return make
 
@@ -184,7 +189,7 @@ class TestVerdicts:
                 for number, (name, slower) in enumerate({"base": 1.0, "head": 1.05}.items())
             ]
             criteria = Criteria(("total_ms",), tolerance=0.0, floors={"total_ms": 0.0})
-            verdict = only(compare(*map(read_run, folders), criteria)).verdict
+            verdict = only(compare(*map(load_comparable, folders), criteria)).verdict
             alarms, improved = alarms + (verdict == "over"), improved + (verdict == "improved")
         allowed = scipy.stats.binom.isf(NEGLIGIBLE, trials, 0.025)
         assert alarms <= allowed
@@ -317,11 +322,11 @@ class TestGaps:
         assert [each.cell for each in two(cells, cells).differences] == [LAZY]
 
     def test_nothing_in_common_says_what_each_has(self, two):
-        with pytest.raises(BenchError, match=r"BASE has samples of lazy/auto.*HEAD has samples of progressive/auto"):
+        with pytest.raises(BenchError, match=r"BASE has samples of: lazy/auto.*HEAD has samples of: progressive/auto"):
             two({LAZY: 100}, {self.OTHER: 100})
 
     def test_a_run_without_samples(self, two):
-        with pytest.raises(BenchError, match=r"HEAD has samples of no cell.*lazy/auto/minilm/cpu/idle: failed: it"):
+        with pytest.raises(BenchError, match=r"HEAD has samples of: no cell.*lazy/auto/minilm/cpu/idle: failed: it"):
             two({LAZY: 100}, {}, head={"extra": [failed()]})
 
     def test_only_references_in_common(self, two):
@@ -356,17 +361,17 @@ class TestGaps:
 
 class TestMachines:
     def test_the_version_of_the_project_and_the_load_do_not_count(self):
-        assert comparable(make_environment("1.0", 0.1)) == comparable(make_environment("2.0", 7.0))
         unknown = {**make_environment(), "packages": {"torch": "2.13", "numpy": None}}
-        assert comparable(make_environment()) == comparable(unknown)
+        others = make_environment("1.0", 0.1), make_environment("2.0", 7.0), make_environment(), unknown
+        assert len({environment_of(fields).comparable for fields in others}) == 1
 
     def test_everything_else_does(self):
         here = describe_environment()
-        for key in here.keys() - {"packages", "load_average_1min"}:
-            assert comparable({**here, key: "other"}) != comparable(here), key
+        for key in here.to_json().keys() - {"packages", "load_average_1min"}:
+            assert replace(here, **{key: "other"}).comparable != here.comparable, key
         for name in PACKAGES:
-            other = {**here, "packages": {**here["packages"], name: "0"}}
-            assert (comparable(other) == comparable(here)) == (name == PROJECT)
+            other = replace(here, packages={**here.packages, name: "0"})
+            assert (other.comparable == here.comparable) == (name == PROJECT)
 
     @pytest.mark.parametrize(
         ("changes", "words"),
@@ -409,7 +414,7 @@ class TestMachines:
                     folder = tmp_path / f"{side}-{machine}"
                     parts.append(write_run(folder, {LAZY: total_ms}, environment=environment))
             merged.append(merge(parts, tmp_path / side))
-        comparison = compare(*map(read_run, merged), Criteria(("total_ms",)))
+        comparison = compare(*map(load_comparable, merged), Criteria(("total_ms",)))
         found = {round(each.samples.base_median, -2): (each.machine, each.verdict) for each in comparison.differences}
         assert {total_ms: verdict for total_ms, (_, verdict) in found.items()} == {100: "same", 200: "over"}
         assert len({machine for machine, _ in found.values()} & {"machine A", "machine B", "machine C"}) == 2
@@ -421,11 +426,11 @@ class TestMachines:
         parts = [write_run(tmp_path / version, {LAZY: 100}, version=version) for version in ("1.0", "1.1")]
         mixed, single = merge(parts, tmp_path / "mixed"), write_run(tmp_path / "c", {LAZY: 100}, version="1.2")
         with pytest.raises(IncomparableError, match="several versions"):
-            compare(read_run(mixed), read_run(single), Criteria())
+            compare(load_comparable(mixed), load_comparable(single), Criteria())
 
     def test_a_run_without_a_machine(self):
-        with pytest.raises(IncomparableError, match="names no machine"):
-            match_machines({"environments": {}}, {"environments": {"a": make_environment()}})
+        with pytest.raises(IncomparableError, match="does not name a machine"):
+            match_machines(Manifest(), manifest_of({"environments": {"a": make_environment()}}))
 
 
 class TestTheCommand:
@@ -445,17 +450,17 @@ class TestTheCommand:
         assert "Drift of the machine" in done.out
 
     def test_quiet_prints_the_result(self, capsys):
-        assert main(["a", "a", "--quiet", "--metric", "total_ms"]) == 0
+        assert call(main, ["a", "a", "--quiet", "--metric", "total_ms"]) == 0
         assert capsys.readouterr().out == "1 figure compared: 1 same.\n"
 
     def test_options_are_heard(self):
-        assert main(["a", "b", "--quiet", "--tolerance", "0.5"]) == 0
-        assert main(["a", "b", "--quiet", "--floor", "total_ms=100"]) == 0
-        assert main(["a", "b", "--quiet", "--metric", "peak_mib", "--metric", "cpu_s"]) == 0
-        assert main(["a", "b", "--quiet", "--metric", "total_ms", "--confidence", "0.999"]) == 1
+        assert call(main, ["a", "b", "--quiet", "--tolerance", "0.5"]) == 0
+        assert call(main, ["a", "b", "--quiet", "--floor", "total_ms=100"]) == 0
+        assert call(main, ["a", "b", "--quiet", "--metric", "peak_mib", "--metric", "cpu_s"]) == 0
+        assert call(main, ["a", "b", "--quiet", "--metric", "total_ms", "--confidence", "0.999"]) == 1
 
     def test_json_has_everything(self, tmp_path):
-        main(["a", "b", "--quiet", "--json", "c.json"])
+        call(main, ["a", "b", "--quiet", "--json", "c.json"])
         data = json.loads((tmp_path / "c.json").read_text())
         assert (data["schema"], data["base"], data["head"], data["exit_code"]) == (1, "a", "b", 1)
         total = data["differences"][0]
@@ -466,12 +471,12 @@ class TestTheCommand:
 
     def test_json_has_null_for_what_is_not_known(self, tmp_path):
         write_run(tmp_path / "few", self.CELLS, rounds=3)
-        assert main(["a", "few", "--quiet", "--json", "c.json"]) == 3
+        assert call(main, ["a", "few", "--quiet", "--json", "c.json"]) == 3
         data = json.loads((tmp_path / "c.json").read_text())
         assert data["differences"][0]["shift"]["low"] is data["differences"][0]["shift"]["high"] is None
 
     def test_markdown_is_a_report(self, tmp_path, capsys):
-        main(["a", "b", "--quiet", "--markdown", "c.md"])
+        call(main, ["a", "b", "--quiet", "--markdown", "c.md"])
         assert capsys.readouterr().out.endswith("Report: c.md\n")
         report = (tmp_path / "c.md").read_text()
         assert report.startswith("# Comparison\n\nFrom `a` to `b`. 3 figures compared: 1 over its limit")
@@ -482,28 +487,28 @@ class TestTheCommand:
         machine = fingerprint(make_environment("1.1"))
         broken = fakes.make_record(TestGaps.OTHER, 1, status="failed", message="a | <b>\nc", run="b2", machine=machine)
         write_run(tmp_path / "b2", self.CELLS, version="1.1", extra=[broken])
-        main(["a", "b2", "--quiet", "--markdown", "c.md"])
+        call(main, ["a", "b2", "--quiet", "--markdown", "c.md"])
         assert r"failed: a \| \<b\> c |" in (tmp_path / "c.md").read_text()
 
     def test_drift_that_is_not_covered_is_said(self, tmp_path, capsys):
         for name in ("c", "d"):
             write_run(tmp_path / name, {LAZY: 100})
-        main(["c", "d"])
+        call(main, ["c", "d"])
         assert "Drift between the runs is not covered for times of lazy/auto/minilm/cpu/idle" in capsys.readouterr().out
 
     def test_a_lost_cell_is_an_error(self, tmp_path, capsys):
         write_run(tmp_path / "c", {PLAIN: 3000}, extra=[failed(LAZY, "1.0", "c")])
         write_run(tmp_path / "d", {**self.CELLS, TestGaps.OTHER: 1})
-        assert main(["d", "a", "--quiet"]) == 2
-        assert "error: progressive/auto/minilm/cpu/idle has samples in BASE and none in HEAD: not measured" in (
+        assert call(main, ["d", "a", "--quiet"]) == 2
+        assert "error: progressive/auto/minilm/cpu/idle has samples in BASE but none in HEAD: not measured" in (
             capsys.readouterr().err
         )
-        assert main(["a", "c"]) == 2
+        assert call(main, ["a", "c"]) == 2
         assert "lazy/auto/minilm/cpu/idle: failed: it broke" in capsys.readouterr().err
 
     def test_other_machines_are_refused_with_three(self, tmp_path, capsys):
         write_run(tmp_path / "c", self.CELLS, environment=make_environment(processor="two"))
-        assert main(["a", "c"]) == 3
+        assert call(main, ["a", "c"]) == 3
         assert capsys.readouterr().err.startswith("error: The runs were not measured alike: processor (one, then two)")
 
     @pytest.mark.parametrize(
@@ -521,11 +526,11 @@ class TestTheCommand:
     )
     def test_nonsense_is_refused_with_two(self, words):
         with pytest.raises(SystemExit) as ended:
-            main(["a", "b", *words])
+            call(main, ["a", "b", *words])
         assert ended.value.code == 2
 
     def test_a_file_that_cannot_be_written(self, capsys):
-        assert main(["a", "b", "--quiet", "--json", "nowhere/c.json"]) == 2
+        assert call(main, ["a", "b", "--quiet", "--json", "nowhere/c.json"]) == 2
         assert "nowhere/c.json" in capsys.readouterr().err
 
 
@@ -582,19 +587,19 @@ def test_what_is_no_run_is_named(tmp_path, change):
     folder = write_run(tmp_path / "a", {LAZY: 100})
     change(folder)
     with pytest.raises(RecordError, match=r"/a(/manifest.json)? (cannot be read|is damaged|has schema)"):
-        read_run(folder)
+        load_comparable(folder)
 
 
 def test_a_run_that_was_killed_while_it_wrote_is_compared(tmp_path):
     folder = write_run(tmp_path / "a", {LAZY: 100})
     with (folder / "records.jsonl").open("a") as file:
         file.write('{"half": ')
-    assert only(compare(read_run(folder), read_run(folder), Criteria(("total_ms",)))).verdict == "same"
+    assert only(compare(load_comparable(folder), load_comparable(folder), Criteria(("total_ms",)))).verdict == "same"
 
 
 @pytest.mark.parametrize("name", ["cold", "reference/full", "specification"])
 def test_the_runs_of_this_repository_can_be_compared_with_themselves(name):
-    run = read_run(ROOT / "reports" / name)
+    run = load_comparable(ROOT / "reports" / name)
     comparison = compare(run, run, Criteria())
     assert comparison.differences
     assert all(each.shift.ratio == pytest.approx(1.0, abs=1e-9) for each in comparison.differences)

@@ -20,17 +20,20 @@ from bench.load import cli, report
 from bench.load.arrivals import poisson_arrivals_ns, text_order
 from bench.load.checking import TOLERANCE, References, far_apart
 from bench.load.observations import OK, OUTCOMES, UNANSWERED, Observations, empty, joined, read_observations
-from bench.load.options import LoadOptions
+from bench.load.options import LoadTestOptions
 from bench.load.records import MemorySample, Phase, read_memory, read_phases
 from bench.load.run import Targets, run_load
-from bench.load.server import MemorySampler, find_service, private_runtime, stop_service
-from bench.load.summary import MIN_BEYOND, answers_per_s, memory_of, quantile, ratios, summarise
-from bench.variables import RUNTIME
-from tests.bench import load_targets
+from bench.load.summary import MIN_BEYOND, answers_per_s, memory_over_time, quantile, ratios, summarise
+from bench.measure.service_process import MemorySampler, find_service, private_runtime, stop_service
+from bench.measure.variables import RUNTIME
+from tests.bench.support import load_targets
+from tests.bench.support.commands import call
 from tests.conftest import ROOT
 
-FAKES = "tests.bench.load_targets:"
-SMALL = LoadOptions(
+pytestmark = pytest.mark.process
+
+FAKES = "tests.bench.support.load_targets:"
+SMALL = LoadTestOptions(
     clients=4, processes=2, requests=200, in_process_requests=60, rounds=1, texts=20, rates=(200.0,), seconds=0.5,
     patience_s=1.0, timeout_s=60.0,
 )  # fmt: skip
@@ -114,7 +117,7 @@ class TestChecking:
         assert "another text" in references.fault(0, vectors[1].tobytes())
         assert "no text" in references.fault(0, (vectors[0] * np.float32(1.1)).tobytes())
         assert "not a number" in references.fault(0, np.full(16, np.nan, "<f4").tobytes())
-        assert "60 bytes in the place of 64" in references.fault(0, vectors[0].tobytes()[:-4])
+        assert "60 bytes instead of 64" in references.fault(0, vectors[0].tobytes()[:-4])
         assert "list" in references.fault(0, vectors[0].tolist())
 
 
@@ -206,7 +209,7 @@ class TestMemory:
 
     @pytest.mark.parametrize(("per_answer", "flat"), [(0, True), (50, True), (5000, False)])
     def test_growth(self, per_answer, flat):
-        found = memory_of(self.measured, self.samples(per_answer, noise=1000), "closed")
+        found = memory_over_time(self.measured, self.samples(per_answer, noise=1000), "closed")
         assert found.is_flat is flat
         assert found.per_1000_bytes == pytest.approx(per_answer * 1000, abs=2000)
         assert found.kind == "rss_anon_bytes"
@@ -214,17 +217,17 @@ class TestMemory:
     def test_a_single_spike_moves_nothing(self):
         samples = self.samples(0)
         samples[5] = replace(samples[5], rss_anon_bytes=10**9)
-        assert memory_of(self.measured, samples, "closed").per_1000_bytes == pytest.approx(0, abs=1)
+        assert memory_over_time(self.measured, samples, "closed").per_1000_bytes == pytest.approx(0, abs=1)
 
     def test_what_is_taken_while_nobody_asks_does_not_count(self):
         later = [replace(sample, at_ns=sample.at_ns + 10**12) for sample in self.samples(0)]
-        assert memory_of(self.measured, later, "closed") is None
+        assert memory_over_time(self.measured, later, "closed") is None
         local = tuple((replace(phase, name="serial"), found) for phase, found in self.measured)
-        assert memory_of(local, self.samples(0), "closed") is None
+        assert memory_over_time(local, self.samples(0), "closed") is None
 
     def test_without_what_is_its_own(self):
         samples = [replace(sample, rss_anon_bytes=None) for sample in self.samples(0)]
-        assert memory_of(self.measured, samples, "closed").kind == "rss_bytes"
+        assert memory_over_time(self.measured, samples, "closed").kind == "rss_bytes"
 
 
 class TestOptions:
@@ -287,9 +290,9 @@ class TestRecords:
 
     def test_a_run_of_something_else_is_refused(self, tmp_path, capsys):
         (tmp_path / "manifest.json").write_text(json.dumps({"schema": 2, "run": "x"}))
-        assert cli.main(["report", str(tmp_path)]) == 2
-        assert "not of python -m bench.load" in capsys.readouterr().err
-        assert cli.main(["report", str(tmp_path / "missing")]) == 2
+        assert call(cli.main, ["report", str(tmp_path)]) == 2
+        assert "is not a run of python -m bench.load" in capsys.readouterr().err
+        assert call(cli.main, ["report", str(tmp_path / "missing")]) == 2
 
 
 class TestRuns:
@@ -300,7 +303,7 @@ class TestRuns:
         assert phases["closed"].counts["ok"] == 200
         assert phases["batch"].counts["ok"] == 60
         assert phases["closed"].facts["engine"] == "hash"
-        assert cli.main(["report", str(folder)]) == 0
+        assert call(cli.main, ["report", str(folder)]) == 0
         out = capsys.readouterr().out
         assert str(folder / "load.md") in out
         page = (folder / "load.md").read_text()
@@ -328,7 +331,7 @@ class TestRuns:
             ("OfAnotherText", "wrong", "the vector of another text"),
             ("Slightly", "wrong", "a vector that belongs to no text"),
             ("NotANumber", "wrong", "a vector that is not a number"),
-            ("Short", "wrong", "an answer of 60 bytes in the place of 64"),
+            ("Short", "wrong", "an answer of 60 bytes instead of 64"),
             ("Broken", "error", "ServiceUnavailableError: the connection was closed"),
             ("Busy", "busy", "ServiceBusyError: too many requests"),
             ("Silent", "unanswered", "no answer within 1 s, or no client left to ask"),
@@ -364,8 +367,8 @@ class TestRuns:
                 return run_load(options, folder, say, command=command, lock=str(tmp_path / "lock"), targets=targets)
 
             monkeypatch.setattr(cli, "run_load", run)
-            assert cli.main([*words, "--output", str(tmp_path / service)]) == code, service
-        assert "error: The service cannot be asked" in capsys.readouterr().err
+            assert call(cli.main, [*words, "--output", str(tmp_path / service)]) == code, service
+        assert "error: The service cannot be reached" in capsys.readouterr().err
 
 
 class TestServer:
@@ -385,8 +388,8 @@ class TestServer:
 
     def test_is_found_watched_and_stopped(self, other, tmp_path, monkeypatch):
         runtime, environ, process = other
-        monkeypatch.setattr("bench.load.server.STOP_S", 3.0)
-        monkeypatch.setattr("bench.load.server.SAMPLE_EVERY_S", 0.02)
+        monkeypatch.setattr("bench.measure.service_process.STOP_S", 3.0)
+        monkeypatch.setattr("bench.measure.service_process.SAMPLE_EVERY_S", 0.02)
         assert find_service(runtime) == process
         path = tmp_path / "memory.jsonl"
         with MemorySampler(process, path):
@@ -423,11 +426,12 @@ def _environment(process):
 
 
 @pytest.mark.real_model
+@pytest.mark.slow
 class TestReal:
     def test_one_process(self, tmp_path, artifacts):
         folder = tmp_path / "run"
         words = ["--quick", "--phases", "serial,threads,batch", "--quiet", "--output", str(folder)]
-        assert cli.main(words) == 0
+        assert call(cli.main, words) == 0
         assert {phase.name for phase, _ in read_phases(folder)} == {"serial", "threads", "batch"}
         assert all(phase.facts["engine"] == "onnx" and not phase.bad for phase, _ in read_phases(folder))
 
@@ -435,7 +439,7 @@ class TestReal:
     def test_the_service(self, tmp_path, artifacts):
         folder = tmp_path / "run"
         words = ["--quick", "--phases", "closed,open", "--quiet", "--seconds", "5", "--requests", "1000"]
-        assert cli.main([*words, "--output", str(folder)]) == 0
+        assert call(cli.main, [*words, "--output", str(folder)]) == 0
         phases = [phase for phase, _ in read_phases(folder)]
         assert [phase.name for phase in phases] == ["closed", "open"]
         assert phases[0].counts["ok"] == 1000

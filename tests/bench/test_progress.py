@@ -13,14 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from bench.noise import Noise
-from bench.plan import BASELINE, INSTRUMENTS, MIN_ROUNDS
+from bench.measure.noise import Noise
+from bench.measure.runner import Runner
+from bench.plan.cell import BASELINE, INSTRUMENTS
+from bench.plan.plan import MIN_ROUNDS
 from bench.progress import announce, make_progress, open_display, wording
-from bench.progress.durations import WATCHED, Durations
-from bench.progress.remaining import Remaining
-from bench.progress.samples import SampleProgress, _time_left
-from bench.runner import Runner
-from tests.bench import fakes
+from bench.progress.remaining import WATCHED, Remaining
+from bench.progress.samples import SampleProgress
+from tests.bench.support import fakes
 
 BASELINE_FIRST = 6
 """A seed with which the reference comes first in each of three rounds of two cells."""
@@ -102,13 +102,16 @@ class TestRemaining:
     def test_it_is_right_when_samples_take_what_they_took(self, plan, seconds):
         """Whatever ends the run: its rounds, the budget, or the least number of rounds."""
         estimates = estimates_of(plan, seconds)
-        end_s = estimates.clock()
-        known = [(now_s, left_s) for now_s, left_s in estimates.said if left_s is not None]
-        after_a_round = [(now_s, left_s) for now_s, left_s in estimates.said[2 * len(plan.cells) - 1 :]]
-        assert after_a_round == [(now_s, pytest.approx(end_s - now_s, abs=1e-6)) for now_s, _ in after_a_round]
-        assert after_a_round == known[len(known) - len(after_a_round) :], "once known, it stays so"
-        left = [left_s for _, left_s in after_a_round]
+        end_s, round_s = estimates.clock(), sum(seconds[cell.strategy] for cell in plan.cells)
+        unknown = 2 * len(plan.cells) - 1
+        assert [left_s for _, left_s in estimates.said[:unknown]] == [None] * unknown, "before each cell was tried"
+        left = [left_s for _, left_s in estimates.said[unknown:]]
         assert all(later <= earlier + 1e-6 for earlier, later in itertools.pairwise(left))
+        for now_s, left_s in estimates.said[unknown:]:
+            # A round that has begun is finished, whatever the budget.
+            assert left_s == pytest.approx(end_s - now_s, abs=round_s)
+            if plan.protocol.budget_s >= end_s:
+                assert left_s == pytest.approx(end_s - now_s, abs=1e-6)
         assert estimates.seconds() == 0
 
     @settings(deadline=None)
@@ -125,22 +128,15 @@ class TestRemaining:
         plan = fakes.make_plan(*cells_of(4), rounds=100, warmup_rounds=1, budget_s=budget_s)
         round_s = sum(seconds.values())
         for now_s, left_s in estimates_of(plan, seconds).said[8:]:
-            assert left_s <= max(budget_s - now_s, MIN_ROUNDS * round_s) + round_s
-
-    def test_nothing_is_known_before_each_subject_was_measured(self):
-        cells = [*cells_of(4), fakes.make_cell("fastembed", subject="fastembed", engine="")]
-        said = estimates_of(fakes.make_plan(*cells), {**dict.fromkeys(NAMES, 1), "fastembed": 1}).said
-        order = [slot.cell.strategy for slot in next(fakes.make_plan(*cells).rounds())]
-        seen = 1 + max(2, order.index("fastembed"), min(order.index(name) for name in NAMES[1:]))
-        assert [left_s is None for _, left_s in said[: 2 * seen]] == [True] * (2 * seen - 1) + [False]
+            assert left_s <= max(budget_s - now_s, MIN_ROUNDS * round_s)
 
     def test_what_the_machine_cannot_do_is_not_waited_for(self):
         def outcome(slot):
             return UNSUPPORTED if slot.cell.is_baseline else FINE
 
-        plan = fakes.make_plan(rounds=3, warmup_rounds=1, passes=["importtime"])
+        plan = fakes.make_plan(rounds=3, warmup_rounds=1)
         estimates = estimates_of(plan, {BASELINE: 1, "lazy": 10}, outcome)
-        assert [left_s for _, left_s in estimates.said][3:5] == [3 * 10 + 12, 3 * 10 + 12]
+        assert [left_s for _, left_s in estimates.said][3:] == [33, 33, 23, 20, 10, 10, 0], "until it is skipped"
 
     def test_a_disturbed_sample_is_expected_again(self):
         def outcome(slot):
@@ -148,32 +144,19 @@ class TestRemaining:
 
         plan = fakes.make_plan(fakes.make_cell("lazy"), rounds=4, warmup_rounds=1, max_reruns=0.2)
         left = [left_s for _, left_s in estimates_of(plan, {"lazy": 10}, outcome).said]
-        # After the warm-up; after the disturbed sample, whose repetition is the only one allowed; at its end; the
-        # others
-        assert left == [None, 40, 40, 40, 40, 30, 30, 20, 20, 10, 10, 0]
+        # After the warm-up; after the disturbed sample; when its repetition begins; the others
+        assert left == [None, 40, 40, 30, 40, 30, 30, 20, 20, 10, 10, 0]
 
-    def test_as_many_are_expected_again_as_were_until_now(self):
-        def outcome(slot):
-            return FINE if slot.is_warmup or slot.attempt else DISTURBED
+    def test_one_odd_sample_does_not_matter(self):
+        plan, clock = fakes.make_plan(fakes.make_cell("lazy"), rounds=10, warmup_rounds=0), Clock()
+        estimates, times = Estimates(plan, clock), itertools.chain([10, 10, 300], itertools.repeat(10))
 
-        plan = fakes.make_plan(fakes.make_cell("lazy"), rounds=4, warmup_rounds=1, max_reruns=1.0)
-        left = [left_s for _, left_s in estimates_of(plan, {"lazy": 10}, outcome).said]
-        assert left[:6] == [None, 40, 40, 10 + 3 * 20, 10 + 3 * 20, 3 * 20]
+        def execute(slot):
+            clock.now_s += next(times)
+            return FINE
 
-    def test_no_more_are_expected_again_than_may_be(self):
-        def outcome(slot):
-            return DISTURBED if slot.round == 0 and not slot.attempt else FINE
-
-        plan = fakes.make_plan(fakes.make_cell("lazy"), rounds=10, warmup_rounds=0, max_reruns=0.3)
-        left = [left_s for _, left_s in estimates_of(plan, {"lazy": 10}, outcome).said]
-        assert left[1:3] == [10 + 9 * 10 + 2 * 10] * 2
-
-    def test_what_worked_once_is_not_given_up(self):
-        def outcome(slot):
-            return UNSUPPORTED if slot.round == 1 else FINE
-
-        plan = fakes.make_plan(fakes.make_cell("lazy"), rounds=4, warmup_rounds=0)
-        assert [left_s for _, left_s in estimates_of(plan, {"lazy": 10}, outcome).said][1::2] == [30, 20, 10, 0]
+        Runner(plan, execute, lambda record: None, estimates, clock).run()
+        assert [left_s for _, left_s in estimates.said][5::2] == [70, 60, 50, 40, 30, 20, 10, 0]
 
     def test_a_resumed_run_knows_at_once(self):
         plan = fakes.make_plan(fakes.make_cell("lazy"), rounds=100, warmup_rounds=0, budget_s=2.0)
@@ -183,8 +166,8 @@ class TestRemaining:
             estimates.sample_ended(record)
         assert estimates.seconds() == pytest.approx(2.0 - 4 * 0.2)
 
-    def test_an_interrupted_pass_says_nothing_of_the_others(self):
-        """Its record has the time of the process only."""
+    def test_watched_samples_take_as_much_longer_as_foreseen(self):
+        assert set(WATCHED) == set(INSTRUMENTS)
         plan = fakes.make_plan(rounds=1, warmup_rounds=0, passes=["memray"])
         whole = []
         Runner(plan, executor_of(Clock(), dict.fromkeys(NAMES, 1)), whole.append, fakes.Recorder(), lambda: 0.0).run()
@@ -194,95 +177,25 @@ class TestRemaining:
         assert estimates.seconds() == pytest.approx(4.0 * 0.2 + 0.7)
 
     def test_with_a_precision_it_is_a_limit_until_no_round_is_left(self):
-        class Limits(Estimates):
+        class Words(Estimates):
             def seconds(self):
-                return self.is_limit
+                return 100.0
 
-        def limits(precision):
+            def sample_ended(self, record):
+                super().sample_ended(record)
+                self.said.append(self.in_words())
+
+        def words(precision):
             clock, plan = Clock(), fakes.make_plan(rounds=2, warmup_rounds=0, passes=["memray"], precision=precision)
-            estimates = Limits(plan, clock)
+            estimates = Words(plan, clock)
             Runner(plan, executor_of(clock, dict.fromkeys(NAMES, 1)), lambda record: None, estimates, clock).run()
-            return [limit for _, limit in estimates.said]
+            return [text for text in estimates.said if isinstance(text, str)]
 
-        assert limits(0.01) == [True] * 5 + [False] * 7
-        assert limits(None) == [False] * 12
-
-
-class TestDurations:
-    def test_a_cell_that_was_not_measured_is_taken_for_one_of_its_subject(self):
-        cells = cells_of(4)
-        durations = Durations(fakes.make_plan(*cells))
-        assert durations.timed_s(cells[0]) is None
-        durations.note(fakes.make_record(cells[0]), 50.0)
-        assert durations.timed_s(cells[3]) == 50.0
-        durations.note(fakes.make_record(cells[1]), 2.0)
-        assert durations.timed_s(cells[3]) == 2.0
-        durations.note(fakes.make_record(cells[2]), 4.0)
-        assert durations.timed_s(cells[3]) == 3.0
-        assert durations.timed_s(fakes.make_cell("fastembed", subject="fastembed")) == 4.0
-
-    def test_a_cell_that_fails_at_once_says_nothing_of_others(self):
-        cells = cells_of(3)
-        durations = Durations(fakes.make_plan(*cells))
-        durations.note(fakes.make_record(cells[1], status="failed"), 0.0)
-        durations.note(fakes.make_record(cells[0]), 5.0)
-        assert durations.timed_s(cells[2]) == 5.0
-        assert durations.timed_s(cells[1]) == 0.0
-
-    def test_warm_ups_count_only_as_long_as_there_is_nothing_else(self):
-        cell = fakes.make_cell()
-        durations = Durations(fakes.make_plan(cell))
-        durations.note(fakes.make_record(cell, 0, is_warmup=True), 30.0)
-        assert durations.timed_s(cell) == 30.0
-        durations.note(fakes.make_record(cell), 2.0)
-        assert durations.timed_s(cell) == 2.0
-
-    def test_watched_samples_are_scaled_by_those_seen(self):
-        cells = cells_of(3)
-        plan = fakes.make_plan(*cells, passes=["importtime"])
-        durations = Durations(plan)
-        for cell in cells:
-            durations.note(fakes.make_record(cell), 10.0)
-        first, second, third = plan.passes()
-        assert durations.watched_s(second) == pytest.approx(12.0)
-        durations.note_watched(fakes.make_record(first.cell, 0, instrument="importtime"), 36.0)
-        assert durations.watched_s(second) == pytest.approx(36.0), "of another subject, for want of a better one"
-        durations.note_watched(fakes.make_record(second.cell, 0, instrument="importtime"), 6.0)
-        assert durations.watched_s(third) == pytest.approx(6.0)
-
-    def test_every_instrument_is_foreseen(self):
-        assert set(WATCHED) == set(INSTRUMENTS)
+        assert words(0.01) == ["at most 1 min 40 s left"] * 3 + ["about 1 min 40 s left"] * 3
+        assert words(None) == ["about 1 min 40 s left"] * 6
 
 
 class TestWording:
-    @pytest.mark.parametrize(
-        ("seconds", "about", "at_most"),
-        [
-            (0, "", ""),
-            (0.4, "a few seconds left", "at most 10 s left"),
-            (9.9, "a few seconds left", "at most 10 s left"),
-            (14, "about 10 s left", "at most 20 s left"),
-            (58, "about 1 min left", "at most 1 min left"),
-            (95, "about 1 min 30 s left", "at most 2 min left"),
-            (200, "about 3 min left", "at most 4 min left"),
-            (1000, "about 15 min left", "at most 20 min left"),
-            (3599, "about 1 h left", "at most 1 h left"),
-            (5000, "about 1 h 30 min left", "at most 1 h 30 min left"),
-            (90000, "about 25 h left", "at most 25 h left"),
-        ],
-    )
-    def test_time_left(self, seconds, about, at_most):
-        assert wording.time_left(seconds) == about
-        assert wording.time_left(seconds, is_limit=True) == at_most
-
-    @settings(deadline=None)
-    @given(st.floats(wording.FEW_S, 1e6), st.floats(wording.FEW_S, 1e6))
-    def test_rounding(self, one_s, other_s):
-        assert abs(wording.rounded(one_s) - one_s) <= one_s / 3 + 1e-6
-        assert wording.rounded(one_s, is_limit=True) >= one_s
-        low_s, high_s = sorted((one_s, other_s))
-        assert wording.rounded(low_s) <= wording.rounded(high_s)
-
     @pytest.mark.parametrize(
         ("seconds", "text"),
         [(0, "0 s"), (59.4, "59 s"), (59.6, "1 min"), (200, "3 min 20 s"), (3600, "1 h"), (3661, "1 h 1 min")],
@@ -301,7 +214,7 @@ class TestWording:
 def measure(plan, display, clock, seconds, outcome=lambda slot: FINE, done=()):
     """Run a plan whose samples take these seconds; return what sums it up."""
     remaining = Remaining(plan, clock)
-    with display(time_left=lambda: _time_left(remaining)) as shown:
+    with display(time_left=remaining.in_words) as shown:
         progress = SampleProgress(plan, shown, remaining, clock)
         execute = executor_of(clock, seconds, outcome)
         Runner(plan, execute, lambda record: None, progress, clock, done=done, processors=2).run()
@@ -321,17 +234,17 @@ def plain(plan, seconds, outcome=lambda slot: FINE, done=(), **console):
 
 
 class TestPlain:
-    def test_a_line_for_each_sample_and_now_and_then_the_time_left(self):
+    def test_a_line_for_each_sample_and_the_time_left(self):
         plan = fakes.make_plan(rounds=2, passes=["memray"], seed=BASELINE_FIRST)
         text, summary = plain(plan, {BASELINE: 12, "lazy": 3})
         assert text.splitlines() == [
             "[1/8] warm-up 1 of 1  baseline/minilm/cpu/idle  100 ms",
-            "[2/8] warm-up 1 of 1  lazy/auto/minilm/cpu/idle  100 ms  about 1 min 30 s left",
-            "[3/8] round 1 of 2  baseline/minilm/cpu/idle  100 ms  about 1 min 30 s left",
-            "[4/8] round 1 of 2  lazy/auto/minilm/cpu/idle  100 ms",
-            "[5/8] round 2 of 2  baseline/minilm/cpu/idle  100 ms  about 1 min left",
-            "[6/8] round 2 of 2  lazy/auto/minilm/cpu/idle  100 ms",
-            "[7/8] memray  baseline/minilm/cpu/idle  done  about 10 s left",
+            "[2/8] warm-up 1 of 1  lazy/auto/minilm/cpu/idle  100 ms  about 1 min 31 s left",
+            "[3/8] round 1 of 2  baseline/minilm/cpu/idle  100 ms  about 1 min 19 s left",
+            "[4/8] round 1 of 2  lazy/auto/minilm/cpu/idle  100 ms  about 1 min 16 s left",
+            "[5/8] round 2 of 2  baseline/minilm/cpu/idle  100 ms  about 1 min 4 s left",
+            "[6/8] round 2 of 2  lazy/auto/minilm/cpu/idle  100 ms  about 1 min 1 s left",
+            "[7/8] memray  baseline/minilm/cpu/idle  done  about 13 s left",
             "[8/8] memray  lazy/auto/minilm/cpu/idle  done",
         ]
         assert summary == "measured 8 samples in 1 min 46 s"
@@ -345,11 +258,11 @@ class TestPlain:
         text, summary = plain(fakes.make_plan(rounds=2, seed=BASELINE_FIRST), {BASELINE: 1, "lazy": 1}, outcome)
         lines = [line for line in text.splitlines() if "baseline" in line]
         assert lines[1].startswith("[3/6] round 1 of 2  baseline/minilm/cpu/idle  100 ms  (disturbed: other processes")
-        assert lines[2] == "[5/7] round 1 of 2 again  baseline/minilm/cpu/idle  100 ms"
+        assert lines[2] == "[5/7] round 1 of 2 again  baseline/minilm/cpu/idle  100 ms  about 2 s left"
         failed = [line for line in text.splitlines() if "lazy" in line]
         assert [line[6:] for line in failed] == [
-            "warm-up 1 of 1  lazy/auto/minilm/cpu/idle  failed: ValueError: no  a few seconds left",
-            "round 1 of 2  lazy/auto/minilm/cpu/idle  failed: ValueError: no",
+            "warm-up 1 of 1  lazy/auto/minilm/cpu/idle  failed: ValueError: no  about 4 s left",
+            "round 1 of 2  lazy/auto/minilm/cpu/idle  failed: ValueError: no  about 2 s left",
         ]
         assert text.splitlines()[-1].startswith("[6/7] round 2 of 2  baseline")
         assert summary == "measured 6 samples in 6 s, 1 disturbed, 2 not valid"
@@ -377,16 +290,16 @@ class TestPlain:
     def test_pieces_of_which_nothing_is_known_take_as_long_as_the_others(self):
         clock, stream = Clock(), io.StringIO()
         with open_display(6, quiet=False, clock=clock, console=Console(file=stream)) as display:
-            for seconds in (30, 40, 300, 40, 40, 40):
+            for seconds in (30, 40, 50, 36, 40, 40):
                 display.begin("x")
                 clock.now_s += seconds
                 display.end("cell", is_problem=False)
         assert stream.getvalue().splitlines() == [
             "[1/6] cell",
-            "[2/6] cell",
-            "[3/6] cell  about 2 min left",
-            "[4/6] cell  about 1 min 30 s left",
-            "[5/6] cell  about 40 s left",
+            "[2/6] cell  about 2 min 40 s left",
+            "[3/6] cell  about 2 min 15 s left",
+            "[4/6] cell  about 1 min 24 s left",
+            "[5/6] cell  about 42 s left",
             "[6/6] cell",
         ]
 
@@ -397,8 +310,7 @@ class TestQuiet:
         with make_progress(plan, quiet=True) as progress:
             Runner(plan, lambda slot: FAILED, lambda record: None, progress).run()
         with open_display(1, quiet=True) as display:
-            display.part()
-            display.begin("x", "y")
+            display.begin("x")
             display.end("x", is_problem=True)
         announce("x", quiet=True)
         assert capfd.readouterr() == ("", "")
@@ -503,13 +415,12 @@ class TestTerminal:
     def test_the_bar_shows_round_cell_and_time_left(self):
         plan = fakes.make_plan(rounds=2, seed=BASELINE_FIRST)
         shown = pictures(on_terminal(plan, {BASELINE: 12, "lazy": 3}))
-        assert [line.strip("━╸╺ ") for line in shown[0]] == ["0 of 6, 0 s, measuring ...", "preparing"]
-        assert ["0 of 6, 0 s, measuring ...", "warm-up 1 of 1  baseline/minilm/cpu/idle"] in [
-            [line.strip("━╸╺ ") for line in lines] for lines in shown
-        ]
-        before = next(lines for lines in reversed(shown) if " 5 of 6" in lines[0])
-        assert before[0].endswith("━ 5 of 6, 42 s, a few seconds left")
-        assert shown[-1][0].endswith("━ 6 of 6, 45 s")
+        first = [[line.strip("━╸╺ ") for line in lines] for lines in shown if " 0/6 " in lines[0]]
+        assert first[0] == ["0/6 0:00:00", "preparing"]
+        assert first[-1] == ["0/6 0:00:00", "warm-up 1 of 1  baseline/minilm/cpu/idle"]
+        before = next(lines for lines in reversed(shown) if " 5/6 " in lines[0])
+        assert before[0].endswith("━ 5/6 0:00:42 about 3 s left")
+        assert shown[-1][0].rstrip().endswith("━ 6/6 0:00:45")
         assert before[1] == shown[-1][1] == "round 2 of 2  lazy/auto/minilm/cpu/idle"
 
     def test_in_the_end_only_problems_stay_each_once(self):
@@ -520,10 +431,9 @@ class TestTerminal:
         screen = Screen().feed(text)
         assert [line for line in screen.lines if line] == [
             "warm-up 1 of 1  lazy/auto/minilm/cpu/idle  unverified: in memory",
-            "6 times: lazy/auto/minilm/cpu/idle  unverified: in memory",
         ]
-        assert screen.red == {0, 1}
-        assert all(Screen().feed(text[:end]).red <= {0, 1} for end in range(0, len(text), 50)), "the bar is not red"
+        assert screen.red == {0}
+        assert all(Screen().feed(text[:end]).red <= {0} for end in range(0, len(text), 50)), "the bar is not red"
 
     def test_the_cursor_is_back(self):
         text = on_terminal(fakes.make_plan(rounds=1), dict.fromkeys(NAMES, 1))
@@ -534,9 +444,9 @@ class TestTerminal:
             return DISTURBED if slot.round == 1 else FINE
 
         shown = pictures(on_terminal(fakes.make_plan(rounds=2, max_reruns=0.0), dict.fromkeys(NAMES, 1), outcome))
-        assert [lines[2:] for lines in shown if len(lines) > 2][-1] == ["2 disturbed"]
+        assert shown[-1][1] == "round 2 of 2  lazy/auto/minilm/cpu/idle  (2 disturbed so far)"
 
-    @pytest.mark.parametrize("width", [1, 5, 20, 40, 47, 80, 300])
+    @pytest.mark.parametrize("width", [5, 20, 40, 47, 80, 300])
     def test_no_line_is_longer_than_the_terminal(self, width):
         cells = [fakes.make_cell(BASELINE), fakes.make_cell("lazy", model_key="模型" * 30)]
         text = on_terminal(fakes.make_plan(*cells, rounds=2), dict.fromkeys(NAMES, 100), width=width)
@@ -544,7 +454,7 @@ class TestTerminal:
         assert max(len(line) for line in drawn) <= width
         assert all(len(lines) == 2 for lines in pictures(text))
         if width >= 40:
-            assert any("about 3 min left" in line for line in drawn)
+            assert any("left" in line for line in drawn)
 
     def test_hostile_text_does_not_steer_it(self):
         outcome = fakes.make_outcome({"status": "failed", "message": "\x1b[2J\x07 a\rb\x9b31m"})
@@ -556,7 +466,6 @@ class TestTerminal:
         text = on_terminal(fakes.make_plan(rounds=1), dict.fromkeys(NAMES, 1), lambda slot: FAILED, NO_COLOR="1")
         colours = [code for codes in re.findall(r"\x1b\[([0-9;]*)m", text) for code in codes.split(";")]
         assert not [code for code in colours if code and 30 <= int(code) <= 107]
-        assert "6 of 6" not in text
         assert "\x1b[2K" in text, "it is drawn all the same"
 
     @pytest.mark.parametrize(

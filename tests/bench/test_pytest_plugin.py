@@ -12,9 +12,11 @@ import pytest
 from filelock import FileLock
 
 from bench.errors import ConfigError
-from bench.pytest_plugin import EXTRA_INFO, compose_cell
+from bench.pytest_plugin import EXTRA_INFO, compose_benchmark
 from tests.conftest import ROOT
-from tests.tiny_models import Tiny
+from tests.support.tiny_models import Tiny
+
+pytestmark = pytest.mark.process
 
 CONFTEST = 'pytest_plugins = ["bench.pytest_plugin"]\n'
 PYTEST = ("-m", "pytest", "-p", "no:cacheprovider")
@@ -87,7 +89,7 @@ def test_first_vector(cold_start):
 
     def test_a_session_prepares_a_model_once_and_leaves_nothing(self, suite, model, tmp_path):
         source = f"""
-from bench import run
+from bench.measure import run
 prepared = []
 original = run.prepare_model
 run.prepare_model = lambda model, *more, **named: prepared.append(more[1:]) or original(model, *more, **named)
@@ -161,10 +163,10 @@ def test_b(benchmark): benchmark.pedantic(int)
         ("call", "message"),
         [
             ('cold_start("strategy=sluggish")', "sluggish"),
-            ('cold_start("protocol.rounds=3")', "protocol.rounds=3 is for a run of python -m bench"),
+            ('cold_start("protocol.rounds=3")', "protocol.rounds=3 applies to a run of python -m bench"),
             ('cold_start.command("no-such-program --help")', "no-such-program is not on the PATH"),
             ('cold_start.command("")', "The command is empty"),
-            ("cold_start.command('a \"b')", "cannot be split into words"),
+            ("cold_start.command('a \"b')", "cannot be parsed"),
             ("cold_start.command([str(bad)])", "cannot be started: Exec format error"),
             (
                 'cold_start.command([sys.executable, "-c", "import time; time.sleep(60)"], timeout_s=0.5)',
@@ -268,7 +270,7 @@ def test_it_waits_for_another_bench_and_says_so(started, tmp_path):
     with FileLock(tmp_path / "embedding-bench.lock"):
         child = started("def test_a(cold_start): cold_start.command([sys.executable, '-c', ''], rounds=1)")
         for line in child.stdout:
-            if "another bench measures on this machine" in line:
+            if "waiting for another bench on this machine" in line:
                 break
         else:
             pytest.fail("it did not wait")
@@ -288,7 +290,9 @@ def test_importing_it_is_cheap(python):
 
 class TestTheWords:
     def test_they_make_one_cell(self):
-        conf, cell = compose_cell(["strategy=quantized", "engine=numpy", "threads=1", "protocol.sample_timeout_s=7"])
+        conf, cell = compose_benchmark(
+            ["strategy=quantized", "engine=numpy", "threads=1", "protocol.sample_timeout_s=7"]
+        )
         assert cell.label() == "quantized/numpy/minilm/cpu/idle/1 thread"
         assert conf.protocol.sample_timeout_s == 7
 
@@ -297,28 +301,28 @@ class TestTheWords:
         [
             ("strategy=lazy,progressive", "multirun"),
             ("nonsense", "nonsense"),
-            ("strategy=[", r"strategy=\[ .*is no configuration"),
+            ("strategy=[", r"strategy=\[ .*is not a valid configuration"),
             ("+new=1", "new"),
             ("threads=0", "threads=0 must be at least 1"),
             ("threads=many", "threads"),
-            ("baseline=true", "means nothing to a single benchmark"),
-            ("suite=strategies", "means nothing to a single benchmark"),
-            ("++peers=[openvino]", "means nothing to a single benchmark"),
-            ("protocol=quick", "means nothing to a single benchmark"),
-            ("hydra/launcher=ray", "means nothing to a single benchmark"),
+            ("baseline=true", "not to a single benchmark"),
+            ("suite=strategies", "not to a single benchmark"),
+            ("++peers=[openvino]", "not to a single benchmark"),
+            ("protocol=quick", "not to a single benchmark"),
+            ("hydra/launcher=ray", "not to a single benchmark"),
             ("cache_state=cold_disk", "cannot be timed by pytest-benchmark"),
         ],
     )
     def test_words_that_make_none(self, word, message):
         with pytest.raises(ConfigError, match=message):
-            compose_cell([word])
+            compose_benchmark([word])
 
     def test_somebody_else_who_uses_hydra_is_not_disturbed(self, tmp_path):
         import hydra
 
         (tmp_path / "theirs.yaml").write_text("a: 1\n")
         with hydra.initialize_config_dir(version_base="1.3", config_dir=str(tmp_path)):
-            compose_cell(["strategy=lazy"])
+            compose_benchmark(["strategy=lazy"])
             assert hydra.compose("theirs") == {"a": 1}
 
 

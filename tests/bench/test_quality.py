@@ -18,27 +18,31 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from omegaconf import OmegaConf
 
-from bench.config import QUALITY, BenchConf, ModelConf, NamedConf, QualityConf, ScenarioConf
-from bench.environment import read_manifest, write_manifest
+from bench.data.fields import to_json
+from bench.data.manifest import read_manifest
+from bench.data.quality_records import SCHEMA, QualityFigures, QualityRecord, from_line, read_quality_records
+from bench.data.records import append_record
 from bench.errors import BenchError, ConfigError, RecordError
-from bench.plan import BASELINE
-from bench.quality import measures, report, retrieval, tables
-from bench.quality.records import SCHEMA, Figures, QualityRecord, from_line, read_quality_records
+from bench.plan.cell import BASELINE, MEANINGS
+from bench.plan.config import QUALITY, BenchConf, ModelConf, NamedConf, QualityConf, ScenarioConf
+from bench.quality import measures, retrieval
 from bench.quality.run import describe, measure_cells, quality_cells
 from bench.quality.sts import read_sts
 from bench.quality.task import Task, make_task, read_task
 from bench.quality.texts import ODD_TEXTS
 from bench.quality.worker import assess
-from bench.records import append_record
 from bench.report import terminal
 from bench.report.markdown import render
-from bench.resident import MEANINGS
+from bench.report.quality import report, tables
 from loader import LoadingStrategy
 from loader.engines import AUTO, ENGINES
 from loader.strategies import STRATEGIES
-from tests.bench import fakes
-from tests.bench.test_report import MANIFEST
+from tests.bench.report.test_report import MANIFEST
+from tests.bench.support import fakes
+from tests.bench.support.manifests import write_manifest
 from tests.conftest import ROOT
+
+pytestmark = pytest.mark.process
 
 DATA = ROOT / "tests" / "data"
 
@@ -108,9 +112,9 @@ class TestRetrieval:
         assert "def inner" in pairs[2].document
 
     def test_the_task_of_this_python(self):
-        pairs = retrieval.collect(500)
+        pairs = retrieval.collect_pairs(500)
         assert len(pairs) == 500
-        assert pairs == retrieval.collect(500), "nothing is random"
+        assert pairs == retrieval.collect_pairs(500), "nothing is random"
         assert len({pair.query for pair in pairs}) == len({pair.document for pair in pairs}) == 500
         for query, document in map(dataclasses.astuple, pairs):
             assert len(query.split()) >= retrieval.MIN_QUERY_WORDS
@@ -135,7 +139,7 @@ class TestRetrieval:
     def test_a_python_without_sources_is_named(self, tmp_path, monkeypatch):
         monkeypatch.setattr(retrieval.sysconfig, "get_path", lambda name: str(tmp_path))
         with pytest.raises(BenchError, match="no Python sources"):
-            retrieval.collect(20)
+            retrieval.collect_pairs(20)
 
     @given(st.lists(st.builds(retrieval.Pair, st.sampled_from("abcd"), st.sampled_from("wxyz"))))
     def test_what_two_functions_share_has_one_right_answer(self, pairs):
@@ -159,7 +163,7 @@ class TestTexts:
         assert len(set(task.fixed_texts)) >= 1000
         assert len(task.queries) == len(task.documents) == conf.max_documents
         assert task.sts_scores == ()
-        assert task.facts()["sts_sha256"] is None
+        assert task.facts().sts_sha256 is None
 
     def test_odd_texts_are_odd(self):
         assert len(set(ODD_TEXTS)) == len(ODD_TEXTS) >= 100
@@ -179,10 +183,10 @@ class TestTexts:
     def test_fingerprints_tell_tasks_apart(self):
         task = Task(("d",), ("q",), ("o",), ("a", "b"), ("c", "d"), (1.0, 2.0))
         other_pairs = dataclasses.replace(task, sts_scores=(1.0, 3.0)).facts()
-        assert other_pairs["fixed_texts_sha256"] == task.facts()["fixed_texts_sha256"]
-        assert other_pairs["sts_sha256"] != task.facts()["sts_sha256"]
+        assert other_pairs.fixed_texts_sha256 == task.facts().fixed_texts_sha256
+        assert other_pairs.sts_sha256 != task.facts().sts_sha256
         moved = dataclasses.replace(task, documents=("d", "q"), queries=()).facts()
-        assert moved["fixed_texts_sha256"] != task.facts()["fixed_texts_sha256"]
+        assert moved.fixed_texts_sha256 != task.facts().fixed_texts_sha256
 
 
 class TestStsFile:
@@ -196,8 +200,8 @@ class TestStsFile:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            (b"", "holds 0 pairs"),
-            (STS.splitlines()[0].encode(), "holds 1 pairs"),
+            (b"", "has 0 pairs"),
+            (STS.splitlines()[0].encode(), "has 1 pairs"),
             (STS.replace("\t", ",").encode(), "line 1 has 1 columns"),
             ((STS + "a\tb\n").encode(), "line 5 has 2 columns"),
             (("genre\tfile\tyear\tid\tscore\tone\ttwo\n" + STS).encode(), "line 1: column 4 must be a score"),
@@ -459,8 +463,8 @@ class TestCells:
         assert "lazy" not in left_out
 
 
-FIGURES = Figures(20, 20, 0.5, 0.75, 4, 0.8, 176, 0.99, 0.98, 0.97, "'worst'", 0.95)
-REFERENCE_FIGURES = Figures(20, 20, 0.6, 0.85, 4, 0.9)
+FIGURES = QualityFigures(20, 20, 0.5, 0.75, 4, 0.8, 176, 0.99, 0.98, 0.97, "'worst'", 0.95)
+REFERENCE_FIGURES = QualityFigures(20, 20, 0.6, 0.85, 4, 0.9)
 FACTS = {"engine": "numpy", "precision": "float32", "device": "cpu", "version": "1"}
 REFERENCE_CELL = fakes.make_cell(BASELINE, scenario=QUALITY)
 CELL = fakes.make_cell("lazy", engine="numpy", scenario=QUALITY)
@@ -516,7 +520,7 @@ class TestMeasuringCells:
             (fakes.make_outcome(None, timed_out=True), "timeout", "killed"),
             (fakes.make_outcome({"status": "unsupported", "message": "no such engine"}), "unsupported", "no such"),
             (fakes.make_outcome({"status": "invalid", "message": "a vector is zero"}), "invalid", "zero"),
-            (answer(engine="other"), "invalid", "engine numpy was asked for, other answered"),
+            (answer(engine="other"), "invalid", "engine numpy was requested, but other answered"),
         ],
     )
     def test_failures_are_records(self, outcome, status, message):
@@ -549,7 +553,7 @@ class TestMeasuringCells:
 
 optional_floats = st.none() | st.floats(-1, 1)
 FIGURES_STRATEGY = st.builds(
-    Figures,
+    QualityFigures,
     st.integers(20, 900),
     st.integers(20, 900),
     st.floats(0, 1),
@@ -619,7 +623,7 @@ def write_run(folder, records):
     folder.mkdir()
     cells = [cell.to_json() for cell in dict.fromkeys(record.cell for record in records)]
     manifest = {key: value for key, value in MANIFEST.items() if key not in {"protocol", "seed"}}
-    write_manifest(folder / "manifest.json", manifest | {"cells": cells, "task": TASK_FACTS})
+    write_manifest(folder / "manifest.json", manifest | {"cells": cells, "task": to_json(TASK_FACTS)})
     (folder / "quality.jsonl").touch()
     for record in records:
         append_record(folder / "quality.jsonl", record)
@@ -640,7 +644,9 @@ class TestReport:
     @given(records=st.lists(any_record(), max_size=6))
     def test_any_records_render(self, tmp_path_factory, records):
         text = render(
-            report.make_document(report.load_context(write_run(tmp_path_factory.mktemp("runs") / "run", records)))
+            report.make_document(
+                report.load_quality_context(write_run(tmp_path_factory.mktemp("runs") / "run", records))
+            )
         )
         assert text.startswith("# How good the vectors are")
         for line in text.splitlines():
@@ -653,12 +659,12 @@ class TestReport:
         assert "| lazy | numpy | float32 | minilm | 0.9900000 | 0.9800000 | 0.9700000 | 0.9500 | 176 |" in text
         row = "0.5000 | 0.6000 | 0.7500 | 0.8500 | 0.8000 | 0.9000 | 20 | 4 |"
         assert f"| lazy | numpy | float32 | minilm | {row}" in text
-        for expected in ("'worst'", MANIFEST["command"], "made up", TASK_FACTS["fixed_texts_sha256"]):
+        for expected in ("'worst'", MANIFEST["command"], "made up", TASK_FACTS.fixed_texts_sha256):
             assert expected in text
         assert "Protocol" not in text
 
     def test_every_figure_is_explained(self, tmp_path):
-        context = report.load_context(write_run(tmp_path / "run", records_of()))
+        context = report.load_quality_context(write_run(tmp_path / "run", records_of()))
         for table in (tables.vector_table(context), tables.task_table(context)):
             for heading in table.headings:
                 assert heading.removesuffix(" ref.") in {*tables.COLUMNS, "Strategy", "Engine", "Model"}
@@ -674,14 +680,14 @@ class TestReport:
     def test_cells_without_a_result_say_why(self, tmp_path):
         message = "No engine can | compute this"
         records = records_of(status="unsupported", message=message, facts={}, figures=None)
-        text = render(report.make_document(report.load_context(write_run(tmp_path / "run", records))))
+        text = render(report.make_document(report.load_quality_context(write_run(tmp_path / "run", records))))
         assert "| lazy | numpy | minilm | unsupported | No engine can \\| compute this |" in text
         assert "No cell has a result" in text
         assert "## Tasks" not in text
 
     def test_devices_and_threads_are_shown_where_they_vary(self, tmp_path):
         more = dataclasses.replace(records_of()[1], cell=dataclasses.replace(CELL, device="cuda", threads=2))
-        context = report.load_context(write_run(tmp_path / "run", [*records_of(), more]))
+        context = report.load_quality_context(write_run(tmp_path / "run", [*records_of(), more]))
         assert [row[0] for row in tables.vector_table(context).rows] == [
             "lazy, cpu, default threads",
             "lazy, cuda, 2 threads",
@@ -692,7 +698,7 @@ class TestReport:
         cell = dataclasses.replace(CELL, model_key=hostile, strategy=hostile)
         figures = dataclasses.replace(FIGURES, cosine_min_text=hostile)
         records = [records_of()[0], QualityRecord(cell, "ok", facts=dict.fromkeys(FACTS, hostile), figures=figures)]
-        text = render(report.make_document(report.load_context(write_run(tmp_path / "run", records))))
+        text = render(report.make_document(report.load_quality_context(write_run(tmp_path / "run", records))))
         assert hostile not in text
         assert "<script" not in text.replace("\\<script", "")
 
@@ -723,7 +729,7 @@ class TestCommandLine:
             (("+quality.max_documents=50",), "quality.sts_file"),
             (
                 ("+quality.max_documents=50", "+quality.sts_file=null", "+quality.cell_timeout_s=9"),
-                "belongs to suite=quality",
+                "and suite=quality need each other",
             ),
             (("suite=quality", "quality.max_documents=3"), "quality.max_documents=3 must be at least 20"),
             (("suite=quality", "quality.cell_timeout_s=0"), "quality.cell_timeout_s=0"),
@@ -754,7 +760,7 @@ class TestCommandLine:
         code = """
 import sys
 import bench.cli, bench.quality.run, bench.quality.task
-from bench.config import QualityConf
+from bench.plan.config import QualityConf
 bench.quality.task.make_task(QualityConf(20, None, 1.0))
 print(sorted({"loader", "numpy", "torch", "pandas", "matplotlib", "scipy"} & set(sys.modules)))
 """
@@ -825,7 +831,7 @@ class TestRealRuns:
         assert "python -m bench suite=quality engine=numpy device=cpu,cuda" in text
         assert "[3/3] lazy/numpy/minilm/cuda/quality" in done.err
         assert "Vectors, compared with plain sentence-transformers" in done.out
-        assert read_manifest(folder / "manifest.json")["task"]["document_count"] == 20
+        assert read_manifest(folder / "manifest.json").task.document_count == 20
 
     def test_an_interrupted_run_reports_what_it_has(self, tmp_path):
         words = ["suite=quality", "engine=numpy,sentence_transformers", "quality.max_documents=20", "run_name=run"]

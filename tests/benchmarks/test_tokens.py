@@ -2,7 +2,7 @@
 
 import pytest
 
-from loader.tokenizer import TextTokenizer
+from loader.text.tokenizer import TextTokenizer
 from tests.benchmarks.conftest import LONG, SHORT, TEXTS
 
 pytestmark = pytest.mark.real_model
@@ -13,7 +13,7 @@ LIMIT = 256
 def open_tokenizer(folder, kind):
     """Return the tokenizer of a folder; ``"library"`` leaves all texts to the ``tokenizers`` library."""
     tokenizer = TextTokenizer(str(folder))
-    assert tokenizer._wordpiece is not None, "MiniLM's tokenizer is one that loader.wordpiece reads"
+    assert tokenizer._wordpiece is not None, "MiniLM's tokenizer is one that loader.text.wordpiece reads"
     if kind == "library":
         tokenizer._wordpiece = None
     return tokenizer

@@ -13,8 +13,10 @@ from loader import (
     ModelMetadata,
     OptimizedEmbeddingLoader,
     ResourceProfile,
+    ServiceOptions,
     cosine_similarity,
     get_embedding_provider,
+    load,
     preload_embeddings,
 )
 
@@ -22,8 +24,9 @@ from loader import (
 def functions() -> None:
     maybe: EmbeddingProvider | None = get_embedding_provider("m", LoadingStrategy.LAZY, timeout=None, device="cpu")
     loader: OptimizedEmbeddingLoader = preload_embeddings(Path("m"), "background")
+    sure: EmbeddingProvider = load("m", "service", precision="int8", service=ServiceOptions(start=None))
     similarity: float = cosine_similarity([1.0], np.ones(1))
-    print(maybe, loader, similarity)
+    print(maybe, loader, sure, similarity)
 
 
 def loader(one: OptimizedEmbeddingLoader) -> None:
@@ -60,3 +63,7 @@ def wrong() -> None:
     OptimizedEmbeddingLoader(3)  # type: ignore[arg-type]
     OptimizedEmbeddingLoader("m", threads="two")  # type: ignore[arg-type]
     get_embedding_provider(None)  # type: ignore[arg-type]
+    load("m", threads="two")  # type: ignore[arg-type]
+    load("m", thread=2)  # type: ignore[call-arg]
+    preload_embeddings("m", compile="later")  # type: ignore[arg-type]
+    OptimizedEmbeddingLoader.get_instance("m", precision="int4")  # type: ignore[arg-type]

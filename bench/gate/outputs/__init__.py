@@ -1,4 +1,4 @@
-"""What a gate leaves: a line and tables on the terminal, and files for people, programs and CI systems.
+"""A gate's output: a line and tables on the terminal, and files for people, programs and CI systems.
 
 The same verdict gives the same bytes.
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from bench.gate.verdict import Verdict
+    from bench.gate.decide.verdict import Verdict
 
 __all__ = ["show", "write_outputs"]
 
@@ -30,6 +30,6 @@ def write_outputs(verdict: Verdict, folder: Path) -> None:
     """Write the documents, and ``shifts.png`` and ``shifts.svg``, into the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, render in DOCUMENTS:
-        # Half a pair of surrogates, as from a command that is not UTF-8, has no encoding.
+        # A lone surrogate, as from a command that is not UTF-8, cannot be encoded.
         (folder / name).write_bytes(render(verdict).encode(errors="replace"))
     save(plot.draw(verdict), folder, "shifts")

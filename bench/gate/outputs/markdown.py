@@ -6,17 +6,17 @@ import re
 from typing import TYPE_CHECKING
 
 from bench.gate.outputs.rows import FROM_OUTSIDE, NOTHING, TEXTS, changes_table, dependencies_table, limits_table
-from bench.gate.outputs.wording import WORDS, advice, clean, footnote, reasons, visible
+from bench.gate.outputs.wording import WORDS, advice, footnote, reasons, shortened, without_controls
 from bench.report.document import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bench.gate.verdict import Result, Verdict
+    from bench.gate.decide.verdict import Result, Verdict
     from bench.report.document import Table
 
 MARKER = "<!-- embedding-bench gate -->"
-"""First line, by which a bot finds the comment that it wrote for an earlier push."""
+"""First line, by which a bot finds its comment on an earlier push."""
 
 SYMBOLS: dict[Result, str] = {
     "ok": "\N{WHITE HEAVY CHECK MARK}",
@@ -29,16 +29,16 @@ _SPECIAL = re.compile(r"[^\w ./,=+-]|_|(?<=www)\.", re.IGNORECASE)
 
 HOW_TO_READ = (
     "In each round, every cell is measured once with each revision, in random order and in fresh processes. The change "
-    "is the Hodges-Lehmann estimate of head by base over the rounds, its interval the exact one of Wilcoxon's signed "
-    "rank test.",
-    "A regression has its whole interval above the limit, in both of two stages that share no samples. The figures are "
-    "those of the second stage. Rounds such as 15 + 22 are those of both.",
-    "The control is the base revision, installed a second time. Where it differs from the base, the machine is too "
-    "unsteady, and nothing is said.",
-    "An interval that is too wide is not a pass: the gate is inconclusive.",
-    "Where a floor sets the limit, the figure is so small that the tolerance would mean less than the floor.",
+    "is the Hodges-Lehmann estimate of the ratio of head to base over the rounds; its interval is exact, from "
+    "Wilcoxon's signed-rank test.",
+    "A regression has its whole interval above the limit in each of two stages that share no samples. The figures are "
+    "those of the second stage. Rounds such as 15 + 22 are those of the two stages.",
+    "The control is the base revision, installed a second time. If it differs from the base, the machine is too "
+    "unsteady for a verdict.",
+    "If an interval is too wide, the gate does not pass: it is inconclusive.",
+    "A floor sets the limit if the figure is so small that the tolerance would be below the floor.",
 )
-"""Each in one line: in comments, GitHub breaks lines where the source does."""
+"""Each on one line: in comments, GitHub breaks lines where the source does."""
 
 
 def render(verdict: Verdict) -> str:
@@ -60,10 +60,10 @@ def render(verdict: Verdict) -> str:
 def code(text: str) -> str:
     """Return text from outside as code that shows it as it is.
 
-    GitHub and GitLab make no links to people, issues or commits of code. Backticks would not do: in a table, a pipe
-    ends the cell even between them.
+    In code, GitHub and GitLab do not link people, issues or commits. Backticks are not enough: in a table, a pipe ends
+    the cell even between them.
     """
-    return f"<code>{_SPECIAL.sub(lambda found: f'&#{ord(found[0])};', clean(text))}</code>"
+    return f"<code>{_SPECIAL.sub(lambda found: f'&#{ord(found[0])};', shortened(text))}</code>"
 
 
 def _title(verdict: Verdict) -> str:
@@ -71,7 +71,7 @@ def _title(verdict: Verdict) -> str:
     if verdict.result == "ok":
         return f"{word}: no metric is over its limit"
     if verdict.result == "inconclusive":
-        return f"{word}: the samples do not tell"
+        return f"{word}: the samples allow no verdict"
     return f"{word}: {len(verdict.decided('regression'))} of {rules} {'rule' if rules == 1 else 'rules'} broken"
 
 
@@ -86,8 +86,8 @@ def _facts(verdict: Verdict) -> str:
         for name, stage in zip(("First", "Second"), verdict.course.stages, strict=False)
     ]
     rows += [
-        f"Samples: {verdict.samples}, {verdict.disturbed} of them while other work disturbed the machine",
-        f"Time: {verdict.prepared_s:.0f} s of preparation, {verdict.measured_s:.0f} s of measurement",
+        f"Samples: {verdict.samples}, {verdict.disturbed} of them disturbed by other work on the machine",
+        f"Time: {verdict.prepared_s:.0f} s preparing, {verdict.measured_s:.0f} s measuring",
         f"Machine: {code(str(machine['processor']))}, {machine['processors_usable']} processors usable, "
         f"{machine['memory_bytes'] / 2**30:.1f} GiB",
         f"System: {code(str(machine['system']))} ({code(str(machine['machine']))}), {code(str(machine['python']))}",
@@ -116,11 +116,11 @@ def _list(items: Iterable[str]) -> str:
 
 
 def _fold(title: str, body: str) -> str:
-    """Return a part that is shown on demand. Only after an empty line is its text Markdown again."""
+    """Return a collapsed part. Its text is parsed as Markdown only after an empty line."""
     return f"<details>\n<summary>{title}</summary>\n\n{body}\n\n</details>"
 
 
 def _fence(command: str) -> str:
-    text = visible(command)
+    text = without_controls(command)
     fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", text))])
     return f"{fence}sh\n{text}\n{fence}"

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.gate.outputs.wording import clean, rule_title, scale_of, shown_finding
+from bench.gate.outputs.wording import ratio_scale, rule_title, shown_finding
+from bench.report.plots.parts.texts import clean
 from bench.report.plots.phases import MAGNIFIED_FROM
 
 if TYPE_CHECKING:
@@ -17,25 +18,23 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from bench.gate.rules import Finding, State
-    from bench.gate.verdict import Verdict
-    from bench.shifts import Shift
+    from bench.gate.decide.rules import Finding, RuleState
+    from bench.gate.decide.verdict import Verdict
+    from bench.stats.shifts import Shift
 
 # Okabe and Ito's colours, safe for colour-blind readers, with shapes for black and white.
-_STATES: dict[State, tuple[str, str, str]] = {
+_STATES: dict[RuleState, tuple[str, str, str]] = {
     "over": ("Over its limit", "s", "#D55E00"),
     "within": ("Within its limit", "o", "#0072B2"),
     "unclear": ("Unclear", "D", "#F0E442"),
 }
 _CONTROL_COLOUR = "#777777"
 _CONTROL_BELOW = 0.3
-"""By how much of a row the control stands below its rule."""
-
-_LONGEST_LABEL = 44
+"""How far below its rule the control is drawn, as a share of a row."""
 
 
 def draw(verdict: Verdict) -> Figure:
-    """Return the figure: a panel for what is compared with the base, one for what has a limit of its own."""
+    """Return the figure: a panel for rules that compare with the base, one for rules with a fixed limit."""
     findings = [shown_finding(decision) for decision in verdict.course.decisions]
     panels = [
         (rows, label, in_percent)
@@ -91,7 +90,7 @@ def _draw_panel(axes: Axes, rows: Sequence[Finding], in_percent: Callable[[Findi
 
 
 def _draw_shift(axes: Axes, ends: Sequence[float], position: float, marker: str, colour: str, width: float) -> None:
-    """Draw an interval and its point; what lies beyond the axis ends in an arrow at its edge."""
+    """Draw an interval and its point; an interval that exceeds the axis ends in an arrow at the edge."""
     low, high = axes.get_xlim()
     line = _CONTROL_COLOUR if colour == "none" else "black"
     inset = 0.02 * (high - low)
@@ -113,7 +112,7 @@ def _draw_shift(axes: Axes, ends: Sequence[float], position: float, marker: str,
 
 
 def _range(spans: Sequence[tuple[float, float]], limits: Sequence[float], centre: float) -> tuple[float, float]:
-    """Return the ends of the axis: one wild rule, or an open interval, must not flatten all others."""
+    """Return the ends of the axis: one extreme rule, or an open interval, must not flatten all others."""
     reaches = [max(abs(low - centre), abs(high - centre)) for low, high in spans]
     allowed = max([1.0, *(abs(limit - centre) for limit in limits)])
     reach = max(statistics.median_low(reaches), allowed) * MAGNIFIED_FROM
@@ -132,7 +131,7 @@ def _share(finding: Finding, figure: float) -> float:
 
 
 def _ends(finding: Finding, in_percent: Callable[[Finding, float], float]) -> tuple[float, float]:
-    """Return how far the marks of a rule reach, those ends aside that are open."""
+    """Return how far the marks of a rule reach, not counting open ends."""
     shifts = [finding.shift, *([finding.control] if finding.control else [])]
     ends = [in_percent(finding, end) for shift in shifts for end in _of(shift) if 0.0 < end < math.inf]
     return min(ends), max(ends)
@@ -143,19 +142,12 @@ def _of(shift: Shift) -> tuple[float, float, float]:
 
 
 def _label(finding: Finding) -> str:
-    return f"{_drawable(finding.rule.cell.label())}\n{_drawable(rule_title(finding.rule))}"
+    return f"{clean(finding.rule.cell.label())}\n{clean(rule_title(finding.rule))}"
 
 
 def _figures(finding: Finding) -> str:
-    scale = scale_of(finding.rule)
+    scale = ratio_scale(finding.rule)
     return f"{scale.show(finding.shift.ratio)}\n({scale.interval(finding.shift)})"
-
-
-def _drawable(text: str) -> str:
-    """Return text that the font has characters for, its middle left out where it is long."""
-    drawable = clean(text).encode("latin-1", errors="replace").decode("latin-1")
-    half = _LONGEST_LABEL // 2
-    return drawable if len(drawable) <= _LONGEST_LABEL else f"{drawable[: half - 2]}...{drawable[-half + 1 :]}"
 
 
 def _legend() -> list[Line2D]:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.gate.outputs.wording import clean, explain, outcome_of, scale_of, shown_finding
+from bench.gate.outputs.wording import explain, outcome_of, ratio_scale, shortened, shown_finding
 from bench.report.document import Table
 
 if TYPE_CHECKING:
-    from bench.gate.sequence import Decision
-    from bench.gate.verdict import Verdict
+    from bench.gate.decide.sequence import Decision
+    from bench.gate.decide.verdict import Verdict
 
 FROM_OUTSIDE = ("Cell", "Compared with", "Package", "Base version", "Head version")
-"""Headings of columns whose texts come from outside."""
+"""Headings of columns with text from outside."""
 
 TEXTS = (*FROM_OUTSIDE, "Metric", "Outcome", "Why")
-"""Headings of columns of words. The others hold figures."""
+"""Headings of columns with words. The others hold figures."""
 
 NOTHING = "-"
 
@@ -29,7 +29,7 @@ def changes_table(verdict: Verdict) -> Table:
 
 
 def limits_table(verdict: Verdict) -> Table:
-    """Return the rules that have limits of their own."""
+    """Return the rules with fixed limits."""
     headings = ("Cell", "Metric", "Outcome", "Figure", "Interval", "Limit", "Compared with", "Rounds", "Why")
     rows = tuple(_limit(verdict, decision) for decision in verdict.course.decisions if not decision.rule.is_regression)
     return Table("Limits", headings, rows, names=3, details=("Why", "Rounds", "Compared with"))
@@ -38,7 +38,7 @@ def limits_table(verdict: Verdict) -> Table:
 def dependencies_table(verdict: Verdict) -> Table:
     """Return the dependencies that differ."""
     rows = tuple(
-        tuple(NOTHING if text is None else clean(text) for text in (change.name, change.base, change.head))
+        tuple(NOTHING if text is None else shortened(text) for text in (change.name, change.base, change.head))
         for change in verdict.changes
     )
     return Table("Dependencies that differ", ("Package", "Base version", "Head version"), rows, names=3)
@@ -46,9 +46,9 @@ def dependencies_table(verdict: Verdict) -> Table:
 
 def _change(verdict: Verdict, decision: Decision) -> tuple[str, ...]:
     finding = shown_finding(decision)
-    rule, scale, control = finding.rule, scale_of(finding.rule), finding.control
+    rule, scale, control = finding.rule, ratio_scale(finding.rule), finding.control
     return (
-        clean(rule.cell.label()),
+        shortened(rule.cell.label()),
         rule.metric.title,
         outcome_of(verdict, decision),
         rule.metric.show(finding.reference_median),
@@ -64,15 +64,15 @@ def _change(verdict: Verdict, decision: Decision) -> tuple[str, ...]:
 
 def _limit(verdict: Verdict, decision: Decision) -> tuple[str, ...]:
     finding = shown_finding(decision)
-    rule, scale = finding.rule, scale_of(finding.rule)
+    rule, scale = finding.rule, ratio_scale(finding.rule)
     return (
-        clean(rule.cell.label()),
+        shortened(rule.cell.label()),
         rule.metric.title,
         outcome_of(verdict, decision),
         scale.show(finding.shift.ratio),
         scale.interval(finding.shift),
         scale.limit(finding.limit),
-        clean(rule.against.cell.label()) if rule.against else NOTHING,
+        shortened(rule.against.cell.label()) if rule.against else NOTHING,
         _rounds(decision),
         explain(verdict, decision),
     )

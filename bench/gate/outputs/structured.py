@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 from bench.gate.outputs.wording import headline, outcome_of
 
 if TYPE_CHECKING:
-    from bench.gate.rules import Finding, Place, Rule
-    from bench.gate.sequence import Decision
-    from bench.gate.source import Revision
-    from bench.gate.verdict import Verdict
-    from bench.shifts import Shift
+    from bench.gate.decide.rules import Finding, Place, Rule
+    from bench.gate.decide.sequence import Decision
+    from bench.gate.decide.verdict import Verdict
+    from bench.gate.install.source import Revision
+    from bench.stats.shifts import Shift
 
 SCHEMA = 1
 
 
 def render(verdict: Verdict) -> str:
-    """Return the document as strict JSON: what is infinite or undefined is null."""
+    """Return the document as strict JSON: infinite and undefined values are null."""
     return json.dumps(_finite(describe(verdict)), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -104,7 +104,7 @@ def _finding(finding: Finding, stage: int) -> dict[str, Any]:
 
 
 def _shift(shift: Shift, unit: str) -> dict[str, Any]:
-    """Return a shift; its ends are null where they are open."""
+    """Return a shift; an open end is null."""
     return {
         "estimate": shift.ratio,
         "low": shift.low if shift.low > 0.0 else None,

@@ -14,7 +14,7 @@ from bench.report.terminal import show_tables
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bench.gate.verdict import Result, Verdict
+    from bench.gate.decide.verdict import Result, Verdict
 
 STYLES: dict[Result, str] = {"ok": "bold green", "regression": "bold red", "inconclusive": "bold yellow"}
 

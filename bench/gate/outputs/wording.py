@@ -1,6 +1,6 @@
-"""A verdict in words and figures, before a format makes markup of them.
+"""A verdict in words and figures, before a format turns them into markup.
 
-Text from outside (names of models, messages of commits) goes through a ``Quote``: each format has its own.
+Text from outside (names of models, messages of commits) goes through a ``Quote``, which each format defines.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, TypeAlias
 from bench.report.tables import show_ratio
 
 if TYPE_CHECKING:
-    from bench.gate.rules import Finding, Rule
-    from bench.gate.sequence import Decision, Outcome
-    from bench.gate.verdict import Result, Verdict
-    from bench.shifts import Shift
+    from bench.gate.decide.rules import Finding, Rule
+    from bench.gate.decide.sequence import Decision, RuleOutcome
+    from bench.gate.decide.verdict import Result, Verdict
+    from bench.stats.shifts import Shift
 
 Quote: TypeAlias = Callable[[str], str]
 """Makes text from outside harmless in a format."""
@@ -25,22 +25,22 @@ Quote: TypeAlias = Callable[[str], str]
 WORDS: dict[Result, str] = {"ok": "OK", "regression": "REGRESSION", "inconclusive": "INCONCLUSIVE"}
 
 LONGEST = 200
-"""Characters of a text from outside that are shown."""
+"""How many characters of a text from outside are shown."""
 
 
-def clean(text: str) -> str:
-    """Return the text in one line, not too long, without what steers a terminal or the direction of writing."""
+def shortened(text: str) -> str:
+    """Return the text on one line, shortened, without characters that control a terminal or the text direction."""
     words = " ".join(text.split())
-    return visible(words if len(words) <= LONGEST else f"{words[: LONGEST - 3]}...")
+    return without_controls(words if len(words) <= LONGEST else f"{words[: LONGEST - 3]}...")
 
 
-def visible(text: str) -> str:
-    """Return the text with question marks for what cannot be seen, but for spaces, tabs and line ends."""
+def without_controls(text: str) -> str:
+    """Return the text with question marks for invisible characters other than spaces, tabs and line ends."""
     return "".join(char if char.isprintable() or char in " \t\n" else "?" for char in text)
 
 
 @dataclass(frozen=True)
-class Scale:
+class RatioScale:
     """How the ratios of a rule are shown: as a change in per cent, as a multiple, or as figures.
 
     Attributes:
@@ -56,12 +56,12 @@ class Scale:
         return f"{self.number(ratio)} {self.unit}"
 
     def limit(self, ratio: float, *, unit: bool = True) -> str:
-        """Return a limit as text: as the user wrote it, without a decimal that is zero."""
+        """Return a limit as text: as the user wrote it, without a trailing zero decimal."""
         text = self.number(ratio).removesuffix(".0")
         return f"{text} {self.unit}" if unit else text
 
     def span(self, shift: Shift) -> str:
-        """Return the interval of a shift, without a unit; an end that is not known is open."""
+        """Return the interval of a shift, without a unit; an unknown end is open."""
         low = self.number(shift.low) if shift.low > 0.0 else "open"
         high = self.number(shift.high) if shift.high < math.inf else "open"
         return "open" if low == high == "open" else f"{low} to {high}"
@@ -72,13 +72,13 @@ class Scale:
         return span if span.endswith("open") else f"{span} {self.unit}"
 
 
-def scale_of(rule: Rule) -> Scale:
+def ratio_scale(rule: Rule) -> RatioScale:
     """Return how the rule's ratios are shown."""
     if rule.is_regression:
-        return Scale(_percent, "%")
+        return RatioScale(_percent, "%")
     if rule.against is None:
-        return Scale(partial(rule.metric.show, unit=False), rule.metric.unit)
-    return Scale(show_ratio, "times")
+        return RatioScale(partial(rule.metric.show, unit=False), rule.metric.unit)
+    return RatioScale(show_ratio, "times")
 
 
 def confidence(verdict: Verdict) -> str:
@@ -87,9 +87,9 @@ def confidence(verdict: Verdict) -> str:
 
 
 def footnote(verdict: Verdict) -> str:
-    """Return what the intervals of all tables mean."""
-    extent = "for all rules of a table and all looks of a stage together"
-    return f"The intervals decide with {confidence(verdict)} confidence, {extent}."
+    """Return a sentence that says what the intervals of all tables mean."""
+    extent = "jointly over all rules of a table and all looks of a stage"
+    return f"The intervals have {confidence(verdict)} confidence, {extent}."
 
 
 def control_fired(decision: Decision) -> bool:
@@ -102,19 +102,19 @@ def shown_finding(decision: Decision) -> Finding:
     return next((finding for finding in decision.findings if finding.control_fires), decision.last)
 
 
-def outcome_of(verdict: Verdict, decision: Decision) -> Outcome:
-    """Return the outcome in this verdict: where nothing can be said at all, nothing is a regression."""
+def outcome_of(verdict: Verdict, decision: Decision) -> RuleOutcome:
+    """Return the outcome in this verdict: if the verdict is inconclusive as a whole, no rule is a regression."""
     is_void = decision.outcome == "regression" and verdict.result != "regression"
     return "inconclusive" if is_void else decision.outcome
 
 
 def rule_title(rule: Rule) -> str:
-    """Return what tells the rules of a cell apart: it may have a limit of its own beside the comparison."""
+    """Return what tells the rules of a cell apart: it may have a fixed limit besides the comparison."""
     if rule.is_regression:
         return rule.metric.title
     if rule.against is None:
         return f"{rule.metric.title}, limit"
-    return f"{rule.metric.title}, times {clean(rule.against.cell.label())}"
+    return f"{rule.metric.title}, times {shortened(rule.against.cell.label())}"
 
 
 def explain(verdict: Verdict, decision: Decision) -> str:
@@ -128,14 +128,14 @@ def explain(verdict: Verdict, decision: Decision) -> str:
     return why
 
 
-def headline(verdict: Verdict, quote: Quote = clean) -> str:
-    """Return the verdict in one line."""
+def headline(verdict: Verdict, quote: Quote = shortened) -> str:
+    """Return the verdict on one line."""
     line = f"{WORDS[verdict.result]}: {'; '.join(reasons(verdict, quote))}"
     return f"{line}. {advice(verdict)}" if advice(verdict) else line
 
 
 def reasons(verdict: Verdict, quote: Quote) -> list[str]:
-    """Return why the result is what it is: texts without a full stop, those that are furthest over a limit first."""
+    """Return why the result is what it is: texts without a full stop, those furthest over a limit first."""
     over = [describe(verdict, decision.last, quote) for decision in _largest_first(verdict.decided("regression"))]
     if verdict.result == "regression":
         return over
@@ -149,19 +149,19 @@ def reasons(verdict: Verdict, quote: Quote) -> list[str]:
 
 
 def advice(verdict: Verdict) -> str:
-    """Return what to do about an inconclusive verdict, nothing about another."""
+    """Return what to do about an inconclusive verdict, "" for any other."""
     if verdict.result != "inconclusive":
         return ""
     if any(control_fired(decision) for decision in verdict.course.decisions):
-        return "Repeat the gate on a machine that does nothing else."
+        return "Repeat the gate on an otherwise idle machine."
     if any(stage.rounds >= verdict.settings.max_rounds for stage in verdict.course.stages):
-        return "Repeat the gate on a quieter machine, or allow more: a larger tolerance."
-    return f"Give the gate more time, such as budget_s={2 * verdict.settings.budget_s:g}, or a quieter machine."
+        return "Repeat the gate on a quieter machine, or with a larger tolerance."
+    return f"Repeat the gate with more time, such as budget_s={2 * verdict.settings.budget_s:g}, or a quieter machine."
 
 
 def describe(verdict: Verdict, finding: Finding, quote: Quote) -> str:
     """Return cell, metric and figures of a finding."""
-    rule, scale = finding.rule, scale_of(finding.rule)
+    rule, scale = finding.rule, ratio_scale(finding.rule)
     facts = [f"{confidence(verdict)} interval {scale.interval(finding.shift)}"]
     if rule.is_regression:
         before = rule.metric.show(finding.reference_median, unit=False)
@@ -176,7 +176,7 @@ def _unclear(verdict: Verdict, decision: Decision, quote: Quote) -> str:
     finding = shown_finding(decision)
     if not finding.control_fires or finding.control is None:
         return f"{describe(verdict, finding, quote)}: {decision.why}"
-    scale = scale_of(finding.rule)
+    scale = ratio_scale(finding.rule)
     size = f"{scale.show(finding.control.ratio)} ({scale.interval(finding.control)})"
     return f"{quote(finding.rule.cell.label())}: {finding.rule.metric.title}: {decision.why}: {size}"
 

@@ -5,7 +5,7 @@
     page.py       the document and its pictures -> what the template shows; the security policy
     page.html     the template: the only place with tags
     page.css      light, dark, narrow and print
-    page.js       sorts the tables; without it the page only does not sort
+    page.js       sorts the tables and folds the sections; without it all is open, in the order of the document
     characters.py what HTML forbids, and anchors
     links.py      which targets may be clicked
     order.py      the order of a column's cells, for page.js

@@ -32,7 +32,7 @@ class Order:
     ranks: tuple[int | None, ...]
 
 
-def figure(text: str) -> float | None:
+def leading_number(text: str) -> float | None:
     """Return the number that a cell begins with, or the sum of several with "+" between; None if it has none.
 
     Of "0.021 to 0.024" this is the lower bound, of "17 + 54, peak 72" the sum.
@@ -53,7 +53,7 @@ def order(texts: Sequence[str], *, name: bool = False) -> Order:
         name: a column of names is never one of figures.
     """
     present = [text for text in texts if text.strip() not in _MISSING]
-    figures = {text: figure(text) for text in present}
+    figures = {text: leading_number(text) for text in present}
     if not name and all(value is not None for value in figures.values()):
         return Order(True, _ranks(texts, {text: value for text, value in figures.items() if value is not None}))
     return Order(False, _ranks(texts, {text: _natural(text) for text in present}))

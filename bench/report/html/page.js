@@ -31,3 +31,46 @@ for (const table of document.querySelectorAll("table")) {
     heading.append(button);
   }
 }
+
+// Sections are open as written, so that a page without script hides nothing. With it, one opens when its heading is
+// clicked, when its anchor is the target, and for print.
+const sections = [...document.querySelectorAll("details")];
+
+const reveal = () => {
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const section = target?.closest("details");
+  if (section) {
+    section.open = true;
+    target.scrollIntoView();
+  }
+};
+
+const open = (all) => sections.forEach((section) => (section.open = all));
+
+if (sections.length) {
+  open(false);
+  reveal();
+  addEventListener("hashchange", reveal);
+  // A click on a link to the anchor that is the target already changes nothing in the address.
+  for (const link of document.querySelectorAll('a[href^="#"]')) {
+    link.addEventListener("click", () => link.hash === location.hash && setTimeout(reveal));
+  }
+  let before = [];
+  addEventListener("beforeprint", () => {
+    before = sections.filter((section) => section.open);
+    open(true);
+  });
+  addEventListener("afterprint", () => {
+    open(false);
+    before.forEach((section) => (section.open = true));
+  });
+  const all = document.createElement("button");
+  all.type = "button";
+  all.className = "all";
+  all.textContent = "Open all sections";
+  all.addEventListener("click", () => {
+    open(sections.some((section) => !section.open));
+    all.textContent = sections.every((section) => section.open) ? "Close all sections" : "Open all sections";
+  });
+  document.querySelector("main > header").append(all);
+}

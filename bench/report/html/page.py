@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from bench.report.document import Link, Picture, Prose, Table
+from bench.report.document import Link, Picture, Prose, Range, Table
 from bench.report.html.characters import Anchors, allowed
 from bench.report.html.links import quoted
 from bench.report.html.order import order
@@ -21,10 +21,13 @@ from bench.report.html.prose import to_html
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from bench.report.document import Block, Document
+    from bench.report.document import Block, Document, TableCell
     from bench.report.html.picture import Source
 
 _FOLDER = Path(__file__).parent
+NARROWEST = 0.03
+"""A range that would be narrower, as a share of its column, could not be seen."""
+
 _LONG = 40
 """A column with a text of more characters keeps some width on a narrow screen, instead of a word on each line."""
 
@@ -32,7 +35,7 @@ _LONG = 40
 @dataclass(frozen=True)
 class _Column:
     heading: str
-    kind: str  # "name", "figure", "text" or "long": a class of the style
+    kind: str  # "name", "figure", "text", "long" or "range": a class of the style
     sortable: bool
 
 
@@ -42,6 +45,7 @@ class _Cell:
     href: str
     kind: str
     rank: int | None
+    span: tuple[float, float] | None = None  # where a range begins, and how long it is, in hundredths
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class _Part:
     label: str = ""
     text: str | Markup = ""
     source: Source | None = None
+    dark: Source | None = None
     columns: tuple[_Column, ...] = ()
     rows: tuple[tuple[_Cell, ...], ...] = ()
 
@@ -89,6 +94,7 @@ def render(document: Document, pictures: Mapping[str, str]) -> str:
         title=title,
         lead=lead,
         sections=list(_sections(document, anchors, pictures)),
+        folded=document.folded,
         style=style,
         script=script,
         policy=_policy(style, script),
@@ -109,7 +115,8 @@ def _part(block: Block, title: str, anchor: str, anchors: Anchors, pictures: Map
     if isinstance(block, Prose):
         return _Part("prose", text=to_html(block.markdown))
     if isinstance(block, Picture):
-        return _Part("picture", text=block.caption, source=source(pictures[block.name]))
+        dark = source(pictures[block.dark]) if block.dark else None
+        return _Part("picture", text=block.caption, source=source(pictures[block.name]), dark=dark)
     if not isinstance(block, Table):
         return _Part("code", text="\n".join(block.lines))
     own = block.title.strip()
@@ -125,14 +132,29 @@ def _table(table: Table, *, label: str, anchor: str = "") -> _Part:
         column = [row[index] for row in table.rows]
         name, longest = index < table.names, max((len(str(cell)) for cell in column), default=0)
         sorting = order([str(cell) for cell in column], name=name)
-        kind = "figure" if sorting.numeric else "long" if index and longest > _LONG else "name" if name else "text"
+        drawn = any(isinstance(cell, Range) for cell in column)
+        kind = (
+            "range"
+            if drawn
+            else "figure"
+            if sorting.numeric
+            else "long"
+            if index and longest > _LONG
+            else "name"
+            if name
+            else "text"
+        )
         columns.append(_Column(heading, kind, sortable=len({*sorting.ranks}) > 1))
         cells.append([_cell(cell, kind, rank) for cell, rank in zip(column, sorting.ranks, strict=True)])
     rows = tuple(zip(*cells, strict=True))
     return _Part("table", anchor, label, table.title, columns=tuple(columns), rows=rows)
 
 
-def _cell(cell: str | Link, kind: str, rank: int | None) -> _Cell:
+def _cell(cell: TableCell, kind: str, rank: int | None) -> _Cell:
+    if isinstance(cell, Range):
+        low = 100 * min(max(cell.low, 0.0), 1.0 - NARROWEST)
+        length = 100 * min(max(cell.high - cell.low, NARROWEST), 1.0)
+        return _Cell(cell.text, "", kind, rank, (round(low, 1), round(min(length, 100 - low), 1)))
     return _Cell(str(cell), quoted(cell.target) if isinstance(cell, Link) else "", kind, rank)
 
 

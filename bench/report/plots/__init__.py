@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from bench.report.document import Picture
 from bench.report.plots import imports, memory_timeline, model_size, pareto, phases, strips, waiting, waterfall
-from bench.report.plots.parts.texts import any_script
 from bench.report.saving import save
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from bench.report.context import Context
+    from bench.stats.context import Context
 
 
 @dataclass(frozen=True)
@@ -34,25 +33,25 @@ class Plot:
 
 PLOTS: tuple[Plot, ...] = (
     Plot("phases", "Where the time goes until the first vector", phases.draw, phases.applies),
-    Plot("strips", "Every sample: how long a start takes", strips.draw, strips.applies),
+    Plot("strips", "Start-up time of every sample", strips.draw, strips.applies),
     Plot("pareto", "Start-up time against peak memory", pareto.draw, pareto.applies),
     Plot(
         "waiting",
-        "How long the first request waits after other work, before which baseline and peers have loaded",
+        "How long the first request waits after other work (the baseline and peers load before that work)",
         waiting.draw,
         waiting.applies,
     ),
-    Plot("model_size", "Start-up time against the size of the model", model_size.draw, model_size.applies),
+    Plot("model_size", "Start-up time against model size", model_size.draw, model_size.applies),
     Plot(
         "memory_timeline",
-        "Resident memory during a start, on scales of its own for each",
+        "Resident memory during a start; each panel has its own scale",
         memory_timeline.draw,
         memory_timeline.applies,
     ),
-    Plot("imports", "Which packages the import time goes to", imports.draw, imports.applies),
+    Plot("imports", "Import time by package", imports.draw, imports.applies),
     Plot(
         "waterfall",
-        "Which imports take the time, one after the other; those that only pass another on are left out",
+        "The longest imports, in the order they ran; those that only re-export another are left out",
         waterfall.draw,
         waterfall.applies,
     ),
@@ -81,6 +80,5 @@ def draw_all(context: Context, folder: Path) -> None:
     if not plots:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    with any_script():
-        for plot in plots:
-            save(plot.draw(context), folder, plot.name)
+    for plot in plots:
+        save(plot.draw(context), folder, plot.name)

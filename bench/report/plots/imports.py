@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from bench.report.context import Context
+    from bench.stats.context import Context
 
 # White instead of Okabe and Ito's black, which would hide the hatch and outweigh the rest.
 _STYLES = (
@@ -53,7 +53,7 @@ def draw(context: Context) -> Figure:
             name_panel(panes[0], clean(model))
     below = rows.panes[-1]
     below[0].set_xlim(0, 1.05 * max(totals, default=0.0) or 1.0)
-    below[0].set_xlabel("Seconds of import, by package (one sample under -X importtime)")
+    below[0].set_xlabel("Import time by package, in seconds (one sample under -X importtime)")
     if fast:
         below[1].set_xlim(0, 1.5 * max(fast))
         below[1].set_xlabel("The same, magnified")
@@ -65,7 +65,9 @@ def _draw_bars(axes: Axes, bars: list[dict[str, float]], packages: list[str]) ->
     positions = range(len(bars))
     left = [0.0] * len(bars)
     for package, (colour, hatch) in zip((*packages, OTHERS), (*_STYLES[: len(packages)], _OTHERS_STYLE), strict=True):
-        widths = [max(bar[package], 0.0) / 1000 for bar in bars]  # see bench.profiles.importtime on negative times
+        widths = [
+            max(bar[package], 0.0) / 1000 for bar in bars
+        ]  # see bench.measure.profiles.importtime on negative times
         axes.barh(positions, widths, left=left, height=0.6, color=colour, hatch=hatch, edgecolor=BLACK, linewidth=0.6)
         left = [start + width for start, width in zip(left, widths, strict=True)]
     strip_frame(axes)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from bench.metrics import MIB
+from bench.data.metrics import MIB
 from bench.report.plots.parts.cells import name_with_model, names_of, series_of
 from bench.report.plots.parts.frames import grid_figure, name_panel, strip_frame
 from bench.report.plots.parts.looks import BLACK, DASHDOT, DASHED, DOTTED, SOLID, VERMILION, YELLOW
-from bench.report.plots.parts.scales import plain_ticks
+from bench.report.plots.parts.scales import PLAIN
 from bench.report.plots.parts.texts import add_legend
 from bench.report.profiles import MemoryPoint, memory_timeline_of, of_first_model
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from bench.records import Record
-    from bench.report.context import Context
+    from bench.data.records import Record
+    from bench.stats.context import Context
 
 _MOST_PANELS = 9
 
@@ -37,7 +37,7 @@ _MARKS = {
 }
 """What is marked: its name, and the style and width of its line."""
 
-_KINDS = {"Anonymous, of this process alone": (VERMILION, ""), "File-mapped, shared with others": (YELLOW, "..")}
+_KINDS = {"Anonymous (private)": (VERMILION, ""), "File-mapped (shared)": (YELLOW, "..")}
 
 
 def applies(context: Context) -> bool:
@@ -61,7 +61,8 @@ def draw(context: Context) -> Figure:
         axes.set_xlabel("Milliseconds since process start")
         axes.set_ylabel("Resident (MiB)")
         strip_frame(axes)
-        plain_ticks(axes)
+        axes.xaxis.set_major_formatter(PLAIN)
+        axes.yaxis.set_major_formatter(PLAIN)
     if records:
         _add_legend(figure, records)
     return figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING
 
-from bench.metrics import MIB
+from bench.data.metrics import MIB
 from bench.report.plots.parts.cells import by_model, in_order, names_of, samples_of, series_of
 from bench.report.plots.parts.frames import grid_figure, strip_frame
 from bench.report.plots.parts.looks import PALE, keys_of, looks_of
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from bench.report.context import Context
     from bench.report.plots.parts.cells import Group, Series
     from bench.report.plots.parts.looks import Look
-    from bench.stats import CellSummary
+    from bench.stats.context import Context
+    from bench.stats.summary import CellSummary
 
 
 _WIDE = 3.0
@@ -62,7 +62,7 @@ def draw(context: Context) -> Figure:
     strip_frame(axes)
     axes.grid(axis="y", color=PALE, linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.set_xlabel("Size of the weights in float32 (MiB); strategies that take about as long stand up to 4 % aside")
+    axes.set_xlabel("Size of the float32 weights (MiB); points that would overlap are moved by up to 4 %")
     axes.set_ylabel("Total (ms)")
     _name_models(axes, context, groups)
     add_legend(figure, keys_of(looks, list(by_series)), list(names.values()))
@@ -74,13 +74,8 @@ def size_mib(context: Context, model: str) -> float:
 
     From ``model_bytes`` if the run recorded it, or else what preparing the model in float32 wrote.
     """
-    known = context.manifest.get("model_bytes") or {}
-    prepared = {
-        preparation.get("model"): preparation.get("bytes")
-        for preparation in context.manifest.get("preparations") or ()
-        if preparation.get("precision") == "float32"
-    }
-    return (known.get(model) or prepared.get(model) or 0) / MIB
+    prepared = {made.model: made.bytes for made in context.manifest.preparations if made.precision == "float32"}
+    return (context.manifest.model_bytes.get(model) or prepared.get(model) or 0) / MIB
 
 
 def _groups(context: Context) -> list[Group[CellSummary]]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from matplotlib.lines import Line2D
 
-from bench.fidelity import ANOTHER_MODEL, WITHOUT_VECTORS
+from bench.data.fidelity import ANOTHER_MODEL, WITHOUT_VECTORS
 from bench.report.plots.parts.cells import by_model, figure, names_of, samples_of, series_of
-from bench.report.plots.parts.frames import fixed_grid, name_panel, strip_frame
+from bench.report.plots.parts.frames import fixed_grid, name_panel, size_points, strip_frame
 from bench.report.plots.parts.labels import Box, distinct, place
 from bench.report.plots.parts.looks import BLACK, GREY, WHITE, looks_of
 from bench.report.plots.parts.scales import scale_of
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from bench.report.context import Context
     from bench.report.plots.parts.cells import Samples
     from bench.report.plots.parts.looks import Look
     from bench.report.plots.parts.scales import Scale
-    from bench.stats import CellSummary
+    from bench.stats.context import Context
+    from bench.stats.summary import CellSummary
 
 _FONT_POINTS = 8.5
 _FRONT = {"color": BLACK, "linewidth": 1.1, "linestyle": (0, (5, 2)), "zorder": 2}
@@ -95,18 +95,18 @@ def draw(context: Context) -> Figure:
     ]
     columns = 2 if any(magnified) else 1
     inches = (6.0, 4.4) if len(panels) < 2 else (6.0, 2.7)
-    grid = fixed_grid(max(len(panels), 1) * columns, panel_inches=inches, columns=columns)
+    figure, panes = fixed_grid(max(len(panels), 1) * columns, panel_inches=inches, columns=columns)
     shown = [each for pair in zip(panels, magnified, strict=True) for each in pair[:columns]]
-    for axes, panel in zip(grid.panes, shown or [None], strict=True):
+    for axes, panel in zip(panes, shown or [None], strict=True):
         if panel is None:
             axes.set_visible(False)
             continue
-        _draw_panel(axes, panel, grid.panel_points)
+        _draw_panel(axes, panel, size_points(axes))
         if len(panels) > 1 and panel.title:
             name_panel(axes, panel.title)
     if every:
-        _add_legend(grid.figure, has_others=not all(point.competes for point in every))
-    return grid.figure
+        _add_legend(figure, has_others=not all(point.competes for point in every))
+    return figure
 
 
 def _shown(context: Context) -> list[CellSummary]:
@@ -246,5 +246,5 @@ def _add_legend(figure: Figure, *, has_others: bool) -> None:
     }
     labels = list(entries)
     if has_others:
-        labels[-1] += " (of what returns the model's own vectors)"
+        labels[-1] += " (among those that return the model's own vectors)"
     add_legend(figure, list(entries.values()), labels)

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from bench.report.context import Context
     from bench.report.plots.parts.cells import Samples
-    from bench.stats import CellSummary
+    from bench.stats.context import Context
+    from bench.stats.summary import CellSummary
 
 _PHASES = (
     ("Python start", "python_ms", GREY, ""),

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from matplotlib.lines import Line2D
 
-from bench.metrics import METRICS_BY_KEY, Metric
-from bench.plan import COMMAND
+from bench.data.metrics import METRICS_BY_KEY, Metric
+from bench.plan.cell import COMMAND
 from bench.report.plots.parts.cells import by_model, figure, in_order, names_of, replaced_of, samples_of, series_of
 from bench.report.plots.parts.frames import name_panel, name_rows, rows_figure, strip_frame
 from bench.report.plots.parts.looks import BLACK, GREY, PALE, looks_by_strategy
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from bench.records import Record
-    from bench.report.context import Context
+    from bench.data.records import Record
     from bench.report.plots.parts.looks import Look
-    from bench.stats import CellSummary
+    from bench.stats.context import Context
+    from bench.stats.summary import CellSummary
 
 _CHOICES = (
     ("idle", "total_ms"),
@@ -109,7 +109,7 @@ def _add_legend(figure: Figure, kept: Sequence[Record], dropped: Sequence[Record
         "The median": Line2D([], [], marker="|", markersize=10, markeredgewidth=1.6, linestyle="", color=BLACK),
     }
     if any(record.contamination for record in kept):
-        entries["Disturbed, counts nevertheless"] = Line2D([], [], **_DISTURBED)
+        entries["Disturbed, but counts"] = Line2D([], [], **_DISTURBED)
     if dropped:
-        entries["Disturbed, taken again, does not count"] = Line2D([], [], **_REPLACED)
+        entries["Disturbed and replaced"] = Line2D([], [], **_REPLACED)
     add_legend(figure, list(entries.values()), list(entries))

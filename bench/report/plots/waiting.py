@@ -6,7 +6,7 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.fidelity import WITHOUT_VECTORS
+from bench.data.fidelity import WITHOUT_VECTORS
 from bench.report.plots.parts.cells import by_model, in_order, names_of, samples_of, series_of
 from bench.report.plots.parts.frames import grid_figure, name_panel, strip_frame
 from bench.report.plots.parts.looks import PALE, keys_of, looks_of
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from bench.report.context import Context
     from bench.report.plots.parts.cells import Samples, Series
     from bench.report.plots.parts.looks import Look
-    from bench.stats import CellSummary
+    from bench.stats.context import Context
+    from bench.stats.summary import CellSummary
 
 _KEY = "first_embedding_ms"
 
@@ -81,7 +81,7 @@ def draw(context: Context) -> Figure:
             axes.axvline(number - 0.5, color=PALE, linewidth=0.6, zorder=0)
         axes.set_axisbelow(True)
         strip_frame(axes)
-        axes.set_ylabel("The first request waits (ms)")
+        axes.set_ylabel("Wait of the first request (ms)")
     add_legend(figure, keys_of(looks, series), [names[one] for one in series])
     return figure
 

@@ -6,12 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter
 
 from bench.report.plots.parts.cells import name_with_model, names_of, series_of
 from bench.report.plots.parts.frames import name_panel, name_rows, rows_figure, strip_frame
 from bench.report.plots.parts.looks import BLACK, BLUE, SKY
-from bench.report.plots.parts.scales import tick
+from bench.report.plots.parts.scales import PLAIN
 from bench.report.plots.parts.texts import add_legend, clean
 from bench.report.profiles import MIN_SHARE, Import, import_tree_of, of_first_model
 
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from bench.records import Record
-    from bench.report.context import Context
+    from bench.data.records import Record
+    from bench.stats.context import Context
 
 _MOST_ROWS = 25
 _DEEPEST = 12
@@ -51,7 +50,7 @@ def draw(context: Context) -> Figure:
     for (axes,), tree, each, record in zip(rows.panes, trees, labels, records, strict=False):
         _draw_bars(axes, tree)
         name_rows(axes, [label.ljust(longest, _SPACE) for label in each], rows.font_points, font="monospace")
-        axes.xaxis.set_major_formatter(FuncFormatter(tick))
+        axes.xaxis.set_major_formatter(PLAIN)
         strip_frame(axes)
         name_panel(axes, name_with_model(context, names[series_of(record)], record))
     rows.panes[-1][0].set_xlabel("Milliseconds of import time (under -X importtime)")
@@ -59,7 +58,7 @@ def draw(context: Context) -> Figure:
         Patch(facecolor=colour, edgecolor=BLACK, linewidth=0.5, hatch=hatch)
         for colour, hatch in ((SKY, ""), (BLUE, "///"))
     ]
-    add_legend(rows.figure, keys, ["Import with all that it imports", "Its own share of it, drawn at its end"])
+    add_legend(rows.figure, keys, ["Import, including what it imports", "Its own share, drawn at the end"])
     return rows.figure
 
 

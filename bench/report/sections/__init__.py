@@ -33,8 +33,8 @@ from bench.report.sections import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bench.report.context import Context
     from bench.report.document import Section
+    from bench.stats.context import Context
 
 SECTIONS: tuple[Callable[[Context], Section | None], ...] = (
     recommendation.render,

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.metrics import METRICS_BY_KEY, MIB
+from bench.data.metrics import METRICS_BY_KEY, MIB
 from bench.report.document import Link, Prose, Section, Table, escape
 from bench.report.profiles import profiled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.records import Record
-    from bench.report.context import Context
+    from bench.data.records import Record
+    from bench.stats.context import Context
 
 _ALLOCATORS, _FRAMES = 3, 3
 """How many are named for each cell."""
 
 NOTE = (
-    "From one more sample of each cell under memray, which counts mapped files as heap and slows the load: the Peak "
+    "From one extra sample of each cell under memray, which counts mapped files as heap and slows the load. The Peak "
     "above is the kernel's (VmHWM)."
 )
 
@@ -36,7 +36,7 @@ def render(context: Context) -> Section | None:
 def _note(context: Context, shown: Sequence[Record]) -> str:
     """Return what the tables are, and of which model the second one is."""
     of_model = f" of {escape(context.models[shown[0].cell.model])}" if len(context.models) > 1 else ""
-    return f"{NOTE} By the innermost Python frame, the cells{of_model} held most in:"
+    return f"{NOTE} The innermost Python frames that held the most memory, by cell{of_model}:"
 
 
 def _allocation_table(context: Context, records: Sequence[Record]) -> Table:

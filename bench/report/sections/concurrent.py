@@ -8,7 +8,7 @@ from bench.report.document import Prose, Section
 from bench.report.tables import concurrent_tables
 
 if TYPE_CHECKING:
-    from bench.report.context import Context
+    from bench.stats.context import Context
 
 
 def render(context: Context) -> Section | None:
@@ -18,7 +18,7 @@ def render(context: Context) -> Section | None:
         return None
     counts = sorted({summary.cell.processes for summary in context.in_scenarios("concurrent")})
     note = (
-        f"{' or '.join(map(str, counts))} processes, each with its vectors and none ended: the sum of their "
-        "proportional set sizes, in which a page that several processes share counts once."
+        f"{' or '.join(map(str, counts))} processes run at the same time, and each has embedded a text. *Together* is "
+        "the sum of their proportional set sizes, so a shared page counts once."
     )
     return Section("Memory of several processes (MiB)", (*tables, Prose(note)))

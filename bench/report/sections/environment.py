@@ -5,18 +5,19 @@ from __future__ import annotations
 from textwrap import indent
 from typing import TYPE_CHECKING
 
+from bench.data.environment import Environment
 from bench.report.document import Prose, Section, escape
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
 
-    from bench.report.context import Context
+    from bench.data.manifest import Manifest
+    from bench.stats.context import Context
 
 
 def render(context: Context) -> Section:
     """Return the section."""
-    environments = context.manifest["environments"]
+    environments = context.manifest.environments
     if len(environments) == 1:
         return describe(context.manifest)
     parts = [
@@ -28,35 +29,40 @@ def render(context: Context) -> Section:
     return Section("Environment", (Prose(f"{apart}\n\n" + "\n".join(parts)),))
 
 
-def describe(manifest: Mapping[str, Any]) -> Section:
+def describe(manifest: Manifest) -> Section:
     """Return the section for the manifest of any kind of run on one machine."""
-    (environment,) = manifest["environments"].values()
+    environment = next(iter(manifest.environments.values()), Environment())
     return Section("Environment", (Prose(_list(_machine(environment) | _settings(manifest))),))
 
 
-def _machine(environment: Mapping[str, Any]) -> dict[str, str]:
-    packages = ", ".join(f"{name} {version}" for name, version in environment["packages"].items() if version)
+def _machine(environment: Environment) -> dict[str, str]:
+    memory, load = environment.memory_bytes, environment.load_average_1min
     return {
-        "Processor": f"{environment['processor']}, {environment['processors_usable']} usable",
-        "Memory": f"{environment['memory_bytes'] / 2**30:.1f} GiB",
-        "System": f"{environment['system']} ({environment['machine']}), {environment['python']}",
-        "Packages": packages,
-        "Load at start": str(environment["load_average_1min"]),
+        "Processor": f"{_known(environment.processor)}, {_known(environment.processors_usable)} usable",
+        "Memory": _known(None if memory is None else f"{memory / 2**30:.1f} GiB"),
+        "System": f"{_known(environment.system)} ({_known(environment.machine)}), {_known(environment.python)}",
+        "Packages": ", ".join(f"{name} {version}" for name, version in environment.installed.items()),
+        "Load at start": _known(load),
     }
 
 
-def _settings(manifest: Mapping[str, Any]) -> dict[str, str]:
+def _known(value: float | str | None) -> str:
+    return "unknown" if value is None else str(value)
+
+
+def _settings(manifest: Manifest) -> dict[str, str]:
     """Return what was fixed; not every kind of run has a protocol."""
     rows = {
-        "Models from": ", ".join(f"{name} ({origin})" for name, origin in manifest["models"].items()),
-        "Fixed": ", ".join(f"{name}={value}" for name, value in manifest["variables"].items()),
+        "Models from": ", ".join(f"{name} ({origin})" for name, origin in manifest.models.items()),
+        "Fixed": ", ".join(f"{name}={value}" for name, value in manifest.variables.items()),
     }
-    protocol = manifest.get("protocol")
+    protocol = manifest.protocol
     if protocol is not None:
-        rounds = f"{protocol['warmup_rounds']} warm-up and up to {protocol['rounds']} counted rounds"
-        rows["Protocol"] = f"{protocol['name']}: {rounds} in {protocol['budget_s']:g} s, seed {manifest['seed']}"
-        if manifest.get("precision") is not None:
-            rows["Protocol"] += f", until every ratio is known to {manifest['precision']:.1%} to either side"
+        rounds = f"{_known(protocol.warmup_rounds)} warm-up and up to {_known(protocol.rounds)} counted rounds"
+        budget = "unknown" if protocol.budget_s is None else f"{protocol.budget_s:g}"
+        rows["Protocol"] = f"{_known(protocol.name)}: {rounds} in {budget} s, seed {_known(manifest.seed)}"
+        if manifest.precision is not None:
+            rows["Protocol"] += f", or until every ratio is known within ±{manifest.precision * 100:.1f} %"
     return rows
 
 

@@ -9,13 +9,13 @@ from bench.report.plots import pictures
 from bench.report.tables import experience_tables, waiting_tables
 
 if TYPE_CHECKING:
-    from bench.report.context import Context
+    from bench.stats.context import Context
 
 NOTE = (
-    "Medians. *Results*: a whole program, from its start to the first line that it prints. *Init*: what the program "
-    "waits before it can do its other work. *Wait*: from the request to its vector: once the model is ready, or after "
-    "that work. *Stalls*: by how much that work came late because the model was loading (delays of at least 2 ms). "
-    "*CPU*: processor seconds of all threads, that work included."
+    "Medians. *Results*: a whole program, from its start to its first line of output. *Init*: how long the program is "
+    "blocked before its other work. *Wait*: from the request to the vector, either with the model ready or after that "
+    "work. *Stalls*: delays that loading causes in that work; the sum counts those of at least 2 ms. *CPU*: CPU time "
+    "of all threads, including that work."
 )
 
 

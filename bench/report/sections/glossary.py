@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.metrics import METRICS
-from bench.plan import WARM
+from bench.data.metrics import METRICS
+from bench.plan.cell import WARM
 from bench.report.document import Prose, Section
 
 if TYPE_CHECKING:
-    from bench.report.context import Context
+    from bench.stats.context import Context
 
 
 def render(context: Context) -> Section:
@@ -23,14 +23,13 @@ def render(context: Context) -> Section:
 
 WORDS = (
     "- **Sample**: one fresh process. **Round**: every cell once, in random order. **Cell**: one configuration.",
-    "- **Disturbed**: other work on the machine took more of the processors meanwhile than the protocol allows; the "
-    "sample is "
-    "taken again.",
-    "- **Simplest**: of several that cannot be told apart, the one that does least: the order is that of *What was "
-    "measured*.",
-    "- **Private** memory belongs to the process alone; the rest are pages of files, which several processes share.",
+    "- **Disturbed**: other work used more CPU time than the protocol allows, so the sample is repeated.",
+    "- **Statistically tied**: the noise of this run could explain the difference; see *The recommendation, step by "
+    "step*.",
+    "- **Private** memory belongs to one process; the rest is file-mapped pages, which processes share.",
+    "- **Peak of the service**, in the first table: the program's peak, plus the memory of the service process.",
     "- **Reference**: plain sentence-transformers in the same round, called baseline.",
-    "- **95 %**: the interval in which the median lies with that confidence, from the order of the samples alone "
-    "(Conover, Practical Nonparametric Statistics, section 3.2); a dash: too few samples.",
+    "- **95 %**: the confidence interval of the median, from order statistics (Conover, Practical Nonparametric "
+    "Statistics, section 3.2). A dash: too few samples. The first table draws it on a logarithmic scale.",
 )
 """What is not a metric."""

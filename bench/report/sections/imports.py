@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.metrics import METRICS_BY_KEY
+from bench.data.metrics import METRICS_BY_KEY
 from bench.report.document import Prose, Section, Table
 from bench.report.plots import pictures
 from bench.report.profiles import MIN_SHARE, OTHERS, fold, imports_of, leading_packages
@@ -12,14 +12,14 @@ from bench.report.profiles import MIN_SHARE, OTHERS, fold, imports_of, leading_p
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.report.context import Context
     from bench.report.profiles import CellImports
+    from bench.stats.context import Context
 
 NOTE = (
-    "Self time of each package's modules, from one more sample of each cell under `python -X importtime`, which makes "
-    "it slower than a timed sample: compare the packages, not these times with those above. A module counts for the "
-    "package it belongs to, whoever imports it; where several threads import at once, the interpreter mixes them up. "
-    f"Packages below {MIN_SHARE:.0%} of every cell's imports are summed as {OTHERS}."
+    "Self time of each package's modules, from one extra sample of each cell under `python -X importtime`. That slows "
+    "the imports down, so do not compare these times with those above. A module counts toward its own package, "
+    "whichever package imports it; if several threads import at once, the interpreter mixes their times up. Packages "
+    f"below {MIN_SHARE * 100:.0f} % of the import time in every cell are summed as {OTHERS}."
 )
 TITLE = "Imports (ms)"
 

@@ -4,34 +4,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.plan import BASELINE
+from bench.plan.cell import BASELINE, MEANINGS
 from bench.report.document import Prose, Section, escape
-from bench.resident import MEANINGS
 from loader.strategies import STRATEGIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from bench.plan import Cell
-    from bench.report.context import Context
+    from bench.plan.cell import Cell
+    from bench.stats.context import Context
 
 OTHERS = {
-    BASELINE: "plain sentence-transformers on PyTorch, the reference of every ratio and every vector",
+    BASELINE: "plain sentence-transformers on PyTorch, the reference for every ratio and every vector",
     "fastembed": "another library, with an ONNX file of the same model",
     "openvino": "another library, with an ONNX file of the same model",
-    "model2vec": "another library with another model: one stored vector for each token",
-    "import_numpy": "a process that imports NumPy and embeds nothing: the floor",
+    "model2vec": "another library with another model: one stored vector per token",
+    "import_numpy": "a process that only imports NumPy: the floor",
 }
-"""What is compared and never recommended; so are the cells of ``bench.resident``."""
+"""What is compared and never recommended; so are the cells of ``bench.measure.scenarios.service_beside``."""
 
 SCENARIOS = {
-    "idle": "the program waits until the model is ready, then asks for a vector; what loads only when asked "
-    "(lazy, and every other library) has nothing to wait for",
-    "at_once": "the program asks for a vector as soon as the loader has been started",
-    "think_time": "the program does other work before it asks: it computes in Python, or sleeps as if it waited for a "
-    "person or a network",
-    "search_command": "a whole program, `aur search`, from its start to the first line that it prints",
-    "concurrent": "several processes have the same model at the same time",
+    "idle": "the program waits until the model is ready, then requests a vector (lazy and other libraries load on "
+    "request)",
+    "at_once": "the program requests a vector as soon as loading has started",
+    "think_time": "the program does other work before the request: it computes in Python, or sleeps as if waiting for "
+    "a person or a network",
+    "search_command": "a whole program, `aur search`, from its start to its first line of output",
+    "concurrent": "several processes use the same model at the same time",
 }
 
 
@@ -41,11 +40,11 @@ def render(context: Context) -> Section | None:
         return None
     cells = [summary.cell for summary in context.measured]
     groups = (
-        ("Strategies of the loader, the simplest first", _strategies(cells)),
+        ("Strategies of the loader", _strategies(cells)),
         ("For comparison", _others(context, cells)),
-        ("What the processes did", _scenarios(cells)),
+        ("Scenarios", _scenarios(cells)),
         ("Models", _models(context)),
-        ("What answered", _engines(context)),
+        ("Engines", _engines(context)),
     )
     lines = [f"- {title}\n{_indented(items)}" for title, found in groups if (items := list(found))]
     return Section("What was measured", (Prose("\n".join(lines)),)) if lines else None

@@ -9,11 +9,11 @@ from bench.report.plots import pictures
 from bench.report.tables import memory_tables
 
 if TYPE_CHECKING:
-    from bench.report.context import Context
+    from bench.stats.context import Context
 
 NOTE = (
-    "Kernel counters of the same processes. File-mapped pages (weights, shared libraries) exist once however many "
-    "processes map them; anonymous memory is each process's own."
+    "Resident memory of the same processes, as the kernel reports it. File-mapped pages (weights, shared libraries) "
+    "are shared by all processes that map them; anonymous memory is private."
 )
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING
 
-from bench.metrics import MIB
+from bench.data.metrics import MIB
 from bench.report.document import Prose, Section, Table
-from bench.report.tables import by_model, started
+from bench.report.tables import cells_by_model, started
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.records import Record
-    from bench.report.context import Context
+    from bench.data.records import Record
+    from bench.stats.context import Context
 
 MARKS = {
     "imported": "Imported",
@@ -30,7 +30,7 @@ TITLE = "Memory at each mark (MiB)"
 def render(context: Context) -> Section | None:
     """Return the section; nothing where the kernel does not tell these figures."""
     tables = []
-    for name, summaries in by_model(context, started(context)):
+    for name, summaries in cells_by_model(context, started(context)):
         rows = []
         for summary in summaries:
             mine = context.of(summary)
@@ -39,7 +39,7 @@ def render(context: Context) -> Section | None:
                 rows.append((context.name(summary, summaries), *figures))
         if rows:
             tables.append(Table(f"{TITLE}: {name}" if name else TITLE, ("Strategy", *MARKS.values()), tuple(rows)))
-    note = Prose("Anonymous + file-mapped resident memory, then the peak until then; medians.")
+    note = Prose("Anonymous + file-mapped resident memory, then the peak so far; medians.")
     return Section(TITLE, (*tables, note)) if tables else None
 
 

@@ -8,7 +8,7 @@ from bench.report.document import Prose, Section
 from bench.report.plots import pictures
 
 if TYPE_CHECKING:
-    from bench.report.context import Context
+    from bench.stats.context import Context
 
 
 def render(context: Context) -> Section | None:
@@ -16,5 +16,5 @@ def render(context: Context) -> Section | None:
     found = pictures(context, "model_size")
     if not found:
         return None
-    note = "Every sample, and a line through the medians of each strategy. A flat line: the size costs nothing."
+    note = "Every sample, and a line through the medians of each strategy. A flat line: size does not matter."
     return Section("Startup time and size of the model", (*found, Prose(note)))

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 from bench.report.document import Prose, Section, Table, escape
 
 if TYPE_CHECKING:
-    from bench.records import Record
-    from bench.report.context import Context
+    from bench.data.records import Record
     from bench.report.document import Block
+    from bench.stats.context import Context
 
 _SHARES = {
     "foreign_cpu": "processors used by other processes",
     "steal": "processors taken by other machines",
-    "cpu_pressure": "time in which something waited for a processor",
-    "io_pressure": "time in which something waited for storage",
-    "memory_pressure": "time in which something waited for memory",
+    "cpu_pressure": "time something waited for a processor",
+    "io_pressure": "time something waited for storage",
+    "memory_pressure": "time something waited for memory",
 }
 
 
@@ -29,11 +29,13 @@ def render(context: Context) -> Section | None:
     warm_ups = sum(record.is_warmup for record in disturbed)
     counted = sum(bool(record.contamination) for record in context.chosen)
     again = sum(record.attempt > 0 for record in timed)
-    told = (
-        f"Other work on the machine disturbed {len(disturbed)} of {len(timed)} samples: {warm_ups} in warm-up rounds, "
-        f"which never count, {counted} that count, because no attempt of them was undisturbed, and "
-        f"{len(disturbed) - warm_ups - counted} that do not. {again} samples were taken again."
-    )
+    told = f"Other work on the machine disturbed none of {len(timed)} samples."
+    if disturbed:
+        told = (
+            f"Other work on the machine disturbed {len(disturbed)} of {len(timed)} samples. {warm_ups} of these are "
+            f"warm-ups, which never count. {counted} count, because every attempt was disturbed. "
+            f"{len(disturbed) - warm_ups - counted} do not count. {again} samples were taken again."
+        )
     blocks: list[Block] = [Prose(told), _table(timed)]
     if disturbed:
         last = disturbed[-1]

@@ -1,17 +1,35 @@
-"""What a process does one after the other."""
+"""What a process does, phase by phase."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.metrics import METRICS_BY_KEY, PHASES
-from bench.report.document import Prose, Section, Table
-from bench.report.tables import by_model, shown, started
+from bench.data.metrics import METRICS_BY_KEY, PHASES
+from bench.report.choice.candidates import choices, where_of
+from bench.report.choice.reasons import join
+from bench.report.choice.recommend import recommend
+from bench.report.choice.uses import ANY
+from bench.report.document import Prose, Section, Table, escape
+from bench.report.profiles import imports_of_cell
+from bench.report.tables import cells_by_model, shown, started
 
 if TYPE_CHECKING:
-    from bench.report.context import Context
+    from bench.stats.context import Context
+    from bench.stats.summary import CellSummary
 
-NOTE = "Medians of each phase, one after the other, and of the whole process as a timer outside sees it."
+NOTE = "Medians of each phase, in order, and of the whole process, timed from outside."
+
+PHASES_IN_WORDS = {
+    "python_ms": "starting Python {}",
+    "init_ms": "init {}, which blocks the program",
+    "ready_ms": "loading {}, in the background",
+    "first_embedding_ms": "the first request {}",
+}
+"""What a start is made of, in order."""
+
+SHOWN_PACKAGES = 2
+"""How many packages are named."""
+
 TITLE = "Phases (ms)"
 
 
@@ -20,7 +38,7 @@ def render(context: Context) -> Section | None:
     keys = (*PHASES, "process_ms", "cpu_s")
     headings = ("Strategy", *(METRICS_BY_KEY[key].title for key in keys[:-1]), "CPU (s)")
     tables = []
-    for name, summaries in by_model(context, started(context)):
+    for name, summaries in cells_by_model(context, started(context)):
         rows = tuple(
             (
                 context.name(summary, summaries),
@@ -29,4 +47,43 @@ def render(context: Context) -> Section | None:
             for summary in summaries
         )
         tables.append(Table(f"{TITLE}: {name}" if name else TITLE, headings, rows))
-    return Section(TITLE, (*tables, Prose(NOTE))) if tables else None
+    told = _in_words(context)
+    return Section(TITLE, (*([Prose(told)] if told else []), *tables, Prose(NOTE))) if tables else None
+
+
+def _in_words(context: Context) -> str:
+    """Return where the time of the strategy for a command line tool goes; "" if no strategy has been measured so."""
+    choice = next((each for each in choices(context) if each.candidates), None)
+    winner = recommend(choice)[0].winner if choice else None
+    summary = winner.find("total_ms", ANY) if winner else None
+    if choice is None or winner is None or summary is None:
+        return ""
+    show = METRICS_BY_KEY["total_ms"].show
+    phases = [
+        text.format(show(value)) for key, text in PHASES_IN_WORDS.items() if (value := summary.median(key)) is not None
+    ]
+    text = f"**{escape(winner.name)}, {escape(where_of(choice))}**: {', then '.join(phases)}."
+    floor = _floor(context, summary)
+    if floor is not None:
+        total = show(summary.median("total_ms"))
+        text += f" The total is {total}; a process that only imports NumPy takes {show(floor)}."
+    return text + _packages(context, summary)
+
+
+def _floor(context: Context, summary: CellSummary) -> float | None:
+    """Return how long a process takes that only imports NumPy, if that was measured in the same rounds."""
+    for other in context.measured:
+        is_beside = (other.cell.reference, other.machine) == (summary.cell.reference, summary.machine)
+        if other.cell.subject == "import_numpy" and is_beside:
+            return other.median("total_ms")
+    return None
+
+
+def _packages(context: Context, summary: CellSummary) -> str:
+    """Return which packages the import time goes to, if that was recorded."""
+    found = imports_of_cell(context, summary)
+    total = sum(found.values())
+    if total <= 0:
+        return ""
+    largest = sorted(found, key=lambda name: (-found[name], name))[:SHOWN_PACKAGES]
+    return f" Its imports: {join([f'{escape(name)} {100 * found[name] / total:.0f} %' for name in largest])}."

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bench.metrics import MIB
+from bench.data.metrics import MIB
 from bench.report.document import Prose, Section, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from bench.report.context import Context
+    from bench.data.manifest_parts import Preparation
+    from bench.stats.context import Context
 
 NOTE = (
-    "Made once for each model and kept (`python -m loader compile`), so it is in none of the times above. The cosine "
-    "is the lowest with the original's vectors on a fixed set of texts, by engine."
+    "Prepared once for each model and kept (`python -m loader compile`), so none of the times above include it. "
+    "*Lowest cosine*: with the original's vectors of a fixed set of texts, by engine."
 )
 
 
 def render(context: Context) -> Section | None:
     """Return the section; nothing for a run that prepared nothing."""
-    preparations = context.manifest.get("preparations", [])
+    preparations = context.manifest.preparations
     if not preparations:
         return None
     headings = ("Model", "Precision", "Seconds", "Size (MiB)", "Lowest cosine", "Problem")
@@ -28,10 +27,13 @@ def render(context: Context) -> Section | None:
     return Section(table.title, (table, Prose(NOTE)))
 
 
-def _row(preparation: Mapping[str, Any]) -> tuple[str, ...]:
-    model, precision = str(preparation["model"]), str(preparation["precision"])
-    if "error" in preparation:
-        return (model, precision, "-", "-", "-", str(preparation["error"]))
-    cosines = preparation["min_cosine_by_engine"]
-    lowest = ", ".join(f"{engine} {value:.5f}" for engine, value in cosines.items())
-    return (model, precision, f"{preparation['seconds']:.1f}", f"{preparation['bytes'] / MIB:.1f}", lowest, "-")
+def _row(made: Preparation) -> tuple[str, ...]:
+    lowest = ", ".join(f"{engine} {value:.5f}" for engine, value in (made.min_cosine_by_engine or {}).items())
+    return (
+        made.model or "-",
+        made.precision or "-",
+        "-" if made.seconds is None else f"{made.seconds:.1f}",
+        "-" if made.bytes is None else f"{made.bytes / MIB:.1f}",
+        lowest or "-",
+        made.error or "-",
+    )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.fidelity import MIN_COSINE
+from bench.data.fidelity import MIN_COSINE
 from bench.report.document import Prose, Section, escape
 from bench.report.tables import problem_table
 
 if TYPE_CHECKING:
-    from bench.report.context import Context
+    from bench.stats.context import Context
 
 
 def render(context: Context) -> Section:
@@ -23,8 +23,8 @@ def render(context: Context) -> Section:
     for precision, cosines in sorted(by_precision.items()):
         lines.append(
             f"{escape(precision)}: the lowest cosine with the vectors of plain sentence-transformers is "
-            f"{min(cosines):.7f}, over {len(cosines)} vectors of counted samples. Below "
-            f"{MIN_COSINE.get(precision, 1.0)} a sample does not count."
+            f"{min(cosines):.7f}, over {len(cosines)} vectors. Samples below {MIN_COSINE.get(precision, 1.0)} do not "
+            "count."
         )
     if not lines:
         lines.append("No vector was compared with a reference in this run.")

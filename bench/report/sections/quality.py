@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.quality.tables import COLUMNS, lowest_texts, problem_table, task_table, vector_table
 from bench.report.document import Prose, Section, dense
+from bench.report.quality.tables import COLUMNS, lowest_texts, problem_table, task_table, vector_table
 
 if TYPE_CHECKING:
-    from bench.report.context import Context
+    from bench.stats.context import Context
 
 
 def render(context: Context) -> Section | None:

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.report.candidates import choices
+from bench.report.choice.candidates import choices, where_of
+from bench.report.choice.reasons import MARGIN_SHOWN, capital, cost_in_memory, join, kept_loaded, sentence
+from bench.report.choice.recommend import recommend
+from bench.report.choice.uses import USES
 from bench.report.document import Prose, Section, Table, escape
-from bench.report.reasons import cost_in_memory, join, kept_loaded, sentence
-from bench.report.recommend import recommend
-from bench.report.uses import USES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.report.candidates import Choice
-    from bench.report.context import Context
+    from bench.report.choice.candidates import Choice
+    from bench.report.choice.recommend import Recommendation
     from bench.report.document import Block
-    from bench.report.recommend import Recommendation
+    from bench.stats.context import Context
 
 TITLE = "Recommendation"
-CALLED_OFTEN = "**For a command that is called again and again**"
+CALLED_OFTEN = "**Called repeatedly?**"
 
 _METHOD = (
-    "The records decide: for each use, the strategy with the best median of the most important figure stays, and with "
-    "it every other that cannot be told apart from it; then the next figure decides among these. Of those left at the "
-    "end, the simplest is named. *The recommendation, step by step* has all of it. Another machine or model may give "
-    "other answers."
+    "Each use has a default. Another strategy is recommended only if its whole confidence interval shows that it is "
+    f"better by more than {MARGIN_SHOWN}; otherwise noise would change the advice from run to run. *The "
+    "recommendation, step by step* has the figures. Results may differ on another machine or with another model."
 )
 
 
@@ -39,12 +38,12 @@ def render(context: Context) -> Section | None:
         where, recommended = where_of(choice) if len(found) > 1 else "", recommend(choice)
         reason = _nothing_to_choose(choice, recommended)
         if reason:
-            blocks.append(Prose(f"{escape(where)}: {reason}" if where else _capital(reason)))
+            blocks.append(Prose(f"{escape(where)}: {reason}" if where else capital(reason)))
         else:
             blocks.append(recommendation_table(f"{TITLE}: {where}" if where else TITLE, recommended))
             kept = kept_loaded(choice, recommended[0])
             if kept:
-                blocks.append(Prose(f"{CALLED_OFTEN}: {escape(kept)}"))
+                blocks.append(Prose(f"{CALLED_OFTEN} {escape(kept)}"))
     if any(isinstance(block, Table) for block in blocks):
         blocks.append(Prose(_METHOD))
     return Section(TITLE, tuple(blocks))
@@ -60,7 +59,7 @@ def _nothing_to_choose(choice: Choice, recommended: Sequence[Recommendation]) ->
         )
     if not any(each.winner for each in recommended):
         names = dict.fromkeys(name for use in USES for criterion in use.criteria for name in criterion.scenarios)
-        return f"none, because nothing was measured in the scenarios that decide: {escape(join(list(names)))}."
+        return f"none, because no scenario that decides was measured: {escape(join(list(names)))}."
     return ""
 
 
@@ -75,13 +74,4 @@ def recommendation_table(title: str, recommended: Sequence[Recommendation]) -> T
         )
         for each in recommended
     )
-    return Table(title, ("Use", "Strategy", "Why", "Cost in memory"), rows, names=4)
-
-
-def where_of(choice: Choice) -> str:
-    """Return which model and machine a choice is about."""
-    return ", ".join(part for part in (choice.model_key, choice.machine_name) if part)
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    return Table(title, ("Use", "Strategy", "Why", "Memory"), rows, names=4)

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 from bench.report.document import Code, Section
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
-
-    from bench.report.context import Context
+    from bench.data.manifest import Manifest
+    from bench.stats.context import Context
 
 
 def render(context: Context) -> Section:
@@ -18,6 +16,6 @@ def render(context: Context) -> Section:
     return describe(context.manifest)
 
 
-def describe(manifest: Mapping[str, Any]) -> Section:
+def describe(manifest: Manifest) -> Section:
     """Return the section for the manifest of any kind of run."""
-    return Section("Repeat this run", (Code(str(manifest["command"])),))
+    return Section("Repeat this run", (Code(manifest.command or ""),))

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.comparison import FLOORS, Criteria
+from bench.data.metrics import FLOORS
 from bench.report.document import Prose, Section, Table
 from bench.report.sensitivity import EFFECT, RELIABLE, sensitivities
+from bench.stats.comparison import Criteria
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.report.context import Context
     from bench.report.sensitivity import Sensitivity
+    from bench.stats.context import Context
 
 TITLE = "Would a slower start have been seen?"
 
@@ -23,23 +24,21 @@ _LIMIT = f"{Criteria().tolerance * 100:.0f} %, or {FLOORS['ms']:g} ms or {FLOORS
 
 _MEANING = "\n".join(
     [
-        f"Imagine this run again, with one strategy {EFFECT * 100:.0f} % slower, and both compared by "
-        "`python -m bench.compare`: as ratios to the reference of the same round where there is one, with the "
-        "strategy's Total, Init Time and Peak judged together. Where many strategies are compared at once, each has to "
-        "be surer, and less is seen.",
+        f"Suppose one strategy became {EFFECT * 100:.0f} % slower and you compared a second run with this one "
+        "(`python -m bench.compare`). Times are compared as ratios to the reference in the same round, if there is "
+        "one. Total, Init Time and Peak are judged together. Comparing many strategies at once detects less.",
         "",
-        "- *Noise*: half of the rounds are within this of the median.",
-        f"- *{_CHANGE} seen*: in how many such comparisons the whole interval of the change is above 1.",
-        f"- *{_CHANGE} over limit*: in how many it is above the limit as well, which is {_LIMIT}: then the command "
-        "calls a regression.",
-        f"- *Smallest seen*: the smallest change that {RELIABLE * 100:.0f} % of them see.",
-        "- *False alarms*: how many see a change where there is none.",
+        "- *Noise*: half of the rounds deviate from the median by at most this.",
+        f"- *{_CHANGE} seen*: the share of comparisons whose confidence interval lies above 1.",
+        f"- *{_CHANGE} over limit*: the share whose interval lies above the limit ({_LIMIT}), which counts as a "
+        "regression.",
+        f"- *Smallest seen*: the smallest change that {RELIABLE * 100:.0f} % of comparisons detect.",
+        "- *False alarms*: the share that detects a change when nothing changed.",
         "",
-        "More rounds see smaller changes (`protocol.rounds=40`). Both runs are drawn from the rounds of this one (a "
-        "bootstrap; Efron and Tibshirani, 1993), so this knows the noise within the run, and not how the machine "
-        "differs from one day to another: a real second run may see less. For small changes use the gate "
-        "(`python -m bench.gate`), which measures both revisions in turns; `docs/explanation/gate-power.md` says how "
-        "small.",
+        "More rounds detect smaller changes (`protocol.rounds=40`). Both runs are bootstrapped from this one's rounds "
+        "(Efron and Tibshirani, 1993), so only the noise within this run counts; a machine varies more from day to "
+        "day. For small changes use the gate (`python -m bench.gate`), which interleaves both revisions; "
+        "`docs/explanation/gate-power.md` says how small.",
     ]
 )
 
@@ -53,31 +52,31 @@ def render(context: Context) -> Section | None:
         return Section(TITLE, (Prose(_too_few(found)),))
     among = [summary for summary in context.measured if not (summary.cell.is_baseline or summary.cell.is_peer)]
     headings = ("Strategy", "Figure", "n", "Noise", f"{_CHANGE} seen", f"{_CHANGE} over limit", "Smallest seen")
-    rows = tuple((context.name(each, among), *_figures(each), verdict(each)) for each in found)
+    rows = tuple((context.name(each, among), *_figures(each), meaning(each)) for each in found)
     details = ("False alarms", f"{_CHANGE} over limit", "Figure")
     return Section(
         TITLE, (Table(TITLE, (*headings, "False alarms", "In words"), rows, details=details), Prose(_MEANING))
     )
 
 
-def verdict(found: Sensitivity) -> str:
+def meaning(found: Sensitivity) -> str:
     """Return what the figures mean."""
     smallest = found.smallest_seen
     if not found.can_be_told:
-        return f"cannot be told: {_rounds(found.n)}, {found.rounds_needed} are needed"
+        return f"too few rounds: {found.n} of {found.rounds_needed}"
     if smallest is None:
-        return f"not even twice the {'memory' if found.metric.unit == 'MiB' else 'time'} would be seen reliably"
+        return f"even twice the {'memory' if found.metric.unit == 'MiB' else 'time'} could be missed"
     if smallest > EFFECT:
-        return f"{_CHANGE} can be missed; {_percent(smallest)} would be seen"
+        return f"{_CHANGE} could be missed; {_percent(smallest)} would be seen"
     return f"{_CHANGE} would be seen" + (f", even {_percent(smallest)}" if smallest < EFFECT else "")
 
 
 def _too_few(found: Sequence[Sensitivity]) -> str:
     most, needed = max(each.n for each in found), min(each.rounds_needed for each in found)
     return (
-        f"It cannot be told: this run has {_rounds(most)} at most, and a comparison of two such runs "
-        f"(`python -m bench.compare`) takes {needed} at least (`protocol.rounds={needed}`, and a `protocol.budget_s` "
-        "that is long enough). The gate (`python -m bench.gate`) takes as many rounds as it needs."
+        f"Unknown: this run has at most {_rounds(most)}, and a comparison of two such runs "
+        f"(`python -m bench.compare`) needs at least {needed} (`protocol.rounds={needed}`, with a long enough "
+        "`protocol.budget_s`). The gate (`python -m bench.gate`) takes as many rounds as it needs."
     )
 
 

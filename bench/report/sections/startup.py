@@ -10,12 +10,12 @@ from bench.report.published import NOTE, is_asked_for
 from bench.report.tables import started, startup_tables
 
 if TYPE_CHECKING:
-    from bench.report.context import Context
+    from bench.stats.context import Context
 
 FOOTNOTES = {
-    "model2vec": "model2vec is another model: one stored vector for each token, and their mean. Its vectors are "
-    "checked to be finite and not zero; they are not compared with the reference.",
-    "import_numpy": "import\\_numpy embeds nothing: it is the floor, a process that imports NumPy.",
+    "model2vec": "model2vec is another model, the mean of one stored vector per token. Its vectors are checked to be "
+    "finite and nonzero, not compared with the reference.",
+    "import_numpy": "import\\_numpy embeds nothing. It is the floor: a process that only imports NumPy.",
 }
 """What has to be said of a subject wherever it is measured."""
 
@@ -27,10 +27,9 @@ def render(context: Context) -> Section | None:
         return None
     subjects = {summary.cell.subject for summary in started(context)}
     notes = [
-        "Medians of fresh processes, measured in interleaved rounds, and where the median of the total lies with 95 % "
-        "confidence. *Ratio*: a strategy's total divided by the reference's in the same round, median over the rounds, "
-        "with its interval. *n* samples count; *excluded* ones failed or were disturbed and taken again. The columns "
-        "are explained at the end.",
+        "Medians of fresh processes in interleaved rounds, with the 95 % interval of the total. *Ratio*: total divided "
+        "by the reference's in the same round; median over the rounds, and its interval. *n*: counted samples. "
+        "*Excluded*: samples that failed, or were disturbed and replaced. The glossary explains the other columns.",
         *([NOTE] if is_asked_for(context.manifest) else []),
         *(note for subject, note in FOOTNOTES.items() if subject in subjects),
     ]

@@ -4,23 +4,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.report.candidates import choices
+from bench.data.metrics import FLOORS, METRICS_BY_KEY
+from bench.report.choice.candidates import choices, where_of
+from bench.report.choice.reasons import MARGIN_SHOWN, describe_step, join, key_figures, show_cosine
+from bench.report.choice.recommend import ALIKE, CONFIDENCE, EXACT, OWN_CONFIDENCE, recommend
 from bench.report.document import Prose, Section, escape
-from bench.report.reasons import describe_step, key_figures
-from bench.report.recommend import ALIKE, recommend
-from bench.report.sections.recommendation import where_of
 
 if TYPE_CHECKING:
-    from bench.report.candidates import Candidate
-    from bench.report.context import Context
-    from bench.report.recommend import Recommendation
+    from bench.report.choice.candidates import Candidate
+    from bench.report.choice.recommend import Recommendation
+    from bench.stats.context import Context
 
-METHOD = (
-    "Each use has figures that count, the most important first. At each, the strategy with the best median stays, and "
-    "with it every other that cannot be told apart from it: the 95 % interval of their ratio holds 1 (Hodges and "
-    "Lehmann's estimate over the rounds, with Wilcoxon's exact interval); or they differ by at most "
-    f"{(ALIKE - 1) * 100:.0f} %, or by less than 2 ms or 2 MiB. Of those left at the end, the simplest is named. Who "
-    "was out has the ratio to the best and its interval in brackets."
+METHOD = "\n".join(
+    [
+        "1. A service and a test suite need the original's vectors: a strategy whose lowest cosine is below "
+        f"{show_cosine(EXACT)} is excluded.",
+        "2. One figure decides for each use. The default is compared with every other strategy, by the ratio of their "
+        "figures in the same round (Hodges-Lehmann estimate, exact Wilcoxon interval).",
+        "3. Another strategy is better if, over the whole joint interval, the default takes at least "
+        f"{MARGIN_SHOWN} more, and at least {FLOORS['ms']:g} ms or {FLOORS['MiB']:g} MiB more. If none is better, the "
+        "default is recommended. Otherwise the first better one becomes the one to beat, and so on.",
+        "",
+        f"The joint intervals of a use hold together with {CONFIDENCE * 100:.0f} % confidence (Bonferroni), so more "
+        "strategies need more rounds. Whatever does not replace the default is described by an interval of its own, "
+        f"with {OWN_CONFIDENCE * 100:.0f} % confidence: strategies are *statistically tied* if that includes 1, or if "
+        f"they differ by less than {(ALIKE - 1) * 100:.0f} %, {FLOORS['ms']:g} ms or {FLOORS['MiB']:g} MiB. In "
+        "parentheses: the ratio to the strategy to beat, and its own interval.",
+    ]
 )
 
 
@@ -38,13 +48,18 @@ def render(context: Context) -> Section | None:
 
 
 def _steps(found: Recommendation, winner: Candidate, where: str) -> str:
-    """Return how it was found: a list, which ends where one is left."""
+    """Return how it was found, as a list."""
     head = f"**{found.use.title}**{f', {escape(where)}' if where else ''} ({found.use.meaning}):"
     lines = []
-    for step in found.steps:
-        lines.append(f"- {escape(describe_step(step))}")
-        if len(step.left) == 1:
-            break
-    simplest = ", the simplest of those left" if found.equals else ""
-    lines.append(f"- Named: **{escape(winner.name)}**{simplest}: {escape(key_figures(winner))}.")
+    if found.inexact:
+        out = [
+            f"{name} ({'not compared' if cosine is None else show_cosine(cosine)})" for name, cosine in found.inexact
+        ]
+        lines.append(f"- Vectors differ from the original's: {escape(join(out))}.")
+    if found.unmeasured:
+        lines.append(f"- Not measured: {escape(join(found.unmeasured))}.")
+    if found.criterion:
+        title = f"{METRICS_BY_KEY[found.criterion.key].title} in {found.scenario}"
+        lines += [f"- {escape(title)}. To beat: {escape(describe_step(found, step))}" for step in found.steps]
+    lines.append(f"- Recommended: **{escape(winner.name)}**: {escape(key_figures(winner))}.")
     return "\n".join([head, "", *lines])

@@ -1,1 +1,1 @@
-"""The service's side: one process, one or more models, each with a socket of its own. Free to import what it needs."""
+"""The service's side: one process with one or more models, each with its own socket. May import what it needs."""

@@ -1,7 +1,11 @@
 """A bounded queue in front of one model, computed in micro-batches by one thread.
 
-No delay is ever added to fill a batch: whenever the thread gets free, it takes what is waiting. The oldest request is
-always in the next batch, whatever its kind, so none can be overtaken for long.
+No delay is ever added to fill a batch: as soon as the thread is free, it takes what is waiting. The oldest request is
+always in the next batch, whatever its kind, so no request can be overtaken for long.
+
+Anything raised while a batch is computed, including a panic in a Rust library, is the answer to its request, and the
+thread goes on. If the thread ends nevertheless, all waiting callers and the creator of the batcher are told: a service
+without it must exit.
 """
 
 import asyncio
@@ -18,7 +22,7 @@ from ...errors import ServiceBusyError, ServiceRefusedError, ServiceTimeoutError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ...engines.base import TextKind
+    from ...contract import TextKind
     from ...local import LocalProvider
     from .counters import Counters
     from .threads import MatrixThreads
@@ -26,9 +30,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger("loader.service")
 
 MAX_QUEUED_TEXTS = 1024
-"""Texts that may wait: seconds of work, more than what any caller would wait for."""
+"""Texts that may wait: seconds of work, more than any caller would wait for."""
 MAX_BATCH_TEXTS = 32
-"""Texts of one micro-batch: what one run of a model takes; whoever comes next waits for one of these."""
+"""Texts of one micro-batch: one run of a model, for which the next request has to wait."""
 
 
 class _Request:
@@ -49,9 +53,10 @@ class Batcher:
     Args:
         provider: computes, in this object's thread only.
         counters: what to count in.
-        max_queued_texts: texts that may wait, without those being computed.
-        max_batch_texts: texts of several requests that are computed together; one request may have more.
-        threads: sets how many threads each batch gets, or None to leave them alone.
+        max_queued_texts: texts that may wait, not counting those being computed.
+        max_batch_texts: texts of several requests that are computed together; a single request may have more.
+        threads: sets the number of threads of each batch, or None to leave it unchanged.
+        on_death: called in the event loop with the reason if the thread ends unasked.
     """
 
     def __init__(
@@ -62,13 +67,16 @@ class Batcher:
         max_queued_texts: int = MAX_QUEUED_TEXTS,
         max_batch_texts: int = MAX_BATCH_TEXTS,
         threads: "MatrixThreads | None" = None,
+        on_death: "Callable[[ServiceUnavailableError], object] | None" = None,
     ) -> None:
         self._provider = provider
         self._counters = counters
         self._max_queued_texts = max_queued_texts
         self._max_batch_texts = max_batch_texts
         self._threads = threads
-        self._queue: dict[_Request, None] = {}  # in order of arrival, and any of them is quickly taken out
+        self._on_death = on_death
+        self._unanswered: set[_Request] = set()  # the event loop's: it knows these whatever happens to the thread
+        self._queue: dict[_Request, None] = {}  # in order of arrival, with quick removal of any request
         self._queued_texts = 0
         self._changed = threading.Condition()
         self._draining = False
@@ -76,20 +84,20 @@ class Batcher:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Start the thread. To be called in the event loop that awaits ``embed``."""
+        """Start the thread. Call it in the event loop that awaits ``embed``."""
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._work, name="embedding-service", daemon=True)
         self._thread.start()
 
     @property
     def queued_texts(self) -> int:
-        """How many texts wait, without those being computed."""
+        """How many texts wait, not counting those being computed."""
         return self._queued_texts
 
     async def embed(self, texts: list[str], kind: "TextKind", deadline_s: float) -> bytes:
         """Return the vectors: float32, little-endian, row by row.
 
-        A caller that is cancelled takes its request with it, unless that has begun.
+        Cancelling a caller removes its request, unless its computation has begun.
 
         Args:
             texts: valid texts.
@@ -97,13 +105,14 @@ class Batcher:
             deadline_s: seconds from now by which the computation must have begun.
 
         Raises:
-            ServiceBusyError: so many texts do not fit into the queue.
+            ServiceBusyError: the texts do not fit into the queue.
             ServiceTimeoutError: their turn did not come in time.
-            ServiceRefusedError: the engine failed; tells its error's type only, since messages may quote a text.
-            ServiceUnavailableError: the service stops.
+            ServiceRefusedError: the engine failed; names only the type of its error, because messages may quote a text.
+            ServiceUnavailableError: the service is stopping.
         """
         request = _Request(texts, kind, time.monotonic() + deadline_s, self._loop.create_future())
         self._accept(request)
+        self._unanswered.add(request)
         counters = self._counters
         counters.pending += 1
         timer = self._loop.call_later(deadline_s, self._expire, request)
@@ -122,6 +131,7 @@ class Batcher:
             return vectors
         finally:
             timer.cancel()
+            self._unanswered.discard(request)
             self._take_out(request)
             counters.pending -= 1
             counters.last_ended_s = time.monotonic()
@@ -153,8 +163,8 @@ class Batcher:
             if self._queued_texts + count > self._max_queued_texts:
                 self._counters.busy += 1
                 raise ServiceBusyError(
-                    f"{self._queued_texts} texts wait already, at most {self._max_queued_texts} may; {count} more do "
-                    "not fit. Try again later, or with fewer texts."
+                    f"{self._queued_texts} of at most {self._max_queued_texts} texts are waiting already; {count} more "
+                    "do not fit. Try again later, or with fewer texts."
                 )
             self._queue[request] = None
             self._queued_texts += count
@@ -175,15 +185,29 @@ class Batcher:
         if self._take_out(request):
             _settle(request, _late())
 
+    def _die(self, cause: str) -> None:
+        """Answer all waiting requests, refuse new ones, and report that the thread is gone."""
+        reason = ServiceUnavailableError(f"The thread that computes has ended: {cause}.")
+        for request in self._unanswered:
+            _settle(request, reason)
+        self.abandon()
+        self._ended.set()
+        if self._on_death is not None:
+            self._on_death(reason)
+
     # From here on: the thread that computes.
 
     def _work(self) -> None:
-        while batch := self._wait():
-            self._compute(batch)
-        self._call(self._ended.set)
+        try:
+            while batch := self._wait():
+                self._compute(batch)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait must learn of it
+            self._call(self._die, type(error).__name__)
+        else:
+            self._call(self._ended.set)
 
     def _wait(self) -> list[_Request]:
-        """Return the next requests to be computed together; none once all is drained."""
+        """Return the next requests to compute together; an empty list once everything is drained."""
         with self._changed:
             while True:
                 self._changed.wait_for(lambda: self._queue or self._draining)
@@ -215,9 +239,9 @@ class Batcher:
         started_s = time.perf_counter()
         try:
             vectors = self._vectors(texts, batch[0].kind)
-        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must learn of it
+        except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait must learn of it
             if len(batch) > 1:
-                # One of them is to blame; the others shall not suffer.
+                # One request is to blame; the others must not fail with it.
                 for request in batch:
                     self._compute([request])
                 return
@@ -257,7 +281,7 @@ class Batcher:
         try:
             self._loop.call_soon_threadsafe(function, *arguments)
         except RuntimeError:
-            pass  # it is closed, and nobody waits any more
+            pass  # it is closed, and nobody is waiting any more
 
 
 def _late() -> ServiceTimeoutError:
@@ -270,7 +294,7 @@ def _settle_all(requests: list[_Request], answers: list[bytes]) -> None:
 
 
 def _settle(request: _Request, result: bytes | Exception) -> None:
-    """Give a request its result, unless its caller left. In the event loop's thread only."""
+    """Give a request its result, unless its caller has left. Only in the event loop's thread."""
     if request.answer.done():
         return
     if isinstance(result, Exception):

@@ -1,4 +1,4 @@
-"""What a service counts. Numbers only: no text and no vector ever gets here."""
+"""What a service counts. Only numbers: no text or vector ever gets here."""
 
 import time
 from dataclasses import asdict, dataclass, field
@@ -6,21 +6,22 @@ from dataclasses import asdict, dataclass, field
 
 @dataclass(slots=True)
 class Counters:
-    """What one model's service did so far.
+    """What one model's service has done so far.
 
-    Each number is written by one thread only: ``batches``, ``texts`` and ``compute_s`` by the one that computes, the
-    others by the one that runs the event loop.
+    Only one thread writes each number: the computing thread ``batches``, ``texts`` and ``compute_s``, the event loop's
+    thread the others.
 
     Attributes:
-        started_s: when it began, by the monotonic clock.
-        connections: how many are open; connections_total: how many there were.
-        strangers: connections of other users, closed without a word.
-        requests: accepted; pending: of those, not ended yet.
-        cancelled: accepted ones whose caller left before the answer; timeouts, refused: accepted ones that ended so.
-        busy: requests that were not accepted because too many waited.
+        started_s: when it started, by the monotonic clock.
+        connections: open connections; connections_total: all connections so far.
+        strangers: connections from other users, closed without an answer.
+        requests: accepted requests; pending: those not finished yet.
+        cancelled: accepted requests whose caller left before the answer; timeouts, refused: accepted requests that
+            ended so.
+        busy: requests that were not accepted because too many were waiting.
         mismatches, protocol_errors: connections that ended so.
         texts, batches: what was computed; compute_s: seconds that it took.
-        longest_queue: most texts that ever waited at a time.
+        longest_queue: the most texts that ever waited at a time.
         last_ended_s: when the last request ended, by the monotonic clock, or None.
     """
 
@@ -48,7 +49,7 @@ class Counters:
         return self.requests - self.pending - self.cancelled
 
     def as_dict(self) -> dict[str, int | float | None]:
-        """Return all of it for a report, with ages instead of points in time."""
+        """Return everything for a report, with ages instead of points in time."""
         now_s = time.monotonic()
         numbers = asdict(self)
         started_s, ended_s = numbers.pop("started_s"), numbers.pop("last_ended_s")

@@ -1,6 +1,6 @@
 """The service for clients of OpenAI's API: POST /v1/embeddings, GET /v1/models and GET /health.
 
-The application is ``Gate`` around a few routes. The gate checks who asks, and makes an answer of whatever goes wrong.
+The application is ``Gate`` around a few routes. The gate checks the client, and turns every failure into an answer.
 """
 
 import asyncio
@@ -16,36 +16,41 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ...log import log
+from ...runtime.log import log
+from .beside import beside_if_large
 from .http_errors import ApiError, answer_to, busy, unavailable
 from .http_request import MAX_BODY_BYTES, parse_embeddings
-from .http_vectors import HttpModel, vectors_body
+from .http_vectors import HttpModel, answer_parts, answer_size
+from .room import Room, memory_of
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from .http_connection import HttpConnection
     from .http_security import Access
+    from .room import Held
 
 MAX_ACTIVE = 64
-"""Requests for vectors at a time, so that their bodies and answers stay within half a gigabyte or so."""
+"""Concurrent requests for vectors; limits their bodies and answers to about half a gigabyte."""
 BODY_S = 30.0
-"""How long a body may take to arrive: on one machine, a client that needs longer has stopped."""
-DRAIN_BYTES = 4 * MAX_BODY_BYTES
-"""Bytes of a body that are read and dropped, so that a client that sends somewhat too much learns why it is refused."""
-
+"""How long a body may take to arrive: on the same machine, a client that needs longer has stopped."""
+_FIXED_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_LONGEST_NUMBER = 20
+"""Digits of a length that are parsed."""
 
 Models = Mapping[str, HttpModel | None]
-"""Models by the names that clients use; None is one that still loads. May be filled later."""
+"""Models by the names that clients use; None for a model that is still loading. May be filled later."""
 
 
-def make_app(models: Models, access: "Access") -> Starlette:
+def make_app(models: Models, access: "Access", room: Room | None = None) -> Starlette:
     """Return the application.
 
     Args:
-        models: what is served; looked at anew by every request. While it is empty, everything still loads.
-        access: who may ask.
+        models: the models to serve; every request looks them up again. While it is empty, everything is still loading.
+        access: who may send requests.
+        room: for the bytes of requests and answers; None for a separate one.
     """
-    endpoints = _Endpoints(models)
+    endpoints = _Endpoints(models, room or Room())
     app = Starlette(
         routes=[
             Route("/v1/embeddings", endpoints.embeddings, methods=["POST"]),
@@ -61,7 +66,7 @@ def make_app(models: Models, access: "Access") -> Starlette:
 
 
 class Gate:
-    """Lets only those in who may, and answers where something fails, without a traceback."""
+    """Lets in only authorised requests, and answers failures without a traceback."""
 
     def __init__(self, app: "ASGIApp", access: "Access") -> None:
         self._app = app
@@ -70,9 +75,10 @@ class Gate:
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """Answer one request."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)  # no routes but HTTP's: refused there
+            await self._app(scope, receive, send)  # the app has only HTTP routes and refuses others
             return
         started = False
+        connection: HttpConnection | None = scope.get("state", {}).get("connection")
 
         async def watched(message: "Message") -> None:
             nonlocal started
@@ -81,21 +87,27 @@ class Gate:
 
         try:
             port = (scope.get("server") or (None, None))[1]
-            self._access.check(scope["headers"], port, token_needed=scope["path"] != "/health")
+            token_needed = scope["path"] != "/health"
+            self._access.check(scope["headers"], port, token_needed=token_needed)
+            if connection is not None and token_needed and self._access.token is not None:
+                connection.show_token()
             await self._app(scope, receive, watched)
         except ClientDisconnect:
-            return  # nobody is left to answer
-        except Exception as error:  # noqa: BLE001 - whatever it is, its message may quote a text: nobody else may log it
+            return  # there is no client left to answer
+        except Exception as error:  # noqa: BLE001 - its message may quote a text, so nothing else may log it
             answer = answer_to(error)
             if answer.status == HTTPStatus.INTERNAL_SERVER_ERROR:
                 log("error", "A request over HTTP failed: %s", _kinds(error))
             if not started:
-                await _json(answer.body, answer.status, answer.headers)(scope, receive, send)
+                # Nothing will read the rest of a body, so the connection cannot go on.
+                last = {"Connection": "close"} if connection is not None and connection.is_sending else {}
+                await _json(answer.body, answer.status, answer.headers | last)(scope, receive, send)
 
 
 class _Endpoints:
-    def __init__(self, models: Models) -> None:
+    def __init__(self, models: Models, room: Room) -> None:
         self._models = models
+        self._room = room
         self._active = 0
 
     async def health(self, _request: Request) -> Response:
@@ -117,19 +129,27 @@ class _Endpoints:
             raise ApiError(
                 HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body must be sent as Content-Type: application/json."
             )
+        return _Embeddings(self, request)
+
+    async def embed(self, request: Request, send: "Send") -> None:
+        """Answer with vectors. Their room is released once the client has taken them."""
         if self._active >= MAX_ACTIVE:
             raise busy()
         self._active += 1
         try:
-            asked = parse_embeddings(await _body(request))
-            model = self._find(asked.model)
-            if asked.dimensions not in (None, model.dimension):
-                raise ApiError(
-                    HTTPStatus.BAD_REQUEST,
-                    f"This model's vectors have {model.dimension} numbers, and cannot be made longer or shorter.",
-                    param="dimensions",
-                )
-            return _json(await vectors_body(request, asked, model))
+            with self._room.hold() as held:
+                body = await _body(request, held)
+                asked = await beside_if_large(len(body), parse_embeddings, body)
+                model = self._find(asked.model)
+                if asked.dimensions not in (None, model.dimension):
+                    raise ApiError(
+                        HTTPStatus.BAD_REQUEST,
+                        f"This model's vectors have {model.dimension} numbers; other lengths are not supported.",
+                        param="dimensions",
+                    )
+                del body
+                held.change(memory_of(asked.texts) + answer_size(asked, model))
+                await _send_parts(send, await answer_parts(request, asked, model))
         finally:
             self._active -= 1
 
@@ -138,50 +158,76 @@ class _Endpoints:
         if name in models or not models:
             model = models.get(name)
             if model is None:
-                raise unavailable("The model is still loading. Ask again in a moment.", "model_loading")
+                raise unavailable("The model is still loading. Try again in a moment.", "model_loading")
             return model
         raise ApiError(
             HTTPStatus.NOT_FOUND,
-            f"No such model is served here, but {' and '.join(sorted(models))}.",
+            f"This service does not have that model; it has {' and '.join(sorted(models))}.",
             param="model",
             code="model_not_found",
         )
 
 
-async def _body(request: Request) -> bytes:
-    length = request.headers.get("content-length", "0")
-    size = int(length) if length.isdecimal() else 0
-    parts = []
-    if size <= DRAIN_BYTES:
-        size = 0
-        try:
-            async with asyncio.timeout(BODY_S):
-                async for part in request.stream():
-                    size += len(part)
-                    if size <= MAX_BODY_BYTES:
-                        parts.append(part)
-                    elif size > DRAIN_BYTES:
-                        break
-        except TimeoutError:
-            message = f"The body did not arrive within {BODY_S:g} s."
-            raise ApiError(HTTPStatus.REQUEST_TIMEOUT, message, headers={"Connection": "close"}) from None
-    if size > MAX_BODY_BYTES:
+class _Embeddings(Response):
+    """The answer with vectors; ``embed`` holds the room for it and sends it."""
+
+    def __init__(self, endpoints: _Endpoints, request: Request) -> None:
+        super().__init__()
+        self._endpoints = endpoints
+        self._request = request
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:  # noqa: ARG002
+        await self._endpoints.embed(self._request, send)
+
+
+async def _body(request: Request, held: "Held") -> bytearray:
+    length = request.headers.get("content-length", "")
+    size = int(length) if length.isdecimal() and len(length) < _LONGEST_NUMBER else 0
+    if size > MAX_BODY_BYTES or len(length) >= _LONGEST_NUMBER:
+        raise _too_long()
+    held.change(size)
+    body = bytearray()  # not a list of parts: joining them would need the memory twice
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for part in request.stream():
+                if len(body) + len(part) > MAX_BODY_BYTES:
+                    raise _too_long()
+                held.change(max(size, len(body) + len(part)))
+                body += part
+    except TimeoutError:
         raise ApiError(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            f"The body has more than {MAX_BODY_BYTES} bytes. Send the texts in parts.",
+            HTTPStatus.REQUEST_TIMEOUT,
+            f"The body did not arrive within {BODY_S:g} s.",
             headers={"Connection": "close"},
-        )
-    return b"".join(parts)
+        ) from None
+    return body
+
+
+def _too_long() -> ApiError:
+    return ApiError(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        f"The body has more than {MAX_BODY_BYTES} bytes. Send the texts in several requests.",
+        headers={"Connection": "close"},
+    )
+
+
+async def _send_parts(send: "Send", parts: list[bytes]) -> None:
+    """Send an answer piece by piece, so that it is not copied as a whole for a slow client."""
+    headers = {**_FIXED_HEADERS, "Content-Type": "application/json", "Content-Length": str(sum(map(len, parts)))}
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": int(HTTPStatus.OK), "headers": raw})
+    for part in parts:
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _described(name: str) -> dict[str, object]:
-    # OpenAI's clients expect a time of creation; nobody knows one.
+    # OpenAI's clients expect a time of creation, which is unknown.
     return {"id": name, "object": "model", "created": 0, "owned_by": "local"}
 
 
 def _json(body: bytes, status: int = HTTPStatus.OK, headers: dict[str, str] | None = None) -> Response:
-    fixed = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-    return Response(body, status, {**fixed, **(headers or {})}, "application/json")
+    return Response(body, status, {**_FIXED_HEADERS, **(headers or {})}, "application/json")
 
 
 async def _no_such_endpoint(_request: Request, error: Exception) -> Response:

@@ -1,6 +1,6 @@
-"""What the HTTP side answers where it cannot give vectors: OpenAI's format of errors, with sentences that are all ours.
+"""The HTTP side's error answers: OpenAI's format, with our own messages.
 
-No message quotes what a client sent, nor an exception's own message: either may hold a text.
+No message quotes what a client sent, nor an exception's message: either may contain a text.
 """
 
 import json
@@ -15,7 +15,7 @@ from ...errors import (
 )
 
 RETRY_AFTER_S = 1
-"""What clients are told to wait where the service is busy or loads: OpenAI's own clients heed it."""
+"""How long clients are told to wait if the service is busy or loading; OpenAI's own clients do."""
 
 
 class ApiError(Exception):
@@ -24,9 +24,9 @@ class ApiError(Exception):
     Args:
         status: the HTTP status, 400 or above.
         message: a sentence for the user of the client.
-        param: the field of the request that is wrong, or None.
-        code: what programs look at, or None.
-        headers: further headers of the answer.
+        param: the invalid field of the request, or None.
+        code: a code for programs, or None.
+        headers: more headers of the answer.
     """
 
     def __init__(
@@ -57,22 +57,22 @@ class ApiError(Exception):
 
 
 def busy() -> ApiError:
-    """Return the answer to a request beyond what the service holds."""
+    """Return the answer to a request beyond what the service accepts."""
     return ApiError(
         HTTPStatus.TOO_MANY_REQUESTS,
-        "The service holds as many requests as it may. Ask again in a moment.",
+        "The service already holds as many requests as it accepts. Try again in a moment.",
         code="rate_limit_exceeded",
         headers={"Retry-After": str(RETRY_AFTER_S)},
     )
 
 
 def unavailable(message: str, code: str) -> ApiError:
-    """Return the answer where the service cannot embed now and may soon."""
+    """Return the answer if the service cannot embed now but may soon."""
     return ApiError(HTTPStatus.SERVICE_UNAVAILABLE, message, code=code, headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
 def answer_to(error: Exception) -> ApiError:
-    """Return what a client is told of an exception."""
+    """Return the answer for an exception."""
     if isinstance(error, ApiError):
         return error
     if isinstance(error, ServiceBusyError):
@@ -82,9 +82,9 @@ def answer_to(error: Exception) -> ApiError:
             HTTPStatus.GATEWAY_TIMEOUT, "The vectors were not ready in time. Send fewer texts at once.", code="timeout"
         )
     if isinstance(error, ServiceUnavailableError):
-        return unavailable("The service is ending. Start it again, or ask again in a moment.", "unavailable")
+        return unavailable("The service is stopping. Start it again, or try again in a moment.", "unavailable")
     if isinstance(error, (ArgumentTypeError, ArgumentValueError)):
         return ApiError(HTTPStatus.BAD_REQUEST, "The model cannot embed one of these texts.", param="input")
     return ApiError(
-        HTTPStatus.INTERNAL_SERVER_ERROR, "The service failed; its log names the kind of error.", code="server_error"
+        HTTPStatus.INTERNAL_SERVER_ERROR, "The service failed; its log names the error's type.", code="server_error"
     )

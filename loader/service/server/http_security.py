@@ -1,13 +1,14 @@
-"""Who may use the HTTP side: who knows the token, from this machine, and no page in a browser.
+"""Who may use the HTTP side: clients on this machine that know the token, but no page in a browser.
 
-A browser runs pages of strangers on the user's own machine, so listening on 127.0.0.1 alone keeps nobody out:
+A browser runs strangers' pages on the user's machine, so listening only on 127.0.0.1 keeps nobody out:
 
-* A page reaches us under its own name, once its DNS says 127.0.0.1: so the Host header must be one of ours.
-* A page sends us forms and fetches from elsewhere: browsers name it in Origin, which must be one of ours too. No CORS
-  header is ever sent, and POST takes application/json alone, which no form can send.
-* Another user of the machine can connect like its owner: so a token is needed, which lies in a file of mode 0600.
+* A page can reach us under its own name, if its DNS points to 127.0.0.1: so the Host header must be one of ours.
+* A page can send us forms and fetches from elsewhere: browsers name it in Origin, which must be one of ours too. No
+  CORS header is ever sent, and POST accepts only application/json, which no form can send.
+* Another user of the machine can connect like its owner: so clients need a token, which is in a file of mode 0600.
 """
 
+import errno
 import hmac
 import os
 import re
@@ -25,11 +26,11 @@ if TYPE_CHECKING:
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 TOKEN_VARIABLE = "EMBEDDING_LOADER_HTTP_TOKEN"  # noqa: S105
-"""Environment variable with the token; wins over the file."""
+"""Environment variable with the token; takes precedence over the file."""
 TOKEN_FILE = "http-token"  # noqa: S105
 
 _TOKEN = re.compile(r"[!-~]{1,512}")
-"""What a header can carry, without spaces."""
+"""What a header can hold, without spaces."""
 _PORT = re.compile(r":\d{1,5}\Z")
 _HTTP_PORT = 80
 _ATTEMPTS = 3
@@ -37,14 +38,14 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class Access:
-    """Who may ask.
+    """Who may send requests.
 
     Attributes:
-        token: what ``Authorization: Bearer`` must carry, or None to let everybody on this machine ask.
-        hosts: names under which clients reach us. One without a port means the port that we listen at.
+        token: the token for ``Authorization: Bearer``, or None to allow everybody on this machine.
+        hosts: names under which clients reach us. A name without a port means the port that we listen on.
 
     Raises:
-        ArgumentValueError: the token is empty, or no header can carry it.
+        ArgumentValueError: the token is empty, or does not fit into a header.
     """
 
     token: str | None = field(repr=False)
@@ -55,15 +56,15 @@ class Access:
             _check_token(self.token, "The token")
 
     def check(self, headers: "Iterable[tuple[bytes, bytes]]", port: int | None, *, token_needed: bool = True) -> None:
-        """Let a request pass.
+        """Check a request.
 
         Args:
             headers: its headers, names in lower case.
-            port: the port that it arrived at, or None if that is not known.
-            token_needed: whether it must carry the token.
+            port: the port that it arrived at, or None if unknown.
+            token_needed: whether it must have the token.
 
         Raises:
-            ApiError: it must not pass.
+            ApiError: it is not allowed.
         """
         found: dict[bytes, list[bytes]] = {}
         for name, value in headers:
@@ -73,13 +74,13 @@ class Access:
         if len(hosts) != 1 or hosts[0].lower() not in allowed:
             raise ApiError(
                 HTTPStatus.MISDIRECTED_REQUEST,
-                "The Host header is none of this service's names. Reach it as 127.0.0.1 or localhost, with its port.",
+                "The Host header does not name this service. Use 127.0.0.1 or localhost, with its port.",
                 code="unknown_host",
             )
         origins = {b"http://" + name for name in allowed}
         if any(origin.lower() not in origins for origin in found.get(b"origin", [])):
             raise ApiError(
-                HTTPStatus.FORBIDDEN, "Pages of other origins may not use this service.", code="foreign_origin"
+                HTTPStatus.FORBIDDEN, "Pages from other origins may not use this service.", code="foreign_origin"
             )
         if token_needed and not self._is_known(found.get(b"authorization", [])):
             raise ApiError(
@@ -97,7 +98,7 @@ class Access:
             elif port is not None:
                 allowed.add(f"{name}:{port}")
                 if port == _HTTP_PORT:
-                    allowed.add(name)  # clients leave out the port that the scheme implies
+                    allowed.add(name)  # clients omit the scheme's default port
         return {name.lower().encode() for name in allowed}
 
     def _is_known(self, values: list[bytes]) -> bool:
@@ -108,15 +109,15 @@ class Access:
 
 
 def read_or_make_token(folder: str) -> str:
-    """Return the environment's token, else that of the file ``http-token``, which is made if it is not there.
+    """Return the environment's token, else the one in the file ``http-token``, which is created if necessary.
 
     Args:
         folder: an existing folder that only the user can write to.
 
     Raises:
-        ArgumentValueError: the environment's token is none that a header can carry.
-        ServiceUnsafeError: the file is not a regular one of this user with mode 0600, or holds no token.
-        ServiceUnavailableError: it can be neither read nor made.
+        ArgumentValueError: the environment's token does not fit into a header.
+        ServiceUnsafeError: the file is not a regular file of this user with mode 0600, or has no token.
+        ServiceUnavailableError: it can be neither read nor created.
     """
     configured = os.environ.get(TOKEN_VARIABLE)
     if configured:
@@ -127,7 +128,7 @@ def read_or_make_token(folder: str) -> str:
             return _read(path)
         except FileNotFoundError:
             _make(path)
-    raise ServiceUnavailableError(f"{path} vanishes as soon as it is made. Set {TOKEN_VARIABLE} instead.")
+    raise ServiceUnavailableError(f"{path} disappears as soon as it is created. Set {TOKEN_VARIABLE} instead.")
 
 
 def _check_token(token: str, what: str) -> str:
@@ -137,31 +138,33 @@ def _check_token(token: str, what: str) -> str:
 
 
 def _read(path: str) -> str:
-    # Without O_NONBLOCK, opening a FIFO that somebody put there would wait for ever.
+    # Without O_NONBLOCK, opening a FIFO in its place would wait forever.
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
         handle = os.open(path, flags)
     except FileNotFoundError:
         raise
     except OSError as error:
+        if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}:  # not about the file
+            raise ServiceUnavailableError(f"Cannot open {path}: {error.strerror}. Try again.") from error
         raise ServiceUnsafeError(f"Cannot open {path}: {error.strerror}. It must be a file; delete it.") from error
     try:
         status = os.fstat(handle)
         own = not hasattr(os, "geteuid") or (status.st_uid == os.geteuid() and not stat.S_IMODE(status.st_mode) & 0o077)
         if not stat.S_ISREG(status.st_mode) or not own:
             raise ServiceUnsafeError(
-                f"{path} must be a regular file of yours with mode 0600. Delete it to get a new one."
+                f"{path} must be a regular file that you own, with mode 0600. Delete it to get a new one."
             )
         token = os.read(handle, 1024).decode("utf-8", "replace").strip()
     finally:
         os.close(handle)
     if not _TOKEN.fullmatch(token):
-        raise ServiceUnsafeError(f"{path} holds no token. Delete it to get a new one.")
+        raise ServiceUnsafeError(f"{path} has no valid token. Delete it to get a new one.")
     return token
 
 
 def _make(path: str) -> None:
-    """Write a token in one step, so that nobody reads half of it; a file that is there by now stays."""
+    """Write a token in one step, so that nobody reads half of it; if the file exists by now, it stays."""
     temporary = f"{path}.{secrets.token_hex(8)}.tmp"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     try:

@@ -1,4 +1,4 @@
-"""When a service ends by itself: nobody asks, it has grown, or its model's files are others now."""
+"""When a service exits by itself: it is idle, it has grown too large, or its model's files have changed."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .counters import Counters
 
 GROWTH_BYTES: Final = 2**30
-"""What a service may add to its memory by default: room for long texts, too little for a leak to disturb the user."""
+"""How much a service's memory may grow by default: enough for long texts, too little for a leak to disturb the user."""
 CHECK_EVERY_S: Final = 5.0
 _SOON_S: Final = 0.1
 _AT_LEAST_S: Final = 0.05
@@ -21,7 +21,7 @@ _AT_LEAST_S: Final = 0.05
 
 
 def memory_bytes() -> tuple[int, int]:
-    """Return this process's resident memory, and how much of that is its own, not pages of files that it maps."""
+    """Return this process's resident set, and its private part: without the pages of files that it maps."""
     if sys.platform == "linux":
         with open("/proc/self/statm", encoding="ascii") as file:
             _, resident, shared = (int(word) for word in file.read().split()[:3])
@@ -34,15 +34,15 @@ def memory_bytes() -> tuple[int, int]:
 
 
 class Limits:
-    """Watches what must not be exceeded.
+    """Watches the limits of a service.
 
     Args:
-        counters: of every model that is served.
-        idle_timeout_s: seconds without a request; 0 to end after the first one, -1 for ever. With 0 and no request at
-            all, IDLE_TIMEOUT_S applies: a service that nobody ever asked must not stay.
-        max_memory_bytes: most memory of its own, or None for what is resident when the model is ready, mapped weights
-            included since an engine may yet copy them, and GROWTH_BYTES more.
-        changed: say whether the files of a model are others than when it was loaded.
+        counters: of every served model.
+        idle_timeout_s: seconds without a request; 0 to exit after the first one, -1 for no limit. With 0 and no request
+            at all, IDLE_TIMEOUT_S applies: a service that is never used must not stay.
+        max_memory_bytes: maximum private memory; None for GROWTH_BYTES more than the resident set when the model is
+            ready, which includes mapped weights because an engine may yet copy them.
+        changed: functions that return whether the files of a model have changed since it was loaded.
         every_s: seconds between two checks.
         clock: monotonic time in seconds.
     """
@@ -61,23 +61,26 @@ class Limits:
         self._idle_timeout_s = idle_timeout_s
         self._max_memory_bytes = memory_bytes()[0] + GROWTH_BYTES if max_memory_bytes is None else max_memory_bytes
         self._changed = changed
-        # One that ends after its first answer does so at once.
+        # A service that exits after its first answer does so at once.
         self._every_s = every_s if idle_timeout_s else _SOON_S
         self._clock = clock
         self._started_s = clock()
 
     async def reached(self) -> str:
-        """Return why to end, once there is a reason."""
+        """Return the reason to exit, once there is one."""
         while (reason := self.check()) is None:
             await asyncio.sleep(max(_AT_LEAST_S, min(self._every_s, self._idle_left_s())))
         return reason
 
     def check(self) -> str | None:
-        """Return why to end now, or None."""
+        """Return the reason to exit now, or None."""
         if self._idle_left_s() <= 0:
             after_s = self._idle_after_s()
             return f"no request for {after_s:g} s" if after_s else "the first request was answered"
-        own = memory_bytes()[1]
+        try:
+            own = memory_bytes()[1]
+        except OSError:  # no descriptor is left: no reason to exit, and it is checked again soon
+            own = 0
         if own > self._max_memory_bytes:
             return f"{own // 2**20} MiB of memory, more than {self._max_memory_bytes // 2**20} MiB"
         if any(changed() for changed in self._changed):
@@ -90,7 +93,7 @@ class Limits:
         return float("inf") if self._idle_timeout_s < 0 else self._idle_timeout_s
 
     def _idle_left_s(self) -> float:
-        """Return for how much longer there may be no request; a pending one begins the time anew."""
+        """Return how much longer the service may be idle; a pending request restarts the time."""
         if any(counters.pending for counters in self._counters):
             return max(self._idle_after_s(), _AT_LEAST_S)
         ended = [counters.last_ended_s for counters in self._counters if counters.last_ended_s is not None]

@@ -1,4 +1,4 @@
-"""The connections of one model's socket: who may connect, how many, and what becomes of them at the end."""
+"""The connections of one model's socket: who may connect, how many, and what happens to them at the end."""
 
 import asyncio
 import logging
@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import ServiceBusyError
 from ..protocol import pack_error
+from .acceptor import Acceptor, Factory, say_and_leave
 from .conversation import Conversation, Host, Times
 from .peer import peer_uid
+from .room import Room
 
 if TYPE_CHECKING:
     import _socket
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("loader.service")
 
 MAX_CONNECTIONS: Final = 256
-"""Far more callers than one user has, far fewer than the descriptors of a process."""
+"""Far more than one user's callers, far fewer than the descriptors of a process."""
 _READ_AHEAD_BYTES = 64 * 1024
 
 
@@ -29,13 +31,14 @@ class ModelServer:
     """Serves one model at one socket, which accepts connections before the model is loaded.
 
     Args:
-        listener: an AF_UNIX socket that listens; used through a copy of its descriptor, so that its owner may close it.
-        identity: what a client must ask for, exactly.
+        listener: a listening AF_UNIX socket; used through a copy of its descriptor, so its owner may close it.
+        identity: what a client must request, exactly.
         slot: the model.
         counters: what to count in.
         report: returns the answer to STATUS, an object for JSON.
         on_stop: called with the reason when a client asks the service to stop.
-        times: limits of a connection.
+        times: the time limits of a connection.
+        room: for the bytes of requests and answers; None for a separate one.
         max_connections: how many may be open.
     """
 
@@ -49,33 +52,43 @@ class ModelServer:
         on_stop: Callable[[str], object],
         *,
         times: Times = Times(),  # noqa: B008 - immutable
+        room: Room | None = None,
         max_connections: int = MAX_CONNECTIONS,
     ) -> None:
         self._listener = listener
-        self._host = Host(identity.encode("utf-8", "surrogatepass"), slot, counters, report, on_stop, times)
+        self._host = Host(
+            identity.encode("utf-8", "surrogatepass"), slot, counters, report, on_stop, times, room or Room()
+        )
         self._counters = counters
         self._max_connections = max_connections
-        self._server: asyncio.Server | None = None
+        self._acceptor: Acceptor | None = None
         self._conversations: dict[asyncio.Task[None], Conversation] = {}
 
     async def start(self) -> None:
-        """Begin to accept connections."""
+        """Start accepting connections."""
         own = socket.socket(fileno=os.dup(self._listener.fileno()))
-        self._server = await asyncio.start_unix_server(
-            self._accept, sock=own, limit=_READ_AHEAD_BYTES, backlog=self._max_connections
-        )
+        own.listen(self._max_connections)  # again here, so that the kernel reports this process as the listener
+        self._acceptor = Acceptor(own, self._admit)
+        self._acceptor.start()
+
+    async def listen_at(self, listener: "_socket.socket") -> None:
+        """Accept connections at another socket from now on; open connections stay."""
+        if self._acceptor is not None:
+            self._acceptor.close()
+        self._listener = listener
+        await self.start()
 
     def stop_accepting(self) -> None:
-        """Accept no connection and no request any more; close the connections where nobody waits for an answer."""
+        """Stop accepting connections and requests; close the connections whose client does not wait for an answer."""
         self._host.stopping.set()
-        if self._server is not None:
-            self._server.close()
+        if self._acceptor is not None:
+            self._acceptor.close()
         for task, conversation in self._conversations.items():
             if not conversation.is_pending and not conversation.asked_to_stop:
                 task.cancel()
 
     async def finish(self) -> None:
-        """Wait until the requests that were accepted are answered."""
+        """Wait until the accepted requests are answered."""
         while pending := [task for task, conversation in self._conversations.items() if conversation.is_pending]:
             await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
 
@@ -88,21 +101,31 @@ class ModelServer:
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.sleep(0)  # the event loop closes the sockets in its next round
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if not self._is_own(writer):
+    def _admit(self, connection: socket.socket, short: bool) -> Factory | None:
+        """Return the factory of a connection's protocol, or None to close it."""
+        if not self._is_own(connection):
             self._counters.strangers += 1
-            _log.warning("a connection of another user was closed")
-            writer.transport.abort()
-        elif self._host.stopping.is_set():
-            writer.transport.abort()
-        elif len(self._conversations) >= self._max_connections:
+            _log.warning("closed a connection from another user")
+            return None
+        arriving = self._acceptor.arriving if self._acceptor is not None else 0
+        if short or len(self._conversations) + arriving >= self._max_connections:
             self._counters.busy += 1
-            writer.write(pack_error(ServiceBusyError(f"{self._max_connections} connections are open already.")))
-            writer.close()
-        else:
-            self._begin(reader, writer)
+            reason = (
+                "No descriptor is left for" if short else f"{self._max_connections} connections are open, too many for"
+            )
+            say_and_leave(connection, pack_error(ServiceBusyError(f"{reason} another connection.")))
+            return None
+        return self._protocol
+
+    def _protocol(self) -> asyncio.StreamReaderProtocol:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=_READ_AHEAD_BYTES, loop=loop)
+        return asyncio.StreamReaderProtocol(reader, self._begin, loop=loop)
 
     def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._host.stopping.is_set():
+            writer.transport.abort()
+            return
         conversation = Conversation(self._host, reader, writer)
         task = asyncio.get_running_loop().create_task(conversation.run())
         self._conversations[task] = conversation
@@ -112,18 +135,18 @@ class ModelServer:
         def ended(task: asyncio.Task[None]) -> None:
             del self._conversations[task]
             self._counters.connections -= 1
-            writer.transport.abort()  # whatever was to be said has been taken, or never will be
+            writer.transport.abort()  # everything to send has been taken, or never will be
             error = None if task.cancelled() else task.exception()
             if error is not None:
-                # Its name only: the message may hold anything.
+                # Only the type: the message may contain anything.
                 _log.error("a connection ended unexpectedly: %s", type(error).__name__)
 
         task.add_done_callback(ended)
 
-    def _is_own(self, writer: asyncio.StreamWriter) -> bool:
-        """Whether the other side is the same user; where the system does not tell, the socket's folder protects it."""
+    def _is_own(self, connection: socket.socket) -> bool:
+        """Whether the other side is the same user; if the system does not say, the socket's folder protects it."""
         try:
-            uid = peer_uid(writer.get_extra_info("socket"))
+            uid = peer_uid(connection)
         except OSError:
             return False
         return uid is None or uid == os.geteuid()

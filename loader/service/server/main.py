@@ -1,7 +1,7 @@
-"""The process: sockets first, then the models, then requests until there is a reason to end.
+"""The process: sockets first, then the models, then requests until there is a reason to exit.
 
-What happens at the end, in this order: the sockets' names are given up, so that new callers start a new service; no
-connection and no request is accepted any more; accepted requests are answered, within ``STOP_WITHIN_S``; all is closed.
+At the end, in this order: the sockets' names are given up, so that new callers start a new service; no more connections
+or requests are accepted; accepted requests are answered, within ``STOP_WITHIN_S``; everything is closed.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import signal
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ... import __version__
@@ -20,8 +21,9 @@ from ...local import LocalProvider
 from ..options import IDLE_TIMEOUT_S
 from .batcher import MAX_QUEUED_TEXTS, Batcher
 from .counters import Counters
-from .limits import Limits, memory_bytes
+from .limits import CHECK_EVERY_S, Limits, memory_bytes
 from .listener import ModelServer
+from .room import Room
 from .slot import Slot
 from .threads import matrix_threads
 
@@ -41,29 +43,36 @@ _STRATEGIES = {"float32": "progressive", "int8": "quantized"}
 
 
 class Identity(Protocol):
-    """What a caller must ask for."""
+    """What a caller must request."""
 
     @property
     def text(self) -> str:
-        """All of it, as HELLO says it."""
+        """The whole identity, as HELLO has it."""
 
     @property
     def name(self) -> str:
-        """A name for it that no other has."""
+        """A unique name for it."""
 
     def changed(self) -> bool:
-        """Whether the model's files are others now."""
+        """Whether the model's files have changed."""
 
 
 class Claim(Protocol):
-    """The right to serve, and the socket to do it at."""
+    """The right to serve, and the socket for it."""
 
     @property
     def listener(self) -> "_socket.socket":
         """The listening socket."""
 
+    def mend(self) -> bool:
+        """Make sure that callers find the socket; return whether it was replaced.
+
+        Raises:
+            ServiceUnavailableError: it cannot be repaired.
+        """
+
     def release(self) -> None:
-        """Remove the socket's name and let others claim it."""
+        """Remove the socket's name and let others claim it; idempotent."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +81,9 @@ class ServedModel:
 
     Attributes:
         settings: what to load.
-        precision: in what precision.
-        identity: what its callers ask for.
-        claim: where they ask.
+        precision: in which precision.
+        identity: what its callers request.
+        claim: the claim on its socket.
     """
 
     settings: "Settings"
@@ -91,7 +100,7 @@ class ServeOptions:
         idle_timeout: see ``loader.service.options.ServiceOptions``, in seconds.
         max_memory_mb: see there, in MiB.
         max_queued_texts: texts that may wait for a model.
-        arguments: of the command ``serve`` that starts the same service again.
+        arguments: the arguments of ``serve`` that start the same service again.
     """
 
     idle_timeout: float = IDLE_TIMEOUT_S
@@ -100,19 +109,22 @@ class ServeOptions:
     arguments: tuple[str, ...] = ()
 
 
-def serve(models: Sequence[ServedModel], options: ServeOptions, *, extra: "Extra | None" = None) -> str:
-    """Serve until there is a reason to end, and return it. Ends on SIGTERM and SIGINT if this is the main thread.
+def serve(
+    models: Sequence[ServedModel], options: ServeOptions, *, extra: "Extra | None" = None, room: Room | None = None
+) -> str:
+    """Serve until there is a reason to exit, and return it. Stops on SIGTERM and SIGINT in the main thread.
 
     Args:
-        models: at least one; whatever happens, their claims are released.
+        models: at least one; their claims are released in any case.
         options: limits.
-        extra: called once nothing is loading any more, with batcher and provider of each model by its identity's name;
-            what it returns is awaited beside the sockets, cancelled at the end, and then has ``STOP_WITHIN_S`` left.
+        extra: called once loading has finished, with batcher and provider of each model by its identity's name; the
+            result is awaited beside the sockets, cancelled at the end, and then has ``STOP_WITHIN_S`` left.
+        room: for the bytes of requests and answers of all models; None for a separate one.
 
     Raises:
-        LoaderError: no model could be loaded.
+        LoaderError: no model could be loaded, a computing thread has ended, or ``extra`` has failed.
     """
-    service = _Service(models, options, extra)
+    service = _Service(models, options, extra, room or Room())
     reason = asyncio.run(service.run())
     if service.failure is not None:
         raise service.failure
@@ -134,6 +146,7 @@ class _Model:
             self.counters,
             lambda: service.report(self),
             service.stop,
+            room=service.room,
         )
 
     def load(self) -> LocalProvider:
@@ -149,13 +162,14 @@ class _Model:
         )
         provider = loader.load(timeout=None)
         if not isinstance(provider, LocalProvider):
-            raise ModelLoadError(f"A service must compute by itself, but it was given a {type(provider).__name__}.")
+            raise ModelLoadError(f"A service must compute itself, but it was given a {type(provider).__name__}.")
         provider.warm_up()
         return provider
 
 
 class _Service:
-    def __init__(self, models: Sequence[ServedModel], options: ServeOptions, extra: "Extra | None") -> None:
+    def __init__(self, models: Sequence[ServedModel], options: ServeOptions, extra: "Extra | None", room: Room) -> None:
+        self.room = room
         self._served = models
         self._options = options
         self._extra = extra
@@ -173,18 +187,25 @@ class _Service:
             for model in self._models:
                 await model.server.start()
                 threading.Thread(target=self._load, args=(model,), name="service-load", daemon=True).start()
-            _log.info("process %d starts to serve %s", os.getpid(), ", ".join(model.name for model in self._models))
+            self._beside.append(self._loop.create_task(self._until(self._lost())))
+            _log.info("process %d starts serving %s", os.getpid(), ", ".join(model.name for model in self._models))
             return await self._reason
         finally:
             await self._end()
 
     def stop(self, reason: str) -> None:
-        """End soon; the first reason counts."""
+        """Exit soon; the first reason counts."""
         if not self._reason.done():
             self._reason.set_result(reason)
 
+    def _fail(self, error: LoaderError) -> None:
+        """Exit soon and have ``serve`` raise the error, unless there is already a reason."""
+        if not self._reason.done():
+            self.failure = error
+            self.stop(str(error))
+
     def report(self, model: _Model) -> dict[str, Any]:
-        """Return what STATUS is answered with."""
+        """Return the answer to STATUS."""
         provider, batcher = model.slot.provider, model.slot.batcher
         return {
             "pid": os.getpid(),
@@ -209,21 +230,30 @@ class _Service:
                 self._loop.add_signal_handler(number, self.stop, f"signal {number.name}")
 
     def _load(self, model: _Model) -> None:
-        """Be the thread that waits for one load."""
+        """Wait for one load, in its own thread."""
         try:
             provider = model.load()
         except LoaderError as error:
             self._call(self._failed, model, error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must learn of it
-            self._call(self._failed, model, ModelLoadError(f"The load failed: {type(error).__name__}: {error}"))
+        except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait must learn of it
+            failure = ModelLoadError(f"The load failed: {type(error).__name__}: {error}")
+            self._call(self._failed, model, failure)
         else:
             self._call(self._loaded, model, provider)
 
     def _call(self, function: Callable[..., object], *arguments: object) -> None:
+        """Have the event loop call something; if that fails, the service exits instead of going on half-working."""
+
+        def call() -> None:
+            try:
+                function(*arguments)
+            except Exception as error:  # noqa: BLE001 - for instance no thread can be started any more
+                self._cannot_go_on(error)
+
         try:
-            self._loop.call_soon_threadsafe(function, *arguments)
+            self._loop.call_soon_threadsafe(call)
         except RuntimeError:
-            pass  # the service has ended meanwhile
+            pass  # the service has ended in the meantime
 
     def _loaded(self, model: _Model, provider: LocalProvider) -> None:
         if self._is_stopping:
@@ -233,11 +263,17 @@ class _Service:
             model.counters,
             max_queued_texts=self._options.max_queued_texts,
             threads=matrix_threads(provider, model.served.settings.threads),
+            on_death=partial(self._died, model),
         )
         batcher.start()
         model.slot.fill(batcher, provider)
         _log.info("%s is ready: %s on %s in %s", model.name, provider.engine, provider.device, provider.precision)
         self._go_on()
+
+    def _died(self, model: _Model, error: LoaderError) -> None:
+        """Exit: without its thread a model answers nobody, and the next caller gets a new service."""
+        model.slot.fail(error)
+        self._fail(error)
 
     def _failed(self, model: _Model, error: LoaderError) -> None:
         if self._is_stopping:
@@ -245,12 +281,11 @@ class _Service:
         model.slot.fail(error)
         _log.error("%s cannot be loaded: %s", model.name, error)
         if all(other.slot.state == "failed" for other in self._models):
-            self.failure = error
-            self.stop(f"{model.name} cannot be loaded: {error}")
+            self._fail(error)
         self._go_on()
 
     def _go_on(self) -> None:
-        """Begin to watch, and to do what else there is, once nothing is loading any more."""
+        """Start watching limits and running ``extra``, once nothing is loading any more."""
         if self._reason.done() or any(model.slot.state == "loading" for model in self._models):
             return
         ready = [model for model in self._models if model.slot.state == "ready"]
@@ -267,15 +302,34 @@ class _Service:
             extra = self._extra({name: (b, p) for name, (b, p) in parts.items() if b is not None and p is not None})
             self._beside.append(self._loop.create_task(self._until(extra)))
 
+    async def _lost(self) -> str:
+        """Repair the names by which callers find the models, as long as possible; then return why it is not."""
+        while True:
+            await asyncio.sleep(CHECK_EVERY_S)
+            try:
+                for model in self._models:
+                    if model.served.claim.mend():
+                        _log.warning("%s had lost its socket, which was replaced", model.name)
+                        await model.server.listen_at(model.served.claim.listener)
+            except ServiceUnavailableError as error:
+                return str(error)
+
     async def _until(self, work: Awaitable[object]) -> None:
-        """End the service when this ends."""
+        """Stop the service when this ends."""
         try:
             result = await work
-        except Exception as error:  # noqa: BLE001 - it may be anybody's; a service must not go on half
-            _log.error("the service cannot go on: %s: %s", type(error).__name__, error)
-            self.stop(f"{type(error).__name__}: {error}")
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - it may come from anywhere
+            self._cannot_go_on(error)
         else:
             self.stop(str(result))
+
+    def _cannot_go_on(self, error: BaseException) -> None:
+        _log.error("the service cannot go on: %s: %s", type(error).__name__, error)
+        if not isinstance(error, LoaderError):
+            error = ServiceUnavailableError(f"The service cannot go on: {type(error).__name__}: {error}")
+        self._fail(error)
 
     async def _end(self) -> None:
         self._is_stopping = True
@@ -300,4 +354,4 @@ class _Service:
         for model in self._models:
             await model.server.close()
         reason = self._reason.result() if self._reason.done() and not self._reason.cancelled() else "an error"
-        _log.info("process %d ends: %s", os.getpid(), reason)
+        _log.info("process %d exits: %s", os.getpid(), reason)

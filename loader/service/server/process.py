@@ -1,31 +1,34 @@
-"""What makes a process a service: nothing of its caller's, a log, HTTP if asked for, and then ``serve``."""
+"""What makes a process a service: nothing inherited from its caller, a log, HTTP if requested, then ``serve``."""
 
 import logging
 import os
 import resource
 import time
 
-from ...core import OptimizedEmbeddingLoader
-from ...paths import CACHE_VARIABLE
-from ..folder import RUNTIME_VARIABLE, safe_folder
+from ...arguments import Settings
+from ...loading.parts import ModelParts
+from ...runtime.exit_gate import GATE
+from ...runtime.paths import CACHE_VARIABLE
+from ..folder import RUNTIME_VARIABLE, is_of_service, safe_folder
 from ..identity import PLACES
-from ..starting import log_path
 from .main import ServedModel, ServeOptions, serve
+from .repeats import NoRepeats
+from .room import Room
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Callable
     from typing import Final
 
-    from ...arguments import Settings
     from ...local import LocalProvider
+    from ..claims import Claim
     from ..identity import Identity
-    from ..starting import Claim
     from .batcher import Batcher
     from .main import Extra
 
 LOG_KEPT_S: "Final" = 7 * 24 * 3600.0
-"""How long the log of a service stays that does not run."""
+"""How long the log of a service that is not running is kept."""
 
 
 def serve_here(
@@ -39,20 +42,23 @@ def serve_here(
 
     Args:
         wanted: settings and precision of each model.
-        identities: of each.
-        claims: of each; they are released.
-        options: of the command ``serve``.
-        arguments: of the command ``serve`` that would start the same service.
+        identities: the identity of each.
+        claims: the claim of each; they are released.
+        options: the options of ``serve``.
+        arguments: the arguments of ``serve`` that would start the same service.
     """
     if options.adopt:
         _close_what_is_not_ours(claims)
         _leave_folder()
         _remove_old_logs(safe_folder(create=False))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(NoRepeats())
     models = [
         ServedModel(settings, precision, identity, held)
         for (settings, precision), identity, held in zip(wanted, identities, claims, strict=True)
     ]
+    room = Room()
     return serve(
         models,
         ServeOptions(
@@ -61,20 +67,22 @@ def serve_here(
             max_queued_texts=options.queue,
             arguments=tuple(arguments),
         ),
-        extra=None if options.http is None else _http(models, options),
+        extra=None if options.http is None else _http(models, options, room),
+        room=room,
     )
 
 
-def _http(models: list[ServedModel], options: "Namespace") -> "Extra":
-    """Return what answers OpenAI's clients beside the sockets.
+def _http(models: list[ServedModel], options: "Namespace", room: Room) -> "Extra":
+    """Return a function that answers OpenAI's clients beside the sockets.
 
     Raises:
         EngineMissingError: the packages for it are not installed.
-        ServiceError: there can be no token.
+        ServiceError: the token cannot be read or created, or the port is taken.
     """
-    from .http import Access, HttpModel, read_or_make_token, run_http
+    from .http import Access, HttpModel, listening, read_or_make_token, run_http
 
     access = Access(None if options.http_open else read_or_make_token(safe_folder(create=True)))
+    listener = listening("127.0.0.1", options.http)  # before the models load, so that a taken port fails at once
 
     async def answer(ready: "dict[str, tuple[Batcher, LocalProvider]]") -> None:
         offered: dict[str, HttpModel | None] = {}
@@ -82,22 +90,37 @@ def _http(models: list[ServedModel], options: "Namespace") -> "Extra":
             if model.identity.name in ready:
                 batcher, provider = ready[model.identity.name]
                 name = model.settings.model_name
-                # The same model in another precision needs a name of its own.
+                # The same model in another precision needs its own name.
                 name = f"{name}:{model.precision}" if name in offered else name
-                tokens = OptimizedEmbeddingLoader(model.settings.model_name, allow_download=False).count_tokens
+                tokens = token_counter(model.settings.model_name)
                 offered[name] = HttpModel(name, provider.dimension, batcher.embed, tokens)
-        await run_http(offered, access, port=options.http, on_ready=_say_where)
+        await run_http(offered, access, port=options.http, on_ready=_say_where, room=room, listener=listener)
 
     return answer
 
 
+def token_counter(model_name: str) -> "Callable[[str], int]":
+    """Return a function that counts the tokens that a model reads of a text; counting the rest could take too long.
+
+    It raises ModelError if they cannot be counted.
+    """
+    parts = ModelParts(Settings(model_name, allow_download=False))
+
+    def count(text: str) -> int:
+        with GATE.section():
+            tokenizer = parts.tokenizer()
+            return len(tokenizer.encode(text, tokenizer.max_seq_length))
+
+    return count
+
+
 def _say_where(port: int) -> None:
-    logging.getLogger("loader.service").info("OpenAI's clients are answered at http://127.0.0.1:%d/v1", port)
+    logging.getLogger("loader.service").info("answering OpenAI's clients at http://127.0.0.1:%d/v1", port)
 
 
 def _close_what_is_not_ours(claims: "list[Claim]") -> None:
-    """Close whatever the starting process had inherited itself: a pipe that stays open has a reader wait for ever."""
-    kept = sorted({fd for held in claims for fd in (held.listener.fileno(), held.lock_fd)})
+    """Close what the starting process had inherited: a pipe that stays open would keep its reader waiting forever."""
+    kept = sorted({fd for held in claims for fd in (held.listener.fileno(), held.lock.fd)})
     highest = min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 65536)
     start = 3
     for fd in [*kept, highest]:
@@ -106,19 +129,20 @@ def _close_what_is_not_ours(claims: "list[Claim]") -> None:
 
 
 def _leave_folder() -> None:
-    """Keep no folder in use that somebody may want to unmount; unless a setting means a place relative to it."""
+    """Leave the working directory, so that it can be unmounted, unless a setting is relative to it."""
     values = [os.environ.get(name, "") for name in (*PLACES, CACHE_VARIABLE, RUNTIME_VARIABLE) if name != "PYTHONPATH"]
     if all(not value or os.path.isabs(os.path.expanduser(value)) for value in values):
         os.chdir("/")
 
 
 def _remove_old_logs(folder: str) -> None:
-    """Remove what services of former versions, models and settings have written last."""
+    """Remove the logs of services of former versions, models and settings."""
     for entry in os.scandir(folder):
         path = os.path.splitext(entry.path)[0]
         try:
             is_old = entry.stat(follow_symlinks=False).st_mtime < time.time() - LOG_KEPT_S
-            if entry.path == log_path(path) and is_old and not os.path.lexists(f"{path}.sock"):
+            is_log = is_of_service(entry.name, ".log")
+            if is_log and is_old and not os.path.lexists(f"{path}.sock"):
                 os.unlink(entry.path)
         except OSError:
-            pass  # another service was faster
+            pass  # another service removed it first

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 class Slot:
-    """What a load will fill, or fail to. For one event loop.
+    """Filled by a load, if it succeeds. For one event loop.
 
     Attributes:
-        batcher, provider: what computes; None before it is ready.
-        error: why it never will be ready, or None.
+        batcher, provider: what computes; None before the model is ready.
+        error: why it will never be ready, or None.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Slot:
 
     @property
     def state(self) -> 'Literal["loading", "ready", "failed"]':
-        """What there is."""
+        """The state of the load."""
         return "failed" if self.error else "ready" if self.batcher else "loading"
 
     def fill(self, batcher: "Batcher", provider: "LocalProvider") -> None:
@@ -35,12 +35,12 @@ class Slot:
         self._decided.set()
 
     def fail(self, error: Exception) -> None:
-        """Tell all who wait, now or later, that there is no model."""
+        """Tell all waiting callers, now and later, that there is no model."""
         self.error = error
         self._decided.set()
 
     async def wait(self) -> "tuple[Batcher, LocalProvider]":
-        """Return what computes, once it is there.
+        """Return batcher and provider, once they are ready.
 
         Raises:
             Exception: what ``fail`` was given.

@@ -1,10 +1,9 @@
-"""How many threads a batch gets, where the engine computes with NumPy's matrix library.
+"""How many threads a batch gets, if the engine computes with NumPy's matrix library.
 
-A library such as OpenBLAS has its threads spin for a while after each product, in case there is another one. That is
-right between the products of one batch, and between requests that follow each other. After a single short request it
-takes a processor from the client, which goes on as soon as it has its vector; and threads that have slept are slow to
-come back for the next one. So a short request after a pause is computed by one thread, and all others by as many as
-there are.
+The threads of a library such as OpenBLAS spin for a while after each product, in case another one follows. That is
+right between the products of one batch, and between requests in quick succession. After a single short request it
+takes a processor from the client, which goes on as soon as it has its vector; and sleeping threads are slow to wake for
+the next one. So one thread computes a short request after a pause, and all threads compute the others.
 """
 
 import time
@@ -15,27 +14,27 @@ if TYPE_CHECKING:
     from ...local import LocalProvider
 
 SHORT_CHARACTERS: Final = 256
-"""Some 60 tokens: more of them gain more from a second thread than it costs to wake it."""
+"""Some 60 tokens: with more, a second thread gains more than it costs to wake it."""
 PAUSE_S: Final = 0.05
-"""Requests that follow each other faster come from a loop, or from many clients."""
+"""Requests with shorter pauses come from a loop or from many clients."""
 
 
 class Library(Protocol):
-    """A matrix library of this process, as threadpoolctl has it."""
+    """A matrix library of this process, as threadpoolctl presents it."""
 
     @property
     def num_threads(self) -> int:
         """How many threads it uses."""
 
     def set_num_threads(self, num_threads: int) -> object:
-        """Use so many from now on."""
+        """Use this many from now on."""
 
 
 class MatrixThreads:
     """Sets the number of threads before each batch. For one thread.
 
     Args:
-        libraries: whose threads; what they have now is the most.
+        libraries: the libraries; their current numbers of threads are the maximum.
         clock: monotonic time in seconds.
     """
 
@@ -45,23 +44,23 @@ class MatrixThreads:
         self._ended_s = float("-inf")
 
     def begin(self, texts: Sequence[str]) -> None:
-        """Set what these texts need."""
+        """Set the number of threads for these texts."""
         is_short = sum(map(len, texts)) <= SHORT_CHARACTERS
         alone = is_short and self._clock() - self._ended_s > PAUSE_S
         for library, most in self._libraries:
             library.set_num_threads(1 if alone else most)
 
     def end(self) -> None:
-        """Note that they have been computed."""
+        """Record that they have been computed."""
         self._ended_s = self._clock()
 
 
 def matrix_threads(provider: "LocalProvider", threads: int | None) -> MatrixThreads | None:
-    """Return what sets the threads for this provider; None where that is the engine's or the user's affair.
+    """Return an object that sets the threads for this provider; None if the engine or the user decides.
 
     Args:
-        provider: a loaded one.
-        threads: what the user has said, if anything.
+        provider: a loaded provider.
+        threads: the user's setting, or None.
     """
     if provider.engine != "numpy" or threads is not None:
         return None

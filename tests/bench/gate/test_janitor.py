@@ -11,14 +11,16 @@ import psutil
 import pytest
 
 from bench.errors import BenchError
-from bench.gate.janitor import MARKER, guarded, remove, sweep
+from bench.gate.install.janitor import MARKER, guarded, remove, sweep
 from tests.conftest import ROOT
+
+pytestmark = pytest.mark.process
 
 WAIT_S = 60
 
 GATE = """
 import os, subprocess, sys, time
-from bench.gate.janitor import guarded
+from bench.gate.install.janitor import guarded
 
 SLEEP = "import time; time.sleep(600)"
 CHILD = f'''

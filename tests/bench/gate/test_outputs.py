@@ -14,15 +14,15 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from bench.data.metrics import METRICS_BY_KEY
+from bench.gate.decide.rules import Finding, Place, at_most, no_slower
+from bench.gate.decide.sequence import Course, Decision, DecisionSettings, Stage, decide
+from bench.gate.decide.verdict import DependencyChange, Verdict
 from bench.gate.outputs import DOCUMENTS, junit, markdown, plot, show, structured, write_outputs
-from bench.gate.outputs.wording import clean, headline
-from bench.gate.rules import Finding, Place, at_most, no_slower
-from bench.gate.sequence import Course, Decision, Settings, Stage, decide
-from bench.gate.verdict import Change, Verdict
-from bench.metrics import METRICS_BY_KEY
+from bench.gate.outputs.wording import headline, shortened
 from bench.report.saving import save
-from bench.shifts import Shift
-from tests.bench import fakes
+from bench.stats.shifts import Shift
+from tests.bench.support import fakes
 
 TOTAL, PEAK = METRICS_BY_KEY["total_ms"], METRICS_BY_KEY["peak_mib"]
 CELL, OTHER = fakes.make_cell("progressive"), fakes.make_cell("baseline")
@@ -36,7 +36,7 @@ MACHINE = {
     "packages": {"torch": "2.0", "numpy": None},
     "load_average_1min": 0.1,
 }
-SETTINGS = Settings(confidence=0.95, resolution=0.05, budget_s=180.0, max_rounds=60)
+SETTINGS = DecisionSettings(confidence=0.95, resolution=0.05, budget_s=180.0, max_rounds=60)
 OVER = {"state": "over", "ends": (1.124, 1.101, 1.149), "outcome": "regression", "why": "over its limit in both stages"}
 UNCLEAR = {"state": "unclear", "ends": (1.041, 0.98, 1.099), "outcome": "inconclusive", "why": "too noisy to tell"}
 CONTROL = {"outcome": "inconclusive", "why": "the control differs as well", "control": (1.08, 1.04, 1.12)}
@@ -69,7 +69,7 @@ def verdict_of(*decisions, stages=1, **changes):
         "head": revision(asked="HEAD"),
         "course": course,
         "settings": SETTINGS,
-        "changes": (Change("torch", "2.0", "2.1"), Change("added", None, "1.0")),
+        "changes": (DependencyChange("torch", "2.0", "2.1"), DependencyChange("added", None, "1.0")),
         "machine": MACHINE,
         "samples": 66,
         "disturbed": 3,
@@ -281,7 +281,7 @@ def hostile_verdict(text):
     return verdict_of(
         *decisions,
         head=revision(text, text),
-        changes=(Change(text, text, None),),
+        changes=(DependencyChange(text, text, None),),
         machine=MACHINE | {"processor": text},
         command=f"python -m bench.gate --command {text!r}",
     )
@@ -319,14 +319,14 @@ class TestMarkdown:
     @given(TEXTS)
     @example("".join(HOSTILE))
     def test_text_from_outside_stays_text(self, text):
-        assume(clean(text) != "-")  # shown as what it also stands for: nothing
+        assume(shortened(text) != "-")  # shown as what it also stands for: nothing
         expected, page = page_of(hostile_verdict("plain")), page_of(hostile_verdict(text))
         assert page.tags == expected.tags
         assert page.attributes == expected.attributes
         assert page.comments == [" embedding-bench gate "]
-        shown = clean(text)
+        shown = shortened(text)
         assert page.codes.count(shown) >= expected.codes.count("plain")
-        assert clean(fakes.make_cell(text, model_key=text).label()) in page.codes
+        assert shortened(fakes.make_cell(text, model_key=text).label()) in page.codes
 
     @settings(deadline=None)
     @given(TEXTS)
@@ -438,7 +438,7 @@ class TestJUnit:
     @example("".join(HOSTILE))
     def test_text_from_outside_stays_text(self, text):
         case, _ = parsed_junit(hostile_verdict(text))
-        assert case.get("classname") == clean(fakes.make_cell(text, model_key=text).label())
+        assert case.get("classname") == shortened(fakes.make_cell(text, model_key=text).label())
 
 
 class TestThePlot:

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.data.metrics import METRICS_BY_KEY
 from bench.errors import BenchError
-from bench.gate.rules import ARMS, BASE, HEAD, SAME, Place, at_most, examine, no_slower, places_of
-from bench.metrics import METRICS_BY_KEY
-from bench.shifts import paired_shift
-from tests.bench import fakes
+from bench.gate.decide.rules import ARMS, BASE, HEAD, SAME, Place, at_most, examine, no_slower, places_of
+from bench.stats.shifts import paired_shift
+from tests.bench.support import fakes
 
 LAZY, PLAIN = fakes.make_cell("lazy"), fakes.make_cell("baseline")
 TOTAL, PEAK = METRICS_BY_KEY["total_ms"], METRICS_BY_KEY["peak_mib"]
@@ -154,7 +154,9 @@ class TestWhatIsRefused:
     def test_a_round_without_a_positive_value(self, value, arm):
         rounds = make_rounds(3)
         rounds[1][Place(arm, LAZY)] = {} if value is None else {TOTAL.key: value}
-        with pytest.raises(BenchError, match=rf"{LAZY.label()} has no total_ms in the arm {arm}.*Gate another metric"):
+        with pytest.raises(
+            BenchError, match=rf"{LAZY.label()} has no total_ms above 0 in the arm {arm}.*Gate another metric"
+        ):
             examine([no_slower(LAZY, TOTAL, 0.03, 2.0)], rounds, ALPHA)
 
     def test_a_metric_that_nobody_has(self):

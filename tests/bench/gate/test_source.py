@@ -9,8 +9,10 @@ import psutil
 import pytest
 
 from bench.errors import BenchError
-from bench.gate.source import Revision, check_out, find_repository, has_changes, resolve
+from bench.gate.install.source import Revision, check_out, find_repository, has_changes, resolve
 from tests.conftest import ROOT
+
+pytestmark = pytest.mark.process
 
 IDENTITY = {
     "GIT_AUTHOR_NAME": "A",
@@ -111,7 +113,7 @@ def test_what_is_no_revision_is_a_message(repository, environ, asked):
 
 def test_a_branch_that_only_the_server_has_is_proposed(repository, tmp_path, git, environ):
     git(tmp_path, "clone", "-q", str(repository), "clone")
-    with pytest.raises(BenchError, match="Do you mean 'origin/older'"):
+    with pytest.raises(BenchError, match="Did you mean 'origin/older'"):
         resolve(tmp_path / "clone", "older", environ)
 
 
@@ -125,7 +127,7 @@ def test_the_repository_is_found_from_a_folder_in_it(repository, environ):
 
 def test_without_git_there_is_a_message(repository, environ, tmp_path):
     for function in (find_repository, has_changes):
-        with pytest.raises(BenchError, match="needs the program git"):
+        with pytest.raises(BenchError, match="needs git, which is not on the PATH"):
             function(repository, environ | {"PATH": str(tmp_path)})
 
 
@@ -257,7 +259,7 @@ def test_a_checkout_that_lacks_files_is_a_message(repository, git, tmp_path, env
     with pytest.raises(BenchError, match=r"Checking out v1\.0"):
         check_out(partial, resolve(partial, "v1.0", environ), tmp_path / "target1", environ)
     git(partial, "remote", "remove", "origin")
-    with pytest.raises(BenchError, match=r"contents of 1 files \(number, \.\.\.\) are not there"):
+    with pytest.raises(BenchError, match=r"contents of 1 files \(number, \.\.\.\) are missing"):
         check_out(partial, resolve(partial, "v1.0", environ), tmp_path / "target2", environ)
 
 
@@ -310,8 +312,8 @@ def test_an_interruption_leaves_neither_git_nor_what_it_started(repository, git,
     code = """
 import os, signal, sys
 from pathlib import Path
-from bench.gate.janitor import guarded
-from bench.gate.source import check_out, resolve
+from bench.gate.install.janitor import guarded
+from bench.gate.install.source import check_out, resolve
 signal.signal(signal.SIGTERM, signal.default_int_handler)
 repository = Path(sys.argv[1])
 with guarded(Path(sys.argv[2])) as guard:

@@ -1,4 +1,4 @@
-"""Hydra launchers that have a sweep measured by many machines, see ``bench.fleet``.
+"""Hydra launchers that spread a sweep over many machines, see ``bench.fleet``.
 
 They get all jobs at once, like the interleaved launcher: cells that share a reference must stay together.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class RayLauncher(InterleavedLauncher):
-    """Measures on the nodes of a Ray cluster; the options are those of ``bench.fleet.on_ray.RayBackend``."""
+    """Measures on the nodes of a Ray cluster; for its options, see ``bench.fleet.on_ray.RayBackend``."""
 
     def __init__(self, address: str | None = None, num_cpus: float = 0, num_gpus: float = 0) -> None:
         self._address = address
@@ -33,7 +33,7 @@ class RayLauncher(InterleavedLauncher):
 
 
 class SubmititLauncher(InterleavedLauncher):
-    """Measures in jobs of a cluster; the options are those of ``bench.fleet.on_submitit.SubmititBackend``."""
+    """Measures in jobs of a cluster; for its options, see ``bench.fleet.on_submitit.SubmititBackend``."""
 
     def __init__(self, cluster: str | None = None, parameters: Mapping[str, Any] | None = None) -> None:
         self._cluster = cluster
@@ -47,7 +47,8 @@ class SubmititLauncher(InterleavedLauncher):
 
 
 def _drive(configs: Sequence[DictConfig], backend: Backend) -> NoReturn:
-    """Run the sweep; the exit code is raised, because Hydra passes none on."""
+    """Run the sweep and raise its exit code, because Hydra does not pass one on."""
+    from bench.errors import Ended
     from bench.fleet.drive import run
 
-    raise SystemExit(run(configs, backend))
+    raise Ended(run(configs, backend))

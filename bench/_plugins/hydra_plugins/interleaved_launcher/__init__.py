@@ -1,8 +1,8 @@
 """A Hydra launcher that hands a whole sweep to the harness at once.
 
-Hydra's own launchers run job after job, so that a machine that slows down in between is mistaken for a difference.
-This one composes all jobs first; ``bench.run`` then measures their cells in interleaved rounds. Hydra finds it by
-its place: a package below ``hydra_plugins`` on ``sys.path`` (``bench.cli`` puts it there).
+Hydra's own launchers run one job after another, so a machine that slows down in between looks like a difference.
+This one composes all jobs first; ``bench.measure.run`` then measures their cells in interleaved rounds. Hydra finds it
+by its location: a package below ``hydra_plugins`` on ``sys.path`` (``bench.cli`` puts it there).
 """
 
 from __future__ import annotations

@@ -6,16 +6,16 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from bench.metrics import METRICS_BY_KEY
-from bench.plan import Cell
-from bench.report.context import OfCell
+from bench.data.metrics import METRICS_BY_KEY
+from bench.plan.cell import Cell
 from bench.report.plots.parts.texts import clean
+from bench.stats.context import OfCell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from bench.records import Record
-    from bench.report.context import Context
+    from bench.data.records import Record
+    from bench.stats.context import Context
 
 Item = TypeVar("Item", bound=OfCell)
 

@@ -93,32 +93,31 @@ def grid_figure(panels: int, *, panel_inches: tuple[float, float], columns: int 
     return figure, axes[:count]
 
 
-@dataclass(frozen=True)
-class FixedGrid:
-    """A figure whose panels all have a size that is known before it is drawn, in points of 1/72 inch."""
+def fixed_grid(panels: int, *, panel_inches: tuple[float, float], columns: int) -> tuple[Figure, list[Axes]]:
+    """Return a figure with panels of exactly this size, whatever their ticks and labels take, and its axes row by row.
 
-    figure: Figure
-    panes: Sequence[Axes]
-    panel_points: tuple[float, float]
-
-
-def fixed_grid(panels: int, *, panel_inches: tuple[float, float], columns: int) -> FixedGrid:
-    """Return a figure with so many panels of this size, without its ticks and labels; see ``FixedGrid``."""
+    Args:
+        panels: how many; a multiple of the columns if there are more.
+        panel_inches: the size of each.
+        columns: panels beside each other at most.
+    """
     left, right, below, above, legend = 0.8, 0.15, 0.6, 0.35, 0.45
-    count = max(panels, 1)
-    wide, high = min(count, columns), math.ceil(count / columns)
+    wide, high = min(panels, columns), math.ceil(panels / columns)
     width = wide * (left + panel_inches[0] + right)
     height = high * (below + panel_inches[1] + above) + legend
     figure = Figure(figsize=(width, height))
-    panes = [
-        figure.add_axes(
-            (
-                (number % wide * (left + panel_inches[0] + right) + left) / width,
-                (height - (number // wide + 1) * (below + panel_inches[1] + above) + below) / height,
-                panel_inches[0] / width,
-                panel_inches[1] / height,
-            )
-        )
-        for number in range(count)
-    ]
-    return FixedGrid(figure, panes, (panel_inches[0] * _POINTS_PER_INCH, panel_inches[1] * _POINTS_PER_INCH))
+    margins = {
+        "left": left / width,
+        "right": 1 - right / width,
+        "bottom": (legend + below) / height,
+        "top": 1 - above / height,
+        "wspace": (left + right) / panel_inches[0],
+        "hspace": (below + above) / panel_inches[1],
+    }
+    return figure, list(figure.subplots(high, wide, squeeze=False, gridspec_kw=margins).flat)
+
+
+def size_points(axes: Axes) -> tuple[float, float]:
+    """Return the width and height of a panel of ``fixed_grid``, which are known before the figure is drawn."""
+    scale = _POINTS_PER_INCH / axes.figure.dpi
+    return axes.bbox.width * scale, axes.bbox.height * scale

@@ -1,4 +1,7 @@
-"""Labels beside points, placed so that they hide neither each other nor the points."""
+"""Labels beside points, placed so that they hide neither each other nor the points.
+
+adjustText was tried instead: where many points are close, its forces push labels over markers and lines, or far away.
+"""
 
 from __future__ import annotations
 

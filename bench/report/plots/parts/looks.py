@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.colors import to_rgba
 from matplotlib.lines import Line2D
 
-from bench.plan import BASELINE
+from bench.plan.cell import BASELINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from bench.plan import Cell
-    from bench.report.context import Context
+    from bench.plan.cell import Cell
     from bench.report.plots.parts.cells import Series
+    from bench.stats.context import Context
 
 BLACK, GREY, PALE, WHITE = "#000000", "#999999", "#DDDDDD", "#FFFFFF"
 ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"

@@ -6,12 +6,15 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, NullLocator
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from matplotlib.axes import Axes
+
+PLAIN = "{x:,.12g}"
+"""How Matplotlib writes the number beside a tick: in full, with separators of thousands."""
 
 WIDE = 8.0
 """From so many times the smallest on, values are shown on a logarithmic scale."""
@@ -54,13 +57,7 @@ class Scale:
             axis.set_major_locator(FixedLocator(self.ticks()))
             axis.set_minor_locator(NullLocator())
         (axes.set_xlim if direction == "x" else axes.set_ylim)(self.low, self.high)
-        axis.set_major_formatter(FuncFormatter(tick))
-
-
-def plain_ticks(axes: Axes) -> None:
-    """Write the numbers beside both axes out, with separators of thousands."""
-    axes.xaxis.set_major_formatter(FuncFormatter(tick))
-    axes.yaxis.set_major_formatter(FuncFormatter(tick))
+        axis.set_major_formatter(PLAIN)
 
 
 def scale_of(values: Iterable[float], *, wide: float = WIDE, from_zero: bool = True, margin: float = 0.06) -> Scale:
@@ -81,8 +78,3 @@ def scale_of(values: Iterable[float], *, wide: float = WIDE, from_zero: bool = T
         low, high = min(low, 0.0), max(high, 0.0)
     space = margin * (high - low) or max(0.5, margin * abs(high))
     return Scale(low - space if low else 0.0, high + space, is_log=False)
-
-
-def tick(value: float, position: int | None = None) -> str:  # noqa: ARG001 - Matplotlib's protocol
-    """Return the number beside a tick."""
-    return f"{value:,.0f}" if abs(value) >= 1e4 or value == round(value) else f"{value:,.6g}"

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import itertools
 import unicodedata
-import warnings
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from matplotlib.figure import Figure
     from matplotlib.legend import Legend
@@ -60,14 +58,3 @@ def _legend_inches(labels: Sequence[str], columns: int) -> float:
     starts = [number * least + min(number, longer) for number in range(columns + 1)]
     longest = [max(map(len, labels[start:end])) for start, end in itertools.pairwise(starts)]
     return sum(_KEY_INCHES + _CHARACTER_INCHES * length for length in longest)
-
-
-@contextmanager
-def any_script() -> Iterator[None]:
-    """Let text pass for which the font has no glyph, such as an emoji: it is drawn as a box, and SVG keeps the text.
-
-    Matplotlib warns of it, which a caller may have made an error; a picture with a box is better than none.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font", category=UserWarning)
-        yield

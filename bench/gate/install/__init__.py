@@ -1,0 +1,1 @@
+"""A gate's arms: revisions, their dependencies and environments, and nothing left behind."""

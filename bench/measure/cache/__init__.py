@@ -1,0 +1,1 @@
+"""What is in memory and on the disk when a sample begins."""

@@ -1,0 +1,1 @@
+"""What a measured process does, where it is more than ``bench.measure.worker``: one module each."""

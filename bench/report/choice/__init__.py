@@ -1,0 +1,1 @@
+"""Which strategy suits which use, and why."""

@@ -1,0 +1,1 @@
+"""What a reader sees before anything is unfolded: one sentence, one picture, one table."""

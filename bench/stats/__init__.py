@@ -1,0 +1,1 @@
+"""What records say: medians, intervals, shifts. Pure functions."""

@@ -1,0 +1,198 @@
+"""``python -m bench.overhead``: what a vector costs a fresh process, in units of ``python -c pass``.
+
+Whole processes, from spawn to exit, in rounds of random order: the interpreter alone, a vector through a running model
+service, the command ``python -m loader embed`` through it, the same two without a service, and ``import numpy``.
+Every vector is compared with one from another process. The service belongs to this run alone.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import statistics
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from bench.data.fields import to_json
+from bench.errors import BenchError
+from bench.measure.machine import describe_environment
+from bench.measure.process import run_python
+from bench.measure.revision import describe_revision
+from bench.measure.service_process import private_runtime, stop_service
+from bench.measure.variables import RUNTIME, temporary_variables, worker_environment
+from bench.programs import at_least_one, new_parser, run_main
+from bench.stats.shifts import Shift, paired_shift
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+    from bench.measure.process import Outcome
+
+SCHEMA = 1
+MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+TEXT = "database connection"
+TIMEOUT_S = 60.0
+TOLERANCE = 1e-5
+"""By how much a component of a vector may differ: engines sum in different orders."""
+ALPHA = 0.025
+"""Error probability on each side, for intervals of 95 %."""
+
+_LIBRARY = """
+import sys
+from loader import OptimizedEmbeddingLoader, ServiceOptions
+loader = OptimizedEmbeddingLoader(sys.argv[1], "{strategy}"{options})
+print(loader.load().embed_query_bytes(sys.argv[2]).hex())
+"""
+REFERENCE = "python -c pass"
+COMMANDS: dict[str, tuple[str, ...]] = {
+    REFERENCE: ("-c", "pass"),
+    "import numpy": ("-c", "import numpy"),
+    "library, service": (
+        "-c",
+        _LIBRARY.format(strategy="service", options=", service=ServiceOptions(start=None, fallback=False)"),
+        "{model}",
+        TEXT,
+    ),
+    "command, service": ("-m", "loader", "embed", "--model", "{model}", TEXT),
+    "library, progressive": ("-c", _LIBRARY.format(strategy="progressive", options=""), "{model}", TEXT),
+    "command, progressive": ("-m", "loader", "embed", "--model", "{model}", "--strategy", "progressive", TEXT),
+}
+"""What is timed, in the order of the table; the third and fourth use a running service."""
+
+
+@dataclass(frozen=True)
+class CommandTimes:
+    """The result for one command.
+
+    Attributes:
+        command: its name in ``COMMANDS``.
+        median_s, lowest_s, highest_s: seconds from spawn to exit.
+        shift: ratio to the interpreter's own time, paired by round; None for itself.
+    """
+
+    command: str
+    median_s: float
+    lowest_s: float
+    highest_s: float
+    shift: Shift | None
+
+
+def measure(model: str, rounds: int, environ: Mapping[str, str]) -> dict[str, list[float]]:
+    """Return the seconds of each command in each round, after one warm-up round.
+
+    Raises:
+        BenchError: a process failed, or its vector is wrong.
+    """
+    order = random.Random(rounds)  # noqa: S311 - repeatability is the point
+    times: dict[str, list[float]] = {name: [] for name in COMMANDS}
+    reference = _vector(_run("library, progressive", model, environ))
+    for number in track(range(rounds + 1), description="rounds", console=Console(stderr=True), auto_refresh=False):
+        for name in order.sample(list(COMMANDS), len(COMMANDS)):
+            outcome = _run(name, model, environ)
+            if outcome.output and not _agrees(_vector(outcome), reference):
+                raise BenchError(f"{name}: the vector differs from that of a process without a service.")
+            if number:
+                times[name].append((outcome.exit_ns - outcome.spawn_ns) / 1e9)
+    return times
+
+
+def summarise(times: Mapping[str, list[float]]) -> list[CommandTimes]:
+    """Return a row for each command."""
+    base = times[REFERENCE]
+    return [
+        CommandTimes(
+            name,
+            statistics.median(values),
+            min(values),
+            max(values),
+            None
+            if name == REFERENCE
+            else paired_shift([math.log(mine / theirs) for mine, theirs in zip(values, base, strict=True)], ALPHA),
+        )
+        for name, values in times.items()
+    ]
+
+
+def main() -> None:
+    """Measure and print."""
+    arguments = _parse()
+    times = _with_service(arguments.model, arguments.rounds)
+    rows = summarise(times)
+    _print(rows)
+    if arguments.json:
+        revision = describe_revision()
+        report = {
+            "schema": SCHEMA,
+            "model": arguments.model,
+            "rounds": arguments.rounds,
+            "revision": revision and to_json(revision),
+            "environment": describe_environment().to_json(),
+            "seconds": times,
+        }
+        Path(arguments.json).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+def _with_service(model: str, rounds: int) -> dict[str, list[float]]:
+    with private_runtime() as runtime, tempfile.TemporaryDirectory() as folder:
+        environ = worker_environment(Path(folder) / "cache") | temporary_variables(Path(folder) / "tmp")
+        environ[RUNTIME] = str(runtime)
+        try:
+            started = run_python(["-m", "loader", "serve", "--detach", "--model", model], environ, TIMEOUT_S)
+            if started.exit_code != 0:
+                raise BenchError(f"The service did not start: {started.stderr_tail}")
+            return measure(model, rounds, environ)
+        finally:
+            stop_service(runtime, environ)
+
+
+def _run(name: str, model: str, environ: Mapping[str, str]) -> Outcome:
+    words = [word.replace("{model}", model) for word in COMMANDS[name]]
+    outcome = run_python(words, environ, TIMEOUT_S)
+    if outcome.exit_code != 0:
+        raise BenchError(f"{name} failed with exit code {outcome.exit_code}: {outcome.stderr_tail}")
+    return outcome
+
+
+def _vector(outcome: Outcome) -> list[float]:
+    text = outcome.output.decode().strip()
+    if text.startswith("["):
+        return [float(number) for number in json.loads(text)]
+    return list(memoryview(bytes.fromhex(text)).cast("f"))
+
+
+def _agrees(vector: list[float], reference: list[float]) -> bool:
+    return len(vector) == len(reference) and all(
+        abs(mine - theirs) <= TOLERANCE for mine, theirs in zip(vector, reference, strict=True)
+    )
+
+
+def _print(rows: list[CommandTimes]) -> None:
+    table = Table(title="Whole processes, from spawn to exit", title_justify="left")
+    for heading in ("Command", "Median, ms", "Range", "Times the interpreter", "95 %"):
+        table.add_column(heading, justify="left" if heading == "Command" else "right")
+    for row in rows:
+        spread = f"{1e3 * row.lowest_s:.1f} to {1e3 * row.highest_s:.1f}"
+        shift = row.shift
+        ratio = ("1", "") if shift is None else (f"{shift.ratio:.2f}", f"{shift.low:.2f} to {shift.high:.2f}")
+        table.add_row(row.command, f"{1e3 * row.median_s:.1f}", spread, *ratio)
+    Console().print(table)
+
+
+def _parse() -> argparse.Namespace:
+    parser = new_parser("overhead", __doc__)
+    parser.add_argument("--model", default=MODEL, help="default: %(default)s")
+    parser.add_argument("--rounds", type=at_least_one, default=40, help="counted rounds (default: %(default)s)")
+    parser.add_argument("--json", metavar="FILE", help="also write the figures of all rounds to this file")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,71 @@
+"""The contract between engines and everything else. Types only: nothing imports this module at run time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from .loading.parts import ModelParts
+
+TextKind = Literal["query", "document"]
+"""Which of the model's prompts, if any, goes before the text."""
+
+
+class Engine(Protocol):
+    """A loaded model. Many threads may use one object at once."""
+
+    @property
+    def name(self) -> str:
+        """The engine's name in ``loader.engines.ENGINES``."""
+
+    @property
+    def precision(self) -> str:
+        """The precision that it computes in, for instance ``"float32"``."""
+
+    @property
+    def device(self) -> str:
+        """Where it computes, for instance ``"cpu"``."""
+
+    @property
+    def dimension(self) -> int:
+        """The length of a vector."""
+
+    @property
+    def max_seq_length(self) -> int | None:
+        """The longest sequence in tokens, special tokens included; longer texts are truncated. None if unlimited."""
+
+    @property
+    def fork_safe(self) -> bool:
+        """Whether a forked child may keep using it."""
+
+    @property
+    def batch_invariant(self) -> bool:
+        """Whether a text's vector is independent of the other texts in its batch, to a cosine of 0.99999."""
+
+    def encode(self, texts: list[str], kind: TextKind, batch_size: int) -> NDArray[np.float32]:
+        """Return the vectors of at least one valid text, shape (texts, dimension), not necessarily normalised."""
+
+
+class EngineModule(Protocol):
+    """What ``loader/engines/<name>.py`` offers."""
+
+    FORK_SAFE: bool
+    """Whether a child forked after the engine was imported can still load it."""
+
+    def open_engine(self, model: ModelParts, device: str | None, precision: str, threads: int | None) -> Engine:
+        """Load the model; call ``GATE.checkpoint()`` between native steps.
+
+        Args:
+            model: the location of its files, which are complete and of plausible size, and its tokenizer.
+            device: None for the best one available.
+            precision: one of the engine's precisions.
+            threads: threads for one run of the model, None for the engine's default.
+
+        Raises:
+            DeviceError: the device is not available.
+            ModelUnsupportedError: the engine does not support the model; another one may.
+            Exception: anything else; the caller wraps it.
+        """

@@ -1,0 +1,159 @@
+"""The stages of a load. A strategy's row in ``loader.strategies`` names its stages in order.
+
+Each stage runs in the loader thread, inside the exit gate.
+"""
+
+from ..engines import candidates, missing_error
+from ..errors import (
+    ArtifactError,
+    EngineMissingError,
+    ForkError,
+    LoaderError,
+    ModelError,
+    ModelLoadError,
+    ModelUnsupportedError,
+    is_panic,
+)
+from ..runtime.collector import COLLECTOR_PAUSE
+from ..runtime.forks import after_fork_in_child, enter_engine, tainted
+from ..runtime.log import is_heard, log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
+
+    from ..contract import Engine
+    from ..engines import EngineSpec
+    from .load import Load
+    from .parts import ModelParts
+
+
+def metadata(load: "Load") -> None:
+    """Read the model's configuration files: milliseconds."""
+    load.parts.metadata()
+
+
+def tokenizer(load: "Load") -> None:
+    """Make tokens countable: milliseconds for a BERT tokenizer. A model without tokenizer.json skips this."""
+    try:
+        load.parts.tokenizer()
+    except ModelUnsupportedError as error:
+        log("info", "%s", error)
+
+
+def engine(load: "Load") -> None:
+    """Load the model into the first engine that can serve it, and publish the provider."""
+    from ..artifacts.manifest import check_offers
+
+    settings, precision = load.settings, load.spec.precision
+    specs = candidates(settings.engine, settings.device, precision)
+    check_offers(load.parts.folder().path, precision)
+    opened = open_first(load.parts, specs, settings.device, precision, settings.threads)
+    from ..local import LocalProvider
+    from ..model.metadata import remember_use
+
+    provider = LocalProvider(settings.model_name, opened)
+    load.parts.check_beside(provider)
+    if load.spec.upgrades:
+        from .upgrade import watch
+
+        watch(provider, load)
+    # Before publishing, not after: whoever waits for the provider should not have to share the interpreter then.
+    remember_use(load.parts.metadata())
+    load.publish(provider)
+    log("info", "%r is ready after %.3f s", provider, load.duration_s)
+
+
+def open_first(
+    parts: "ModelParts", specs: "list[EngineSpec]", device: str | None, precision: str, threads: int | None
+) -> "Engine":
+    """Return the first of the engines that is installed and can serve the model, opened.
+
+    Raises:
+        EngineMissingError: no engine is installed, or the installed ones cannot serve the model and another might.
+        LoaderError: why every engine failed.
+    """
+    refusal: ModelError | None = None
+    for spec in specs:
+        if spec.missing():
+            continue
+        try:
+            return open_engine(parts, spec, device, precision, threads)
+        except (ModelUnsupportedError, ArtifactError) as error:
+            log("info", "The engine %s cannot serve %s: %s", spec.name, parts.folder().name, error)
+            refusal = refusal or error
+    lacking = next((spec for spec in specs if spec.missing()), None)
+    if lacking is not None:
+        advice = missing_error(lacking)
+        raise EngineMissingError(f"{refusal} {advice}" if refusal else str(advice)) from refusal
+    assert refusal is not None  # noqa: S101 - there is at least one engine, and each one refused
+    raise refusal
+
+
+def open_engine(
+    parts: "ModelParts", spec: "EngineSpec", device: str | None, precision: str, threads: int | None
+) -> "Engine":
+    """Import an engine and load the model into it.
+
+    Raises:
+        ForkError: the engine was imported before this process was forked, and does not survive a fork.
+        LoaderError: a typed error from the engine; anything else becomes a ModelLoadError.
+    """
+    if tainted(spec.name):
+        raise ForkError(
+            f"The engine {spec.name} was already imported when this process was forked, so it cannot be used here. "
+            "Fork before the first load, or start processes with the 'spawn' or 'forkserver' method."
+        )
+    folder = parts.folder()
+    module = spec.module()
+    if not module.FORK_SAFE:
+        enter_engine(spec.name)
+    try:
+        with COLLECTOR_PAUSE:
+            return module.open_engine(parts, device, precision, threads)
+    except LoaderError:
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise  # such as LoadInterrupted
+        raise ModelLoadError(
+            f"The engine {spec.name} could not load {folder.path}: {type(error).__name__}: {error}"
+        ) from error
+
+
+def artifact(load: "Load") -> None:
+    """Make sure that a prepared model exists for the next use; this load already has what it needs."""
+    if load.settings.compile is None and not is_heard():
+        return  # all it could do is log a hint
+    from .hint import ensure
+
+    try:
+        ensure(load.parts, load.settings)
+    except LoaderError as error:
+        log("warning", "%s", error)
+
+
+def warm_up(load: "Load") -> None:
+    """Embed a dummy text once the provider is published, unless a caller waited for it and is already using it."""
+    if load.provider is not None and not load.awaited:
+        load.provider.warm_up()
+
+
+def service(load: "Load") -> None:
+    """Publish a provider that asks the model service, or computes here if no service runs yet."""
+    from ..service.client import attach
+
+    attach(load)
+
+
+after_fork_in_child(COLLECTOR_PAUSE.after_fork_in_child)
+
+STAGES: "Final[dict[str, Callable[[Load], None]]]" = {
+    "metadata": metadata,
+    "tokenizer": tokenizer,
+    "engine": engine,
+    "artifact": artifact,
+    "warm_up": warm_up,
+    "service": service,
+}

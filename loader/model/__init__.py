@@ -1,0 +1,1 @@
+"""A model's files: finding them, fetching them, and reading what they say."""

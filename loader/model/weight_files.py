@@ -1,0 +1,62 @@
+"""Finds a model's weight files and checks that they are complete, before anything heavy is imported to read them."""
+
+import json
+import os
+
+from ..errors import ModelCorruptError, ModelNotFoundError, ModelUnsupportedError, lacking
+from ..runtime.paths import at_once
+from .safetensors import read_header
+
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+
+
+def weight_files(folder: str) -> list[str]:
+    """Return the absolute paths of the safetensors files of a model folder; all parts, if it is split.
+
+    Raises:
+        ModelNotFoundError: there are no weights.
+        ModelUnsupportedError: the only weights are pickled, and reading those can run code.
+        ModelCorruptError: the index names missing files or is damaged.
+        ModelUnreadableError: the index cannot be read now.
+    """
+    single = os.path.join(folder, SINGLE)
+    if os.path.exists(single):
+        return [single]
+    index = os.path.join(folder, INDEX)
+    if os.path.exists(index):
+        return _parts(folder, index)
+    if any(os.path.exists(os.path.join(folder, name)) for name in PICKLED):
+        raise ModelUnsupportedError(
+            f"{folder} has only pickled weights (pytorch_model.bin), and reading those can run code. Convert the model "
+            "to safetensors first, for instance with model.save_pretrained(folder)."
+        )
+    raise ModelNotFoundError(f"{folder} has no weights: expected {SINGLE} or {INDEX}.")
+
+
+def check_weights(folder: str) -> list[str]:
+    """Return ``weight_files(folder)`` after checking that each file matches its header.
+
+    Raises:
+        ModelCorruptError: a file is truncated, or its header is invalid; see ``loader.model.safetensors``.
+        ModelNotFoundError, ModelUnreadableError, ModelUnsupportedError: as ``weight_files``.
+    """
+    files = weight_files(folder)
+    for path in files:
+        read_header(path)
+    return files
+
+
+def _parts(folder: str, index: str) -> list[str]:
+    try:
+        with open(index, "rb", opener=at_once) as file:
+            names = sorted(set(json.load(file)["weight_map"].values()))
+        paths = [os.path.join(folder, os.path.basename(name)) for name in names]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, MemoryError) as error:
+        lack = lacking(index, error)
+        raise lack or ModelCorruptError(f"{index} cannot be read: {error!r}. Fetch the model again.") from error
+    missing = [path for path in paths if not os.path.exists(path)]
+    if missing or not paths:
+        raise ModelCorruptError(f"{index} names files that are missing: {missing}. Fetch the model again.")
+    return paths

@@ -1,0 +1,1 @@
+"""A newcomer's first minutes, done and measured: ``python -m tests.journey``."""
