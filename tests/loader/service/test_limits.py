@@ -100,13 +100,14 @@ def test_memory_of_its_own_is_not_that_of_mapped_files(tmp_path):
     mapped = np.memmap(path, np.uint8, mode="r")
     assert mapped.sum() == 0
     with_map = memory_bytes()
-    own = mmap.mmap(-1, 64 * 2**20)  # not of the heap, which may have as much that is free and resident
+    # Not from the heap, which may have as much that is free and resident.
+    own = mmap.mmap(-1, 64 * 2**20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     own.write(b"\1" * len(own))
     with_own = memory_bytes()
-    own.close()
     assert with_own[1] - with_map[1] > 48 * 2**20
     assert with_map[1] - before[1] < 48 * 2**20
     assert with_own[0] <= psutil.Process().memory_info().rss + 16 * 2**20
+    own.close()
 
 
 def test_a_service_that_grew_ends():
