@@ -99,6 +99,7 @@ def test_a_model_that_the_hub_does_not_have(served, monkeypatch):
             resolve("org/other")
 
 
+@pytest.mark.slow  # the hub's client tries several times
 def test_a_download_that_breaks_off_leaves_nothing_that_looks_complete(served, monkeypatch):
     (served / "model.safetensors").write_bytes(safetensors_bytes(floats=1_000))
     with serve_hub({"org/model": served}, broken=True) as (endpoint, _):
@@ -175,15 +176,16 @@ def test_a_hub_that_never_answers_is_given_up(monkeypatch):
             resolve("org/model")
 
 
-def test_exit_ends_a_download(python):
+def test_exit_ends_a_download(python, tmp_path):
     """A process whose main thread returns during a download ends cleanly and takes the download with it."""
     code = """
-import time
+import os, sys, time
 from loader import preload_embeddings
 preload_embeddings("org/model", "background")
-time.sleep(4)  # until the hub's client waits for its second answer
+while not os.path.exists(sys.argv[1]):
+    time.sleep(0.05)
 """
-    held = []
+    held, waiting = [], tmp_path / "waiting"
 
     def hang(server):
         """Answer the probe, then accept and say nothing."""
@@ -193,12 +195,15 @@ time.sleep(4)  # until the hub's client waits for its second answer
             first.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         second, _ = server.accept()
         held.append(second)
+        waiting.touch()
 
     with socket.create_server(("127.0.0.1", 0)) as server:
         thread = threading.Thread(target=hang, args=(server,), daemon=True)
         thread.start()
         endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
-        done = python(code, env={"HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": None, "HF_HUB_DISABLE_XET": "1"})
+        done = python(
+            code, str(waiting), env={"HF_ENDPOINT": endpoint, "HF_HUB_OFFLINE": None, "HF_HUB_DISABLE_XET": "1"}
+        )
         thread.join(10)
     assert (done.code, done.err) == (0, "")
     with held[0] as connection:

@@ -133,6 +133,7 @@ def test_the_example_of_a_command_line_tool(python):
 
 
 @pytest.mark.real_model
+@pytest.mark.slow
 def test_the_commands_of_the_search_tool(python, tmp_path):
     """What else ``aur.py`` does is tested in ``tests/project/test_example_aur.py``."""
     shutil.copytree(DOCS, tmp_path / "docs")

@@ -47,6 +47,7 @@ class TestArchitecturesThatNumpyDoesNotKnow:
             assert largest <= 2 * TOLERANCE
         assert least_invariance(provider, TEXTS[::3]) >= 0.99999
 
+    @pytest.mark.slow
     def test_a_known_architecture_with_something_of_its_own(self, tiny_folder, changed):
         """Left to the exporter as well, and nobody then looks for weights in the exported folder."""
         import torch

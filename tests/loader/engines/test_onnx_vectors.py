@@ -73,6 +73,7 @@ class TestMiniLM:
     def expected(minilm_folder):
         return unit(plain_model(minilm_folder).encode(TEXTS, batch_size=16))
 
+    @pytest.mark.slow  # artifacts/test_prepare.py has the same for fewer texts
     @pytest.mark.parametrize("engine", ["numpy", "onnx"])
     def test_eight_bits(self, engine, expected, minilm_folder, prepared):
         provider = opened(prepared(minilm_folder, "int8"), engine, "int8")

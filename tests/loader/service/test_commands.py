@@ -110,6 +110,7 @@ def test_status_of_one_that_runs(detached, command, provider):
     assert report["idle_timeout_s"] == 1000
 
 
+@pytest.mark.slow  # waits for answers that do not come; test_faults has one of these
 def test_status_and_stop_of_one_that_is_frozen(detached, command):
     pid = detached.pid()
     with frozen(pid):

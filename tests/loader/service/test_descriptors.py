@@ -92,6 +92,7 @@ def test_more_connections_than_descriptors(limited, runtime, provider, kind):
     check(limited.vector(), provider)
 
 
+@pytest.mark.slow
 def test_not_one_descriptor_left(limited, runtime, provider):
     limited.limit(8)
     with contextlib.ExitStack() as stack:
