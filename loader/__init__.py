@@ -53,8 +53,7 @@ if TYPE_CHECKING:
     from .provider import EmbeddingProvider
     from .service.options import ServiceOptions
     from .similarity import cosine_similarity
-
-__version__ = "0.1.0"
+    from .version import __version__ as __version__
 
 __all__ = [
     "ArgumentTypeError",
@@ -107,6 +106,7 @@ _HOME_BY_NAME = {
     "OptimizedEmbeddingLoader": "core",
     "ResourceProfile": "profile",
     "ServiceOptions": "service.options",
+    "__version__": "version",
     "compile_model": "artifacts.compile",
     "cosine_similarity": "similarity",
     "get_embedding_provider": "api",
@@ -116,8 +116,8 @@ _HOME_BY_NAME = {
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name on first use (PEP 562); a name that is not in the table above is an error class."""
-    if name not in __all__:
+    """Import a public name on first use (PEP 562); a public name that is not in the table above is an error class."""
+    if name not in _HOME_BY_NAME and name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home = f"{__name__}.{_HOME_BY_NAME.get(name, 'errors')}"
     # __import__ rather than importlib.import_module: the latter costs another module.

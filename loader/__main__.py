@@ -16,7 +16,7 @@ def build_parser(names: tuple[str, ...] = COMMANDS) -> "ArgumentParser":
     import argparse
     from importlib import import_module
 
-    from . import __version__
+    from .version import __version__
 
     parser = argparse.ArgumentParser(
         prog="python -m loader",

@@ -5,7 +5,7 @@ from threading import TIMEOUT_MAX
 
 from .engines import AUTO, check_engine
 from .errors import ArgumentTypeError, ArgumentValueError
-from .strategies import PRECISIONS, STRATEGIES
+from .strategies import PRECISIONS, STRATEGIES, STRATEGY_OF
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,10 +101,10 @@ def check_precision_of(strategy: str, precision: str | None) -> None:
         ArgumentValueError: it does not.
     """
     own = STRATEGIES[strategy].precision
-    if precision not in {None, own} and strategy != "service":
-        other = "quantized" if precision == "int8" else "progressive"
+    if precision is not None and precision != own and strategy != "service":
         raise ArgumentValueError(
-            f"The strategy {strategy} computes in {own}, not {precision}; use the strategy {other} or service"
+            f"The strategy {strategy} computes in {own}, not {precision}; use the strategy "
+            f"{STRATEGY_OF[precision]} or service"
         )
 
 

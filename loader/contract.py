@@ -8,10 +8,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from .loading.parts import ModelParts
+    from .model.metadata import ModelMetadata
+    from .model.source import ModelFolder
+    from .text.tokenizer import TextTokenizer
 
 TextKind = Literal["query", "document"]
 """Which of the model's prompts, if any, goes before the text."""
+
+
+class Model(Protocol):
+    """What an engine is given to load; ``loader.loading.parts`` has it."""
+
+    def folder(self) -> ModelFolder:
+        """Return the location of the model's files, which are complete and of plausible size."""
+
+    def metadata(self) -> ModelMetadata:
+        """Return what the configuration files say."""
+
+    def tokenizer(self) -> TextTokenizer:
+        """Return the tokenizer."""
+
+    def artifact(self, engine: str, precision: str) -> str:
+        """Return the folder of a prepared form of the model."""
 
 
 class Engine(Protocol):
@@ -55,11 +73,11 @@ class EngineModule(Protocol):
     FORK_SAFE: bool
     """Whether a child forked after the engine was imported can still load it."""
 
-    def open_engine(self, model: ModelParts, device: str | None, precision: str, threads: int | None) -> Engine:
+    def open_engine(self, model: Model, device: str | None, precision: str, threads: int | None) -> Engine:
         """Load the model; call ``GATE.checkpoint()`` between native steps.
 
         Args:
-            model: the location of its files, which are complete and of plausible size, and its tokenizer.
+            model: its files and its tokenizer.
             device: None for the best one available.
             precision: one of the engine's precisions.
             threads: threads for one run of the model, None for the engine's default.

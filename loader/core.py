@@ -33,6 +33,7 @@ from .strategies import STRATEGIES
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable
     from typing import Unpack
 
     from .keywords import LoaderOptions
@@ -76,8 +77,8 @@ class OptimizedEmbeddingLoader:
         precision: str | None = None,
         service: "ServiceOptions | None" = None,
     ) -> None:
-        self._strategy = check_strategy(strategy)
-        self._settings = Settings(
+        name = check_strategy(strategy)
+        settings = Settings(
             model_name,
             device,
             engine,
@@ -88,7 +89,12 @@ class OptimizedEmbeddingLoader:
             precision=precision,
             service=service,
         )
-        check_precision_of(self._strategy, precision)
+        check_precision_of(name, precision)
+        self._set_up(settings, name)
+
+    def _set_up(self, settings: Settings, strategy: str) -> None:
+        self._settings = settings
+        self._strategy = strategy
         self._lock = threading.Lock()
         self._parts = ModelParts(self._settings)
         self._load: Load | None = None
@@ -281,7 +287,9 @@ class OptimizedEmbeddingLoader:
         with self._lock:
             load = self._load
             if load is None:
-                load = self._load = Load(self._settings, STRATEGIES[self._strategy], self._parts)
+                load = self._load = Load(
+                    self._settings, STRATEGIES[self._strategy], self._parts, _opener_for, _run_stages
+                )
                 load.start()
             return load
 
@@ -291,6 +299,26 @@ class OptimizedEmbeddingLoader:
         self._parts = ModelParts(self._settings)
         if self._load is not None:
             self._load.after_fork_in_child()
+
+
+def loader_of(settings: Settings, strategy: str) -> OptimizedEmbeddingLoader:
+    """Return a new loader for settings that were checked before."""
+    loader = OptimizedEmbeddingLoader.__new__(OptimizedEmbeddingLoader)
+    loader._set_up(settings, strategy)
+    return loader
+
+
+def _opener_for(settings: Settings, strategy: str) -> "Callable[[], EmbeddingProvider]":
+    """Return a function that loads a model by another strategy on its first call, and only then."""
+    loader = loader_of(settings, strategy)
+    return lambda: loader.load(timeout=None)
+
+
+def _run_stages(load: Load) -> None:
+    """Run the stages of a load. Importing them belongs to the load: the constructor must be light."""
+    from .loading.stages import run
+
+    run(load)
 
 
 _instances: "dict[tuple[object, ...], OptimizedEmbeddingLoader]" = {}

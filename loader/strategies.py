@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     Stage = Literal["metadata", "tokenizer", "engine", "artifact", "warm_up", "service"]
 
 
-PRECISIONS: "Final" = ("float32", "int8")
+STRATEGY_OF: "Final" = {"float32": "progressive", "int8": "quantized"}
+"""By precision, the strategy that loads such a model into this process."""
+
+PRECISIONS: "Final" = tuple(STRATEGY_OF)
 """How weights may be stored."""
 
 

@@ -47,13 +47,13 @@ def facts(model: str) -> "dict[str, Any]":
     import platform
     import sys
 
-    from .. import __version__
     from ..engines import ENGINES
     from ..model.hub_cache import cache_roots
     from ..model.known_models import KNOWN_MODELS
     from ..model.source import downloads_allowed, offline_variable
     from ..profile import ResourceProfile
     from ..runtime.paths import cache_folder
+    from ..version import __version__
 
     profile = ResourceProfile.detect()
     measured = _measured(model)

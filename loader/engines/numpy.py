@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ..contract import Engine, TextKind
-    from ..loading.parts import ModelParts
+    from ..contract import Engine, Model, TextKind
     from ..text.tokenizer import TextTokenizer
 
 FORK_SAFE = True
@@ -85,7 +84,7 @@ def _take(order: list[int], tokens: list[list[int]], batch_size: int) -> list[in
     return taken
 
 
-def open_engine(model: "ModelParts", device: str | None, precision: str, threads: int | None) -> "Engine":  # noqa: ARG001
+def open_engine(model: "Model", device: str | None, precision: str, threads: int | None) -> "Engine":  # noqa: ARG001
     """Map the model; see ``loader.contract.EngineModule``.
 
     ``threads`` sets the number of threads of NumPy's matrix library, which is one per process.
@@ -96,7 +95,7 @@ def open_engine(model: "ModelParts", device: str | None, precision: str, threads
     return open_folder(model, folder, precision, threads)
 
 
-def open_folder(model: "ModelParts", folder: str, precision: str, threads: int | None) -> "Engine":
+def open_folder(model: "Model", folder: str, precision: str, threads: int | None) -> "Engine":
     """Map the weights of one folder, the model's own or an artifact's. Raises as ``open_engine``."""
     pipeline = Pipeline(folder)
     is_int8 = precision == "int8"

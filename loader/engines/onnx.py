@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ..contract import Engine, TextKind
-    from ..loading.parts import ModelParts
+    from ..contract import Engine, Model, TextKind
     from ..text.tokenizer import TextTokenizer
 
 FORK_SAFE = False  # its thread pool does not survive a fork
@@ -226,12 +225,12 @@ def _session(path: str, threads: int, *, prepack: bool) -> onnxruntime.Inference
         raise lack from error
 
 
-def open_engine(model: "ModelParts", device: str | None, precision: str, threads: int | None) -> "Engine":  # noqa: ARG001
+def open_engine(model: "Model", device: str | None, precision: str, threads: int | None) -> "Engine":  # noqa: ARG001
     """Open the model's artifact; see ``loader.contract.EngineModule``."""
     return open_folder(model, model.artifact("onnx", precision), precision, threads)
 
 
-def open_folder(model: "ModelParts", folder: str, precision: str, threads: int | None) -> "Engine":
+def open_folder(model: "Model", folder: str, precision: str, threads: int | None) -> "Engine":
     """Open the graph of an artifact. Raises as ``open_engine``."""
     GATE.checkpoint()
     engine = OnnxEngine(Pipeline(folder), model.tokenizer(), precision, threads)

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sentence_transformers import SentenceTransformer
 
-    from ..contract import Engine, TextKind
-    from ..loading.parts import ModelParts
+    from ..contract import Engine, Model, TextKind
 
 FORK_SAFE = False  # PyTorch's OpenMP threads do not survive a fork, and the child would wait for them forever
 
@@ -73,7 +72,7 @@ class SentenceTransformersEngine:
         return vectors
 
 
-def open_engine(model: "ModelParts", device: str | None, precision: str, threads: int | None) -> "Engine":  # noqa: ARG001
+def open_engine(model: "Model", device: str | None, precision: str, threads: int | None) -> "Engine":  # noqa: ARG001
     """Load the model; see ``loader.contract.EngineModule``.
 
     ``threads`` sets PyTorch's own number of threads, which is one per process.

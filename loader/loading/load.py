@@ -9,6 +9,8 @@ from ..runtime.log import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..arguments import Settings
     from ..provider import EmbeddingProvider
     from ..strategies import StrategySpec
@@ -20,6 +22,8 @@ class Load:
 
     Attributes:
         settings, spec, parts: what to load, by which strategy, into what.
+        opener_for: returns a function that loads the same model by another strategy, given its name. SERVICE has it
+            compute in this process.
         provider: the result, or None.
         error: why there is no result, or None.
         timed_out: the last caller's timeout while the load goes on, or None.
@@ -27,10 +31,19 @@ class Load:
         awaited: whether a caller waits or has waited for the result.
     """
 
-    def __init__(self, settings: "Settings", spec: "StrategySpec", parts: "ModelParts") -> None:
+    def __init__(
+        self,
+        settings: "Settings",
+        spec: "StrategySpec",
+        parts: "ModelParts",
+        opener_for: "Callable[[Settings, str], Callable[[], EmbeddingProvider]]",
+        run_stages: "Callable[[Load], None]",
+    ) -> None:
         self.settings = settings
         self.spec = spec
         self.parts = parts
+        self.opener_for = opener_for
+        self._run_stages = run_stages
         self.provider: EmbeddingProvider | None = None
         self.error: LoaderError | None = None
         self.timed_out: LoadTimeoutError | None = None
@@ -134,20 +147,15 @@ class Load:
             if load.error is not None:
                 return
         try:
-            load._go_through_stages()
+            load._run_guarded()
         finally:
             del load
             GATE.leave()
 
-    def _go_through_stages(self) -> None:
+    def _run_guarded(self) -> None:
         """Run the stages; an error becomes the load's result and is not raised."""
         try:
-            from .stages import STAGES  # an import is a checkpoint, so it belongs inside the try
-
-            for stage in self.spec.stages:
-                # No checkpoint: a fork waits for the rest. Slow engines that no child can use have their own.
-                GATE.interrupt_if_closed()
-                STAGES[stage](self)
+            self._run_stages(self)
         except LoadInterrupted:
             self.fail(ShutdownError("The interpreter is exiting; the load was stopped."))
         except LoaderError as error:

@@ -15,6 +15,7 @@ from ..errors import (
     is_panic,
 )
 from ..runtime.collector import COLLECTOR_PAUSE
+from ..runtime.exit_gate import GATE
 from ..runtime.forks import after_fork_in_child, enter_engine, tainted
 from ..runtime.log import is_heard, log
 
@@ -58,7 +59,8 @@ def engine(load: "Load") -> None:
     if load.spec.upgrades:
         from .upgrade import watch
 
-        watch(provider, load)
+        parts = load.parts  # not the load, which holds the provider: unloading a model should free it at once
+        watch(provider, settings, lambda spec, device: open_engine(parts, spec, device, precision, settings.threads))
     # Before publishing, not after: whoever waits for the provider should not have to share the interpreter then.
     remember_use(load.parts.metadata())
     load.publish(provider)
@@ -144,7 +146,20 @@ def service(load: "Load") -> None:
     """Publish a provider that asks the model service, or computes here if no service runs yet."""
     from ..service.client import attach
 
-    attach(load)
+    attach(load, load.opener_for)
+
+
+def run(load: "Load") -> None:
+    """Run the stages of the load's strategy, in order.
+
+    Raises:
+        LoadInterrupted: the interpreter is exiting.
+        BaseException: whatever a stage raises.
+    """
+    for stage in load.spec.stages:
+        # No checkpoint: a fork waits for the rest. Slow engines that no child can use have their own.
+        GATE.interrupt_if_closed()
+        STAGES[stage](load)
 
 
 after_fork_in_child(COLLECTOR_PAUSE.after_fork_in_child)

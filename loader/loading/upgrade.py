@@ -23,13 +23,15 @@ from ..runtime.log import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Final
 
     from ..arguments import Settings
     from ..contract import Engine
     from ..engines import EngineSpec
     from ..local import LocalProvider
-    from .load import Load
+
+    Opener = Callable[[EngineSpec, str], Engine]
 
 PAYS_AFTER: "Final" = {"onnx": 512, "sentence_transformers": 5_000}
 """Texts after which opening an engine pays off. Opening ``onnx`` takes about as long as it saves on 200 to 300 short
@@ -38,20 +40,25 @@ MIN_COSINE: "Final" = 0.9999
 _PROBES: "Final" = ("database connection", "The committee will meet on Thursday to discuss the budget.")
 
 
-def watch(provider: "LocalProvider", load: "Load") -> None:
-    """Count the provider's texts, if there is an engine that it may move to."""
-    settings = load.settings
+def watch(provider: "LocalProvider", settings: "Settings", open_engine: "Opener") -> None:
+    """Count the provider's texts, if there is an engine that it may move to.
+
+    Args:
+        provider: the provider.
+        settings: what it was loaded for.
+        open_engine: loads the same model into another engine, on a device.
+    """
     if settings.engine != AUTO or settings.device not in {None, "cpu"} or provider.engine != "numpy":
         return
-    provider.watch(_Upgrade(load))
+    provider.watch(_Upgrade(settings, open_engine))
 
 
 class _Upgrade:
     """Counts texts and opens the other engine when that pays off; tries once only."""
 
-    def __init__(self, load: "Load") -> None:
-        # Not the load: it holds the provider, which holds this, and unloading a model should free it at once.
-        self._parts, self._settings, self._precision = load.parts, load.settings, load.spec.precision
+    def __init__(self, settings: "Settings", open_engine: "Opener") -> None:
+        self._settings = settings
+        self._open_engine = open_engine
         self._lock = threading.Lock()
         self._texts = 0
         self._target: tuple[EngineSpec, str] | None = None
@@ -88,10 +95,8 @@ class _Upgrade:
             pass  # the interpreter is exiting
 
     def _open(self, provider: "LocalProvider", spec: "EngineSpec", device: str) -> None:
-        from .stages import open_engine
-
         try:
-            engine = open_engine(self._parts, spec, device, self._precision, self._settings.threads)
+            engine = self._open_engine(spec, device)
             GATE.checkpoint()
             _change(provider, engine)
         except LoadInterrupted:

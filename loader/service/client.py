@@ -25,10 +25,11 @@ from ..provider import EmbeddingProvider
 from ..runtime.exit_gate import GATE
 from ..runtime.forks import after_fork_in_child
 from ..runtime.log import log
+from ..strategies import STRATEGY_OF
 from .connection import Connection
 from .folder import safe_folder, socket_path
 from .identity import identify
-from .options import ServiceOptions, service_arguments
+from .options import ServiceOptions
 from .protocol import MAX_TEXT_CHARACTERS, MAX_TEXTS
 
 TYPE_CHECKING = False
@@ -235,9 +236,9 @@ class ServiceProvider(EmbeddingProvider):
         safe_folder(create=True)  # raises before the import on platforms without locks and such sockets
         # A child forked meanwhile would keep the service's lock and socket as long as it lives.
         with GATE.section():
-            from .starting import start
+            from .starting import arguments_of, start
 
-            arguments = service_arguments(self._settings, self._identity.model, self.precision, self._options)
+            arguments = arguments_of(self._settings, self._identity.model, self.precision, self._options)
             return start(self._identity, arguments) is not None
 
     def _last_words(self) -> str:
@@ -329,32 +330,20 @@ def _parts(texts: list[str], encoded: list[bytes]) -> "Iterator[list[bytes]]":
     yield part
 
 
-def attach(load: "Load") -> None:
-    """Run the stage of the strategy SERVICE: publish a provider that is connected, or has fallen back."""
+def attach(load: "Load", opener_for: "Callable[[Settings, str], Callable[[], EmbeddingProvider]]") -> None:
+    """Run the stage of the strategy SERVICE: publish a provider that is connected, or has fallen back.
+
+    Args:
+        load: the load.
+        opener_for: returns a function that loads the model into this process by a strategy, on its first call.
+    """
     settings = load.settings
     precision = settings.precision or load.spec.precision
-    provider = ServiceProvider(settings, precision, identify(settings, precision), _local_opener(settings, precision))
+    local = opener_for(settings, STRATEGY_OF[precision])
+    provider = ServiceProvider(settings, precision, identify(settings, precision), local)
     try:
         provider.find_or_start()
     except ServiceError as reason:
         provider.fall_back(reason)
     load.publish(provider)
     log("info", "%r is ready after %.3f s, computed by the %s", provider, load.duration_s, provider.answered_by)
-
-
-def _local_opener(settings: "Settings", precision: str) -> "Callable[[], EmbeddingProvider]":
-    """Return a function that loads the model into this process on its first call, and only then."""
-    from ..core import OptimizedEmbeddingLoader
-
-    strategy = "quantized" if precision == "int8" else "progressive"
-    loader = OptimizedEmbeddingLoader(
-        settings.model_name,
-        strategy,
-        settings.device,
-        engine=settings.engine,
-        threads=settings.threads,
-        allow_download=settings.allow_download,
-        compile=settings.compile,
-        show_progress=settings.show_progress,
-    )
-    return lambda: loader.load(timeout=None)

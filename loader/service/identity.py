@@ -13,8 +13,8 @@ states, and the places searched before without success. As long as none of this 
 import os
 from binascii import crc32
 
-from .. import __version__
 from ..runtime.paths import cache_folder, write_atomically
+from ..version import __version__
 from .protocol import PROTOCOL_VERSION
 
 TYPE_CHECKING = False

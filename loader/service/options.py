@@ -6,8 +6,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-    from ..arguments import Settings
-
 START: "Final" = ("detached", "wait", None)
 """What to do if no service is running."""
 
@@ -57,17 +55,6 @@ class ServiceOptions:
         self.silence = _seconds("silence", silence, 0.01)
         self.idle_timeout = -1.0 if idle_timeout == -1 else _seconds("idle_timeout", idle_timeout, 0.0)
         self.max_memory_mb = None if max_memory_mb is None else _seconds("max_memory_mb", max_memory_mb, 1.0)
-
-
-def service_arguments(settings: "Settings", model: str, precision: str, options: ServiceOptions) -> list[str]:
-    """Return the arguments of ``python -m loader serve`` for a service, with the model as in its identity."""
-    arguments = [f"--model={model}", f"--engine={settings.engine}", f"--precision={precision}"]
-    arguments += [f"--device={settings.device}"] if settings.device else []
-    arguments += [f"--threads={settings.threads}"] if settings.threads else []
-    arguments += ["--offline"] if settings.allow_download is False else []
-    arguments += [f"--idle-timeout={options.idle_timeout:g}"]
-    arguments += [f"--max-memory={options.max_memory_mb:g}"] if options.max_memory_mb is not None else []
-    return arguments
 
 
 def _seconds(name: str, value: object, least: float) -> float:

@@ -16,7 +16,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
+    from ..arguments import Settings
     from .identity import Identity
+    from .options import ServiceOptions
 
 _FIRST_FD: "Final" = 3
 """In the service: the descriptor of the first listener; its lock follows, then the next listener."""
@@ -52,6 +54,17 @@ def adopt(identity: "Identity", index: int) -> Claim:
         if isinstance(error, ServiceUnavailableError):
             raise
         raise ServiceUnavailableError(f"No socket was inherited: {error.strerror}.") from None
+
+
+def arguments_of(settings: "Settings", model: str, precision: str, options: "ServiceOptions") -> list[str]:
+    """Return the arguments of ``python -m loader serve`` for a service, with the model as in its identity."""
+    arguments = [f"--model={model}", f"--engine={settings.engine}", f"--precision={precision}"]
+    arguments += [f"--device={settings.device}"] if settings.device else []
+    arguments += [f"--threads={settings.threads}"] if settings.threads else []
+    arguments += ["--offline"] if settings.allow_download is False else []
+    arguments += [f"--idle-timeout={options.idle_timeout:g}"]
+    arguments += [f"--max-memory={options.max_memory_mb:g}"] if options.max_memory_mb is not None else []
+    return arguments
 
 
 def start(identity: "Identity", arguments: list[str]) -> int | None:

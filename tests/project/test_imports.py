@@ -66,10 +66,7 @@ def test_what_reads_records_does_not_measure():
     ] == []
 
 
-@pytest.mark.parametrize(
-    "package",
-    ["bench", pytest.param("loader", marks=pytest.mark.xfail(strict=False, reason="two circles are being broken"))],
-)
+@pytest.mark.parametrize("package", ["bench", "loader"])
 def test_no_circle_of_files(package):
     graph = {name: found for name, found in GRAPH.items() if name.partition(".")[0] == package}
     assert circles({name: found & graph.keys() for name, found in graph.items()}) == []

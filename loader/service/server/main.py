@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from ... import __version__
-from ...core import OptimizedEmbeddingLoader
+from ...core import loader_of
 from ...errors import LoaderError, ModelLoadError, ServiceUnavailableError
 from ...local import LocalProvider
+from ...strategies import STRATEGY_OF
+from ...version import __version__
 from ..options import IDLE_TIMEOUT_S
 from .batcher import MAX_QUEUED_TEXTS, Batcher
 from .counters import Counters
@@ -39,10 +40,8 @@ _log = logging.getLogger("loader.service")
 STOP_WITHIN_S: Final = 10.0
 """Longest time for accepted requests at the end."""
 
-_STRATEGIES = {"float32": "progressive", "int8": "quantized"}
 
-
-class Identity(Protocol):
+class ServedIdentity(Protocol):
     """What a caller must request."""
 
     @property
@@ -57,7 +56,7 @@ class Identity(Protocol):
         """Whether the model's files have changed."""
 
 
-class Claim(Protocol):
+class ServedClaim(Protocol):
     """The right to serve, and the socket for it."""
 
     @property
@@ -88,8 +87,8 @@ class ServedModel:
 
     settings: "Settings"
     precision: str
-    identity: Identity
-    claim: Claim
+    identity: ServedIdentity
+    claim: ServedClaim
 
 
 @dataclass(frozen=True)
@@ -152,14 +151,7 @@ class _Model:
     def load(self) -> LocalProvider:
         """Load it and wait for it. Raises LoaderError."""
         settings = self.served.settings
-        loader = OptimizedEmbeddingLoader(
-            settings.model_name,
-            _STRATEGIES[self.served.precision],
-            settings.device,
-            engine=settings.engine,
-            threads=settings.threads,
-            allow_download=settings.allow_download,
-        )
+        loader = loader_of(settings, STRATEGY_OF[self.served.precision])
         provider = loader.load(timeout=None)
         if not isinstance(provider, LocalProvider):
             raise ModelLoadError(f"A service must compute itself, but it was given a {type(provider).__name__}.")

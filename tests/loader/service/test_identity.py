@@ -35,10 +35,10 @@ pytestmark = pytest.mark.real_model
 def another_version(folder):
     """Copy the package, as an upgrade would install it, and return the folder that holds it."""
     shutil.copytree(ROOT / "loader", folder / "loader", ignore=shutil.ignore_patterns("__pycache__"))
-    init = folder / "loader" / "__init__.py"
-    text = init.read_text()
+    home = folder / "loader" / "version.py"
+    text = home.read_text()
     assert text.count('__version__ = "') == 1
-    init.write_text(text.replace('__version__ = "', '__version__ = "9.9.9+'))
+    home.write_text(text.replace('__version__ = "', '__version__ = "9.9.9+'))
     return folder
 
 

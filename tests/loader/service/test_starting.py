@@ -15,8 +15,7 @@ from loader.errors import ServiceUnavailableError
 from loader.service import client, control
 from loader.service.claims import claim
 from loader.service.connection import Connection
-from loader.service.options import service_arguments
-from loader.service.starting import spawn
+from loader.service.starting import arguments_of, spawn
 from tests.conftest import MINILM, ROOT
 from tests.loader.service.services import (
     CALLER,
@@ -75,7 +74,7 @@ def test_a_caller_that_waits_bears_with_a_service_that_is_still_imported(
         with pytest.raises(TimeoutError):
             asking.result(timeout=1)
         settings = Settings(MINILM, engine="numpy")
-        spawn([held], service_arguments(settings, minilm_identity.model, "float32", options))
+        spawn([held], arguments_of(settings, minilm_identity.model, "float32", options))
         check(asking.result().embed_query(TEXT), provider)
     assert len(runtime.starts) == 1
 
