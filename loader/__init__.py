@@ -47,12 +47,12 @@ if TYPE_CHECKING:
         ShutdownError,
         TextError,
     )
-    from .loadingstrategy import LoadingStrategy
     from .model.metadata import ModelMetadata
     from .profile import ResourceProfile
     from .provider import EmbeddingProvider
     from .service.options import ServiceOptions
     from .similarity import cosine_similarity
+    from .strategy_names import LoadingStrategy
     from .version import __version__ as __version__
 
 __all__ = [
@@ -101,7 +101,7 @@ __all__ = [
 
 _HOME_BY_NAME = {
     "EmbeddingProvider": "provider",
-    "LoadingStrategy": "loadingstrategy",
+    "LoadingStrategy": "strategy_names",
     "ModelMetadata": "model.metadata",
     "OptimizedEmbeddingLoader": "core",
     "ResourceProfile": "profile",

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from .keywords import LoadOptions
-    from .loadingstrategy import LoadingStrategy
     from .provider import EmbeddingProvider
+    from .strategy_names import LoadingStrategy
 
 
 def load(

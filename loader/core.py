@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from .keywords import LoaderOptions
-    from .loadingstrategy import LoadingStrategy
     from .model.metadata import ModelMetadata
     from .provider import EmbeddingProvider
     from .service.options import ServiceOptions
+    from .strategy_names import LoadingStrategy
 
 
 class OptimizedEmbeddingLoader:
@@ -112,7 +112,7 @@ class OptimizedEmbeddingLoader:
     @property
     def strategy(self) -> "LoadingStrategy":
         """The current strategy; ``get_instance`` may change it before the load begins."""
-        from .loadingstrategy import LoadingStrategy
+        from .strategy_names import LoadingStrategy
 
         return LoadingStrategy(self._strategy)
 

@@ -7,7 +7,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-    from .loadingstrategy import LoadingStrategy
+    from .strategy_names import LoadingStrategy
 
 MIB = 2**20
 GPU_BATCH_SIZE: "Final" = 128
@@ -66,7 +66,7 @@ class ResourceProfile:
     @property
     def recommended_strategy(self) -> "LoadingStrategy":
         """``QUANTIZED`` if memory is short, else ``PROGRESSIVE``."""
-        from .loadingstrategy import LoadingStrategy
+        from .strategy_names import LoadingStrategy
 
         return LoadingStrategy.QUANTIZED if self.available_memory_mb < SMALL_MEMORY_MB else LoadingStrategy.PROGRESSIVE
 

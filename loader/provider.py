@@ -21,7 +21,7 @@ WARM_UP_TEXT = "warm up"
 
 
 class EmbeddingProvider:
-    """Turns texts into vectors; thread-safe. ``loader.local`` and ``loader.service.client`` implement it.
+    """Turns texts into vectors; thread-safe. ``loader.local_provider`` and ``loader.service.client`` implement it.
 
     Every vector is float32, L2-normalised (even if the model itself does not normalise) and C-contiguous.
     ``loader.text.rules`` has the rule for empty, non-string, broken and over-long texts; all methods follow it.

@@ -82,7 +82,7 @@ def prepare(
         CompileError, ModelError, CacheError: as ``compile_model``.
     """
     with Workshop() as workshop:
-        found = store.find(source, engines[0], precision)  # another process may have made it meanwhile
+        found = store.find_artifact(source, engines[0], precision)  # another process may have made it meanwhile
         if found is not None:
             if progress:
                 progress("already prepared", 1.0)

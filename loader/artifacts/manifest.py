@@ -122,7 +122,7 @@ def read_manifest(folder: str) -> Manifest:
     raise ArtifactError(f"{path} was made by another version of this library (format {found!a}). {ADVICE}")
 
 
-def verify(folder: str, manifest: Manifest, *, anew: bool = False) -> None:
+def verify_artifact(folder: str, manifest: Manifest, *, anew: bool = False) -> None:
     """Check that the files of an artifact exist, are complete, and cannot be changed by others.
 
     Args:

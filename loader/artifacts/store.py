@@ -18,7 +18,7 @@ from ..model.pipeline import Pipeline
 from ..runtime.log import log
 from ..runtime.paths import cache_folder, private
 from .inputs import source_files
-from .manifest import Manifest, is_artifact, read_manifest, verify
+from .manifest import Manifest, is_artifact, read_manifest, verify_artifact
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def root() -> str:
     return os.path.join(cache_folder(), "artifacts")
 
 
-def find(source: str, engine: str, precision: str) -> Artifact | None:
+def find_artifact(source: str, engine: str, precision: str) -> Artifact | None:
     """Return a verified artifact of a model folder for an engine and a precision, or None.
 
     The folder may itself be an artifact. Artifacts in the store that are damaged or made from other files are skipped.
@@ -78,7 +78,7 @@ def find(source: str, engine: str, precision: str) -> Artifact | None:
     if is_artifact(source):
         manifest = read_manifest(source)
         if manifest.precision == precision and engine in manifest.engines:
-            verify(source, manifest)
+            verify_artifact(source, manifest)
             return Artifact(source, manifest)
         # A full-precision artifact holds the original weights: others may have been made from it.
         if manifest.precision != "float32" or "numpy" not in manifest.engines or precision == "float32":
@@ -96,7 +96,7 @@ def find(source: str, engine: str, precision: str) -> Artifact | None:
         if known != {entry.name: (entry.bytes, entry.sha256) for entry in manifest.source}:
             continue
         try:
-            verify(artifact.folder, manifest)
+            verify_artifact(artifact.folder, manifest)
         except ArtifactError as error:
             log("warning", "%s", error)
             continue
@@ -129,7 +129,7 @@ def _candidates(precision: str) -> "Iterator[Artifact]":
                 yield Artifact(os.path.join(root(), name), manifest)
 
 
-def everything() -> "list[tuple[str, Artifact | ModelError]]":
+def all_artifacts() -> "list[tuple[str, Artifact | ModelError]]":
     """Return each folder with its artifact, or its error: ArtifactError if damaged, else ModelUnreadableError."""
     found: list[tuple[str, Artifact | ModelError]] = []
     try:

@@ -14,7 +14,7 @@ from ..runtime.log import log
 from ..runtime.paths import make_folder
 from ..runtime.scratch import Scratch, belongs_to_user, new_name, sweep
 from .manifest import Manifest, read_manifest
-from .store import Artifact, everything, note_use, root
+from .store import Artifact, all_artifacts, note_use, root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def evict(*, keep: str = "") -> list[str]:
         The removed folders. A folder that cannot be removed is logged and stays.
     """
     # An artifact that cannot be read now does not count as damaged.
-    there = [(folder, found) for folder, found in everything() if not isinstance(found, ModelUnreadableError)]
+    there = [(folder, found) for folder, found in all_artifacts() if not isinstance(found, ModelUnreadableError)]
     sizes = {folder: _size(folder, found) for folder, found in there}
     total, limit, removed = sum(size for _, size in sizes.values()), limit_bytes(), []
     for folder, (_, size) in sorted(sizes.items(), key=lambda item: item[1]):
@@ -125,7 +125,7 @@ def evict(*, keep: str = "") -> list[str]:
         if folder == keep or not belongs_to_user(folder):
             continue
         try:
-            remove(folder)
+            remove_artifact(folder)
         except CacheError as error:
             log("warning", "%s", error)
             continue
@@ -143,7 +143,7 @@ def _size(folder: str, found: "Artifact | ModelError") -> tuple[float, int]:
     return -1.0, sum(os.lstat(path).st_size for path in paths if os.path.lexists(path))
 
 
-def remove(folder: str) -> None:
+def remove_artifact(folder: str) -> None:
     """Remove an artifact of the store. Processes that have it open keep what they mapped.
 
     Raises:

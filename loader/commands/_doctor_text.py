@@ -124,7 +124,7 @@ def _printable(text: str) -> str:
     return "".join(character if character.isprintable() and ord(character) < 0x300 else "?" for character in text)
 
 
-def everything(facts: "dict[str, Any]") -> str:
+def full_report(facts: "dict[str, Any]") -> str:
     """Return the long report."""
     lines = [*_machine(facts), *_places(facts), *_recommendation(facts), *_measured(facts)]
     return "\n".join(lines)

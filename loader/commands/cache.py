@@ -32,7 +32,7 @@ def run(options: "Namespace") -> None:
     wanted = {name for model in options.models for name in _names(model)}
     chosen = [
         (folder, found)
-        for folder, found in store.everything()
+        for folder, found in store.all_artifacts()
         if not wanted
         or folder in wanted
         or (not isinstance(found, ModelError) and not wanted.isdisjoint(_names(found.manifest.model)))
@@ -75,14 +75,14 @@ def _list(artifacts: "list[tuple[str, Artifact | ModelError]]") -> None:
 
 
 def _verify(artifacts: "list[tuple[str, Artifact | ModelError]]") -> None:
-    from ..artifacts.manifest import verify
+    from ..artifacts.manifest import verify_artifact
 
     damaged = unread = 0
     for folder, found in artifacts:
         try:
             if isinstance(found, ModelError):
                 raise found
-            verify(folder, found.manifest, anew=True)
+            verify_artifact(folder, found.manifest, anew=True)
         except ArtifactError as error:
             damaged += 1
             print(f"damaged  {os.path.basename(folder)}: {error}")
@@ -106,7 +106,7 @@ def _clear(artifacts: "list[tuple[str, Artifact | ModelError]]") -> None:
     from ..artifacts import workshop
 
     for folder, _ in artifacts:
-        workshop.remove(folder)
+        workshop.remove_artifact(folder)
         print(f"removed {folder}")
     if not artifacts:
         print("nothing to remove")

@@ -39,7 +39,7 @@ def run(options: "Namespace") -> None:
         return
     from . import _doctor_text
 
-    print(_doctor_text.everything(found) if options.verbose else _doctor_text.screen(found))
+    print(_doctor_text.full_report(found) if options.verbose else _doctor_text.screen(found))
 
 
 def facts(model: str) -> "dict[str, Any]":

@@ -24,10 +24,10 @@ def run(options: "Namespace") -> None:
     folder = resolve(options.model, allow_download=False)
     if folder.origin == "package":
         from ..model.names import repo_ids
-        from ..model.packages import package_for, verify
+        from ..model.packages import package_for, verify_package
 
         for package in filter(None, map(package_for, repo_ids(options.model))):
-            verify(package, check_weights(folder.path)[0], remembered=False)
+            verify_package(package, check_weights(folder.path)[0], remembered=False)
     metadata = lookup(options.model)
     assert metadata is not None  # noqa: S101 - resolve() found its files
     used = (

@@ -21,7 +21,7 @@ def ensure(parts: "ModelParts", settings: "Settings") -> None:
     """
     source = parts.folder().path
     try:
-        if store.find(source, "onnx", "float32") is not None:
+        if store.find_artifact(source, "onnx", "float32") is not None:
             return
     except (ArtifactError, ModelUnreadableError) as error:
         log("warning", "%s", error)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..arguments import Settings
-    from ..local import LocalProvider
+    from ..local_provider import LocalProvider
     from ..model.metadata import ModelMetadata
     from ..model.source import ModelFolder
     from ..text.tokenizer import TextTokenizer
@@ -159,7 +159,7 @@ class ModelParts:
 
         source, settings = self.folder().path, self._settings
         try:
-            found = store.find(source, engine, precision)
+            found = store.find_artifact(source, engine, precision)
         except ModelUnreadableError as error:
             raise ArtifactError(str(error)) from error  # another engine may not need it
         if found is not None:

@@ -51,7 +51,7 @@ def engine(load: "Load") -> None:
     specs = candidates(settings.engine, settings.device, precision)
     check_offers(load.parts.folder().path, precision)
     opened = open_first(load.parts, specs, settings.device, precision, settings.threads)
-    from ..local import LocalProvider
+    from ..local_provider import LocalProvider
     from ..model.metadata import remember_use
 
     provider = LocalProvider(settings.model_name, opened)

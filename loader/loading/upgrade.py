@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..arguments import Settings
     from ..contract import Engine
     from ..engines import EngineSpec
-    from ..local import LocalProvider
+    from ..local_provider import LocalProvider
 
     Opener = Callable[[EngineSpec, str], Engine]
 

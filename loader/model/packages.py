@@ -96,7 +96,7 @@ class Verification:
             )
 
 
-def verify(package: ModelPackage, weights: str, *, remembered: bool = True) -> None:
+def verify_package(package: ModelPackage, weights: str, *, remembered: bool = True) -> None:
     """Check the weights of an installed package against its pinned hash.
 
     Args:

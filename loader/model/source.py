@@ -10,8 +10,7 @@ The places, in order:
 
 import os
 
-from ..artifacts.manifest import is_artifact, read_manifest
-from ..artifacts.manifest import verify as verify_artifact
+from ..artifacts.manifest import is_artifact, read_manifest, verify_artifact
 from ..errors import ModelError, ModelNotFoundError
 from .config_files import transformer_folder
 from .hub_cache import cache_roots, snapshot_folder

@@ -20,7 +20,7 @@ from time import monotonic, sleep
 
 from ..errors import ServiceUnavailableError
 from .folder import safe_folder, socket_path
-from .locks import Lock, remove, same_file
+from .locks import Lock, remove_file, same_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Claim:
     def unlink(self) -> None:
         """Remove the socket, if it is still this one, so that nobody can connect any more."""
         if same_file(self._found, self.path):
-            remove(self.path)
+            remove_file(self.path)
 
     def release(self) -> None:
         """Remove socket and lock if they are still these; idempotent."""
@@ -103,7 +103,7 @@ def take_turn(identity: "Identity") -> Lock:
         ServiceUnavailableError: another process holds it for too long, or its file cannot be created.
         ServiceUnsafeError: the folder is not safe.
     """
-    path = beside(socket_path(safe_folder(create=True), identity.name), ".turn")
+    path = sibling(socket_path(safe_folder(create=True), identity.name), ".turn")
     deadline_s = monotonic() + TURN_S
     while (turn := _take(path)) is None:
         if monotonic() > deadline_s:
@@ -125,7 +125,7 @@ def claim(identity: "Identity", turn: Lock | None = None) -> Claim | None:
     """
     path = socket_path(safe_folder(create=True), identity.name)
     if turn is None:
-        own = _take(beside(path, ".turn"))
+        own = _take(sibling(path, ".turn"))
         if own is None:
             return None
         try:
@@ -139,7 +139,7 @@ def claim(identity: "Identity", turn: Lock | None = None) -> Claim | None:
 
 
 def _claim(path: str) -> Claim | None:
-    lock = _take(beside(path, ".lock"))
+    lock = _take(sibling(path, ".lock"))
     if lock is None:
         return None
     try:
@@ -158,8 +158,8 @@ def _claim(path: str) -> Claim | None:
 
 def _listen(path: str) -> Socket:
     """Return a listening socket of that name, for the holder of its lock. Raises OSError."""
-    new = beside(path, ".new")  # shorter than the socket's own name, so it fits even if the path has maximum length
-    remove(new)  # left by a killed starter
+    new = sibling(path, ".new")  # shorter than the socket's own name, so it fits even if the path has maximum length
+    remove_file(new)  # left by a killed starter
     listener = Socket(AF_UNIX, SOCK_STREAM)
     try:
         listener.bind(new)
@@ -167,7 +167,7 @@ def _listen(path: str) -> Socket:
         os.rename(new, path)
     except BaseException:
         listener.close()
-        remove(new)
+        remove_file(new)
         raise
     return listener
 
@@ -193,10 +193,10 @@ def remove_leftover(path: str) -> bool:
         path: the path of the socket, which need not exist.
     """
     try:
-        turn = Lock.take(beside(path, ".turn")) if os.path.lexists(beside(path, ".turn")) else None
+        turn = Lock.take(sibling(path, ".turn")) if os.path.lexists(sibling(path, ".turn")) else None
         if turn is not None:
             turn.release()
-        lock = Lock.take(beside(path, ".lock"))
+        lock = Lock.take(sibling(path, ".lock"))
     except OSError:
         return False
     if lock is None:
@@ -204,13 +204,13 @@ def remove_leftover(path: str) -> bool:
     if _is_listened_to(path):
         lock.close()  # the lock's file was removed; the service takes this one soon
         return False
-    for leftover in (path, beside(path, ".new")):  # not the log, which may say why the service is gone
-        remove(leftover)
+    for leftover in (path, sibling(path, ".new")):  # not the log, which may say why the service is gone
+        remove_file(leftover)
     lock.release()
     return True
 
 
-def beside(path: str, ending: str) -> str:
+def sibling(path: str, ending: str) -> str:
     """Return the path of another file of the service with this socket."""
     return f"{path.removesuffix('.sock')}{ending}"
 

@@ -57,7 +57,7 @@ class Lock:
             return
         if self.is_in_place():
             # While it is still held: a process that has opened it meanwhile notices, see ``take``.
-            remove(self.path)
+            remove_file(self.path)
         self.close()
 
 
@@ -70,7 +70,7 @@ def same_file(found: os.stat_result, path: str) -> bool:
     return (there.st_dev, there.st_ino) == (found.st_dev, found.st_ino)
 
 
-def remove(path: str) -> None:
+def remove_file(path: str) -> None:
     """Remove a file if possible."""
     try:
         os.unlink(path)

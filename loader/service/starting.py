@@ -8,7 +8,7 @@ from _socket import socket as Socket  # noqa: N812 - see loader.service.connecti
 
 from ..errors import ServiceUnavailableError
 from ..runtime.log import log
-from .claims import BACKLOG, Claim, beside, claim
+from .claims import BACKLOG, Claim, claim, sibling
 from .folder import safe_folder, socket_path
 from .locks import Lock
 
@@ -40,9 +40,9 @@ def adopt(identity: "Identity", index: int) -> Claim:
     listener_fd, lock_fd = _handed_over(index)
     try:
         listener = Socket(fileno=listener_fd)
-        if str(listener.getsockname()) != beside(path, ".new"):
+        if str(listener.getsockname()) != sibling(path, ".new"):
             raise ServiceUnavailableError(f"The inherited socket does not belong to {path}.")
-        lock = Lock(beside(path, ".lock"), lock_fd)
+        lock = Lock(sibling(path, ".lock"), lock_fd)
         if not lock.is_in_place():
             raise ServiceUnavailableError(f"The inherited lock does not belong to {path}.")
         os.set_inheritable(listener_fd, False)
@@ -166,7 +166,7 @@ def _spawn(claims: list[Claim], arguments: list[str], opened: list[int]) -> int:
 
 def log_path(path: str) -> str:
     """Return the log file of a service with this socket."""
-    return beside(path, ".log")
+    return sibling(path, ".log")
 
 
 def last_words(path: str) -> str:

@@ -23,7 +23,7 @@ ADVICE = ("elete", "etch the model", "damaged", "corrupt", "einstall", "compile'
 
 READ = """
 import json, os, resource, sys
-from loader.artifacts.manifest import read_manifest, verify
+from loader.artifacts.manifest import read_manifest, verify_artifact
 from loader.artifacts.inputs import source_files
 from loader.model.hub_cache import snapshot_folder
 from loader.model.config_files import read_json
@@ -44,7 +44,7 @@ what = {
     "wordpiece": lambda: TextTokenizer(model),
     "library": lambda: TextTokenizer(library),
     "manifest": lambda: read_manifest(artifact),
-    "artifact": lambda: verify(artifact, manifest, anew=True),
+    "artifact": lambda: verify_artifact(artifact, manifest, anew=True),
     "sources": lambda: source_files(pipeline),
     "hub": lambda: snapshot_folder(hub, "a/b"),
     "package": lambda: Verification(package, weights).check(anew=True),

@@ -65,12 +65,12 @@ def flip_a_bit(path, *, same_times=False):
 def assert_clean(cache):
     """Nothing that was being made is left, and what is there is whole."""
     assert [name for name in os.listdir(cache / "artifacts") if name.startswith(".scratch")] == []
-    for folder, found in store.everything():
+    for folder, found in store.all_artifacts():
         assert not isinstance(found, ArtifactError), folder
 
 
 def usable(tiny, precision="float32"):
-    return store.find(str(tiny), ENGINE[precision], precision)
+    return store.find_artifact(str(tiny), ENGINE[precision], precision)
 
 
 def assert_works(tiny, expected, precision):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ...contract import TextKind
-    from ...local import LocalProvider
+    from ...local_provider import LocalProvider
     from .counters import Counters
     from .threads import MatrixThreads
 

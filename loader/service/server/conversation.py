@@ -29,7 +29,7 @@ from ..protocol import (
     unpack_embed,
     unpack_header,
 )
-from .beside import beside_if_large
+from .off_loop import off_loop_if_large
 from .room import Room, memory_of
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ class Conversation:
             raise ServiceProtocolError("A connection must begin with HELLO.")
         try:
             batcher, _ = await self._host.slot.wait()
-            texts, kind, deadline_s = await beside_if_large(len(payload), unpack_embed, header, payload)
+            texts, kind, deadline_s = await off_loop_if_large(len(payload), unpack_embed, header, payload)
             held.add(memory_of(texts))
             vectors = await self._while_working(batcher.embed(texts, kind, deadline_s))
             frame = pack(VECTORS, vectors, count=len(texts))

@@ -17,10 +17,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ...runtime.log import log
-from .beside import beside_if_large
 from .http_errors import ApiError, answer_to, busy, unavailable
 from .http_request import MAX_BODY_BYTES, parse_embeddings
 from .http_vectors import HttpModel, answer_parts, answer_size
+from .off_loop import off_loop_if_large
 from .room import Room, memory_of
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class _Endpoints:
         try:
             with self._room.hold() as held:
                 body = await _body(request, held)
-                asked = await beside_if_large(len(body), parse_embeddings, body)
+                asked = await off_loop_if_large(len(body), parse_embeddings, body)
                 model = self._find(asked.model)
                 if asked.dimensions not in (None, model.dimension):
                     raise ApiError(

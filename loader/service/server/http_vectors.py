@@ -13,8 +13,8 @@ from starlette.requests import ClientDisconnect, Request
 from ...errors import LoaderError, ServiceProtocolError, ServiceTimeoutError
 from ...runtime.log import log
 from ..protocol import MAX_TEXTS
-from .beside import beside
 from .http_request import EmbeddingsRequest
+from .off_loop import off_loop
 
 if TYPE_CHECKING:
     from ...contract import TextKind
@@ -65,10 +65,10 @@ async def answer_parts(request: Request, asked: EmbeddingsRequest, model: HttpMo
     done = 0
     async for texts, vectors in _parts(request, asked, model):
         # In another thread, and part by part: the event loop has other clients.
-        items.append(await beside(_items, done, vectors, model.dimension, asked.base64))
+        items.append(await off_loop(_items, done, vectors, model.dimension, asked.base64))
         done += len(texts)
         if tokens is not None:
-            tokens = await beside(_count, model, texts, tokens)
+            tokens = await off_loop(_count, model, texts, tokens)
     usage = f'"usage": {{"prompt_tokens": {tokens or 0}, "total_tokens": {tokens or 0}}}, "data": ['
     head = f'{{"object": "list", "model": {json.dumps(asked.model)}, {usage}'
     return [head.encode(), *items, b"]}"]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ...core import loader_of
 from ...errors import LoaderError, ModelLoadError, ServiceUnavailableError
-from ...local import LocalProvider
+from ...local_provider import LocalProvider
 from ...strategies import STRATEGY_OF
 from ...version import __version__
 from ..options import IDLE_TIMEOUT_S

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final
 
-    from ...local import LocalProvider
+    from ...local_provider import LocalProvider
     from ..claims import Claim
     from ..identity import Identity
     from .batcher import Batcher

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from ...errors import ServiceUnavailableError
 
 if TYPE_CHECKING:
-    from ...local import LocalProvider
+    from ...local_provider import LocalProvider
     from .batcher import Batcher
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    from ...local import LocalProvider
+    from ...local_provider import LocalProvider
 
 SHORT_CHARACTERS: Final = 256
 """Some 60 tokens: with more, a second thread gains more than it costs to wake it."""

@@ -117,7 +117,7 @@ except CacheError as error:
         with pytest.raises(CacheError, match="EMBEDDING_LOADER_CACHE"):
             compile_model(str(tiny))
         assert_loads_without_writing(tiny, expected)
-        assert store.everything() == []
+        assert store.all_artifacts() == []
         assert file.read_text() == "a file where the folder should be"
 
     def test_a_read_only_disk(self, own_cache, tiny, expected):
@@ -140,6 +140,6 @@ except CacheError as error:
             assert_same_vectors(load(tiny, "quantized").embed_batch(TEXTS), expected, "int8")
             assert_same_vectors(load(tiny, "cached", engine="onnx").embed_batch(TEXTS), expected)
             with pytest.raises(CacheError, match="Read-only"):
-                workshop.remove(str(next((own_cache / "artifacts").glob("*--int8--*"))))
+                workshop.remove_artifact(str(next((own_cache / "artifacts").glob("*--int8--*"))))
         finally:
             subprocess.run(["umount", "--lazy", str(own_cache)], check=True)

@@ -78,6 +78,6 @@ def test_manifests_that_lie(own_cache, stored, tiny, content):
     else:
         edit(folder, **content)
     assert usable(tiny, "int8") is None
-    store.everything()
+    store.all_artifacts()
     with pytest.raises(ArtifactError, match=r"Delete the folder|original model's name"):
         load(folder, "quantized")

@@ -17,7 +17,7 @@ import pytest
 
 from loader.arguments import Settings
 from loader.errors import ModelLoadError, ModelNotFoundError, ServiceRefusedError, ServiceUnavailableError
-from loader.local import LocalProvider
+from loader.local_provider import LocalProvider
 from loader.service.protocol import REPORT, STATUS, STOP, STOPPING, pack
 from loader.service.server.batcher import Batcher
 from loader.service.server.main import ServedModel, ServeOptions, serve

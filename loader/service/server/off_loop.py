@@ -18,12 +18,12 @@ AT_ONCE_BYTES: Final = 64 * 1024
 _thread = ThreadPoolExecutor(1, "service-requests")
 
 
-async def beside(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+async def off_loop(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Return ``function(...)``, computed outside the event loop."""
     return await asyncio.get_running_loop().run_in_executor(_thread, lambda: function(*args, **kwargs))
 
 
-async def beside_if_large(size: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+async def off_loop_if_large(size: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Return ``function(...)``, computed outside the event loop if its data has more than AT_ONCE_BYTES.
 
     Args:
@@ -31,4 +31,4 @@ async def beside_if_large(size: int, function: Callable[P, T], *args: P.args, **
     """
     if size <= AT_ONCE_BYTES:
         return function(*args, **kwargs)
-    return await beside(function, *args, **kwargs)
+    return await off_loop(function, *args, **kwargs)
