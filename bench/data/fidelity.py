@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bench.plan.cell import ANSWERED_BY
+from loader.strategies import STRATEGIES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
 MIN_COSINE = {"float32": 0.99999, "int8": 0.95}
 """Lowest cosine with the reference at which a vector counts as right, by precision."""
 
-PRECISION_BY_STRATEGY = {"quantized": "int8"}
-"""The precisions that a strategy may compute in; float32 if it is not listed."""
-
 WITHOUT_VECTORS = frozenset({"import_numpy", "command"})
 """Subjects that embed nothing."""
 
@@ -27,6 +25,11 @@ ANOTHER_MODEL = frozenset({"model2vec"})
 
 _STORED_FLOATS = frozenset({"float16", "float32"})
 """Precisions of such a model, which no strategy promises."""
+
+
+def precision_of(strategy: str) -> str:
+    """Return the precision that a strategy computes in; float32 for other subjects, and for one that is no more."""
+    return STRATEGIES[strategy].precision if strategy in STRATEGIES else "float32"
 
 
 def cosine(a: Sequence[float], b: Sequence[float]) -> float:
@@ -65,7 +68,7 @@ def judge(record: Record, reference: Record | None) -> Record:
     if record.cell.subject in WITHOUT_VECTORS:
         return record
     is_other = record.cell.subject in ANOTHER_MODEL
-    promised = _STORED_FLOATS if is_other else {PRECISION_BY_STRATEGY.get(record.cell.strategy, "float32")}
+    promised = _STORED_FLOATS if is_other else {precision_of(record.cell.strategy)}
     if record.facts.get("precision") not in promised:
         message = (
             f"{record.facts.get('precision')} answered, {record.cell.strategy} promises {' or '.join(sorted(promised))}"
@@ -91,7 +94,7 @@ def _judge_results(record: Record, reference: Record | None) -> Record:
     """Return the record of a search, ``invalid`` if its results differ from the reference's."""
     mine = record.facts["results"]
     theirs = reference.facts.get("results", mine) if reference else mine
-    precision = PRECISION_BY_STRATEGY.get(record.cell.strategy, "float32")
+    precision = precision_of(record.cell.strategy)
     common = len(set(mine) & set(theirs)) / max(len(theirs), 1)
     if common >= MIN_COMMON_RESULTS[precision] and (precision != "float32" or mine == theirs):
         return record

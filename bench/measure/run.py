@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.data.fidelity import precision_of
 from bench.data.fields import Fields
 from bench.data.folder import MANIFEST_FILE, RECORDS_FILE, new_folder
 from bench.data.manifest import WRITTEN_EMPTY, Manifest, write_manifest
@@ -177,7 +178,7 @@ def needs(cells: Sequence[Cell], scratch: Path, static_model: str | None = None)
     """Return what to prepare for the cells of one model, as words for ``bench.measure.prepare``."""
     subjects = {cell.subject for cell in cells}
     words = {
-        "int8" if cell.strategy == "quantized" else "float32"
+        precision_of(cell.strategy)
         for cell in cells
         if (cell.strategy in {"quantized", "cached"} or cell.engine == "onnx") and cell.cache_state != "no_artifact"
     }
