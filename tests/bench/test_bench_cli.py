@@ -188,6 +188,7 @@ runpy.run_module("bench", run_name="__main__")
 
 
 @pytest.mark.real_model
+@pytest.mark.slow
 def test_an_interrupted_run_reports_what_it_has(tmp_path):
     words = ["strategy=lazy", "run_name=run", "protocol.warmup_rounds=0"]
     command = [sys.executable, "-m", "bench", *words]

@@ -534,6 +534,7 @@ class TestRay:
         assert "2 jobs for 2 hosts" in err
         assert "Traceback" not in err
 
+    @pytest.mark.slow
     def test_the_job_of_a_killed_node_is_done_by_the_other(self, cluster, tmp_path, tiny_folder):
         words = two_models(tmp_path, tiny_folder)
         lock = FileLock(tmp_path / "lock")
@@ -548,6 +549,7 @@ class TestRay:
         assert "its host was lost, another one starts it again" in err
         check_both_are_measured(tmp_path)
 
+    @pytest.mark.slow
     def test_ctrl_c_ends_the_jobs(self, cluster, tmp_path, tiny_folder):
         words = two_models(tmp_path, tiny_folder)
         with FileLock(tmp_path / "lock"), self.sweep(cluster, tmp_path, words) as child:

@@ -326,19 +326,19 @@ class TestRuns:
             measure(tmp_path, phases=("serial",))
 
     @pytest.mark.parametrize(
-        ("service", "outcome", "message"),
+        ("service", "outcome", "message", "phases"),
         [
-            ("OfAnotherText", "wrong", "the vector of another text"),
-            ("Slightly", "wrong", "a vector that belongs to no text"),
-            ("NotANumber", "wrong", "a vector that is not a number"),
-            ("Short", "wrong", "an answer of 60 bytes instead of 64"),
-            ("Broken", "error", "ServiceUnavailableError: the connection was closed"),
-            ("Busy", "busy", "ServiceBusyError: too many requests"),
-            ("Silent", "unanswered", "no answer within 1 s, or no client left to ask"),
+            ("OfAnotherText", "wrong", "the vector of another text", ("closed", "open")),
+            ("Slightly", "wrong", "a vector that belongs to no text", ("closed",)),
+            ("NotANumber", "wrong", "a vector that is not a number", ("open",)),
+            ("Short", "wrong", "an answer of 60 bytes instead of 64", ("closed",)),
+            ("Broken", "error", "ServiceUnavailableError: the connection was closed", ("open",)),
+            ("Busy", "busy", "ServiceBusyError: too many requests", ("closed",)),
+            ("Silent", "unanswered", "no answer within 1 s, or no client left to ask", ("open",)),
         ],
     )
-    def test_what_goes_wrong_is_found(self, tmp_path, service, outcome, message):
-        phases, folder = measure(tmp_path, service, phases=("closed", "open"))
+    def test_what_goes_wrong_is_found(self, tmp_path, service, outcome, message, phases):
+        phases, folder = measure(tmp_path, service, phases=phases)
         for phase in phases.values():
             assert phase.status == "ok"
             assert phase.counts[outcome] == phase.bad > 0
@@ -358,6 +358,7 @@ class TestRuns:
         with pytest.raises(BenchError, match="there is no service"):
             measure(tmp_path, "NotThere", phases=("closed",))
 
+    @pytest.mark.slow
     def test_exit_codes(self, tmp_path, monkeypatch, capsys):
         words = ["--quick", "--phases", "closed", "--patience-s", "1", "--quiet", "--seconds", "0.5"]
         for service, code in (("Right", 0), ("Slightly", 1), ("Dies", 1), ("NotThere", 2)):

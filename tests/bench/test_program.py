@@ -12,6 +12,7 @@ import pytest
 from bench.errors import EXIT_HARNESS, EXIT_INCOMPARABLE, EXIT_INTERRUPTED, EXIT_OK, EXIT_REGRESSION
 from bench.programs import COMMON_EXIT_CODES, MEASURE, PROGRAMS, at_least_one, list_exit_codes, list_programs, run_main
 from tests.conftest import ROOT
+from tests.support.tiers import representative
 
 pytestmark = pytest.mark.process
 
@@ -45,7 +46,11 @@ FAILING = {
 }
 """Command lines that cannot work. ``init_cost`` takes nothing from outside that could be missing."""
 
-listed = pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.name)
+listed = pytest.mark.parametrize(
+    "program",
+    representative([program for program in PROGRAMS if program.name in {"gate", "report", "merge"}], PROGRAMS),
+    ids=lambda program: program.name,
+)
 
 
 @pytest.fixture
@@ -95,7 +100,11 @@ def test_the_help_of_all_lists_each(python):
     assert list_exit_codes(MEASURE) in done.out
 
 
-@pytest.mark.parametrize("program", [MEASURE, *PROGRAMS], ids=lambda program: program.name or "measure")
+@pytest.mark.parametrize(
+    "program",
+    representative([MEASURE, *PROGRAMS[:2]], [MEASURE, *PROGRAMS]),
+    ids=lambda program: program.name or "measure",
+)
 def test_a_wrong_option_is_no_verdict(python, program):
     done = python(None, *program.command.split()[1:], "--no-such-option")
     assert (done.code, done.out) == (EXIT_HARNESS, "")

@@ -787,6 +787,7 @@ print(sorted({"loader", "numpy", "torch", "pandas", "matplotlib", "scipy"} & set
         assert "No cell has a result" in (tmp_path / "reports" / "run" / "report.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.real_model
 @pytest.mark.timeout(600)
 class TestRealRuns:

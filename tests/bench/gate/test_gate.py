@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
+from itertools import product
 from pathlib import Path
 
 import psutil
@@ -17,9 +18,12 @@ from filelock import FileLock
 
 from bench.data.manifest import read_manifest
 from bench.data.records import read_records
+from bench.gate.__main__ import main
 from bench.gate.decide.rules import ARMS, BASE, HEAD
 from tests.bench.gate.repositories import ENVIRON, Repository, make_index
 from tests.bench.gate.tiny_projects import write_wheel
+from tests.bench.support.commands import call
+from tests.support.tiers import representative
 from tests.support.tiny_models import Tiny
 
 pytestmark = pytest.mark.process
@@ -89,6 +93,7 @@ class TestACommand:
         assert [child.tag for case in cases for child in case] == ["failure"]
         assert "REGRESSION" in (gate.output / "verdict.md").read_text()
 
+    @pytest.mark.slow
     def test_one_that_is_faster_or_the_same_is_none(self, gate, repository):
         repository.commit("Be slow", script="house = house:main", files=SLOW)
         repository.commit("Start fast", script="house = house:main", files=FAST)
@@ -104,6 +109,7 @@ class TestACommand:
         base, same, head = (statistics.median(record.marks_ns["exit"] for record in records[arm]) for arm in ARMS)
         assert head < min(base, same), "each arm ran its own revision, of which one sleeps 0.1 s"
 
+    @pytest.mark.slow
     def test_the_checkout_is_the_folder_and_setup_runs_once_in_each_arm(self, gate, repository, tmp_path):
         log = tmp_path / "log"
         files = {"house.py": "def main():\n    assert open('tiny.json').read()\n"}
@@ -129,6 +135,7 @@ class TestACommand:
         assert done.code == 2
         assert "no-such-program-anywhere is neither a program" in done.err
 
+    @pytest.mark.slow
     def test_dependencies_that_differ_are_told(self, gate, repository, tmp_path):
         index = tmp_path / "index"
         index.mkdir()
@@ -225,11 +232,15 @@ class TestWhatCannotBe:
             (["--baseline", "no-such-folder", "--command", "house"], "no-such-folder"),
         ],
     )
-    def test_it_is_said(self, gate, repository, words, message):
+    def test_it_is_said(self, repository, tmp_path, capsys, words, message):
         repository.commit("Work", script="house = house:main", files=FAST)
-        done = gate(*words)
-        assert done.code == 2, done.out
-        assert message in done.err
+        given = ["--repository", repository.folder, "--environments", tmp_path / "store", "--output", tmp_path / "gate"]
+        try:
+            code = call(main, [*map(str, given), *words])
+        except SystemExit as wrong_option:  # as argparse ends
+            code = wrong_option.code
+        assert code == 2
+        assert message in capsys.readouterr().err
 
     def test_a_folder_with_a_gate_is_not_overwritten(self, gate, repository):
         repository.commit("Work", script="house = house:main", files=FAST)
@@ -240,8 +251,13 @@ class TestWhatCannotBe:
         assert "already holds" in done.err
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("when", ["building", "measuring"])
+@pytest.mark.parametrize(
+    ("how", "when"),
+    representative(
+        {(signal.SIGKILL, "measuring"), (signal.SIGINT, "building")},
+        product((signal.SIGKILL, signal.SIGTERM, signal.SIGINT), ("building", "measuring")),
+    ),
+)
 def test_a_killed_gate_leaves_nothing(repository, store, tmp_path, how, when):
     waiting = "Path('/proc/self/environ').read_bytes(); time.sleep(60)" if when == "building" else ""
     files = {"house.py": "import time\ndef main():\n    time.sleep(0.3)\n"}

@@ -17,6 +17,7 @@ from bench.plan.cell import BASELINE, PEERS
 from bench.subjects import SUBJECTS
 from tests.bench.support import fakes
 from tests.conftest import MINILM, make_model_folder
+from tests.support.tiers import representative
 
 pytestmark = pytest.mark.process
 
@@ -81,7 +82,7 @@ def test_peers_are_subjects():
 
 
 @pytest.mark.real_model
-@pytest.mark.parametrize("threads", ["", "1"])
+@pytest.mark.parametrize("threads", representative({"1"}, ["", "1"]))
 def test_openvino_gives_the_vectors_of_the_reference_from_its_cache(minilm, environ, threads):
     reference = measured("sentence_transformers", MINILM, minilm, environ)
     answer = measured("openvino", MINILM, minilm, environ, threads=threads)
@@ -96,6 +97,7 @@ def test_openvino_gives_the_vectors_of_the_reference_from_its_cache(minilm, envi
 
 
 @pytest.mark.real_model
+@pytest.mark.slow
 def test_openvino_cuts_where_the_model_does_and_normalizes_only_if_the_model_does(environ, tmp_path):
     require("openvino")
     answer = prepared(L3, environ, f"peer={tmp_path / 'peer'}")

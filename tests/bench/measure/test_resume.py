@@ -49,6 +49,7 @@ def records_of(folder):
 
 @pytest.mark.real_model
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_a_sweep_of_six_by_three_that_is_killed_twice_ends_complete(tmp_path, models):
     """kill -9 at random moments: while preparing, in a sample, while writing."""
     rng = random.Random(os.environ.get("KILL_SEED", "1"))

@@ -19,8 +19,10 @@ from bench.measure.variables import RUNTIME, worker_environment
 from bench.plan.cell import ANSWERED_BY, INSTRUMENTS, MEANINGS, SERVICE, SERVICE_COLD
 from bench.plan.plan import Plan, Slot
 from loader.runtime.paths import CACHE_VARIABLE
+from loader.strategies import STRATEGIES
 from tests.bench.support import fakes
 from tests.conftest import MINILM, ROOT
+from tests.support.tiers import representative
 
 pytestmark = [
     pytest.mark.process,
@@ -95,7 +97,7 @@ def take(sampler, *cells, passes=()):
     return written
 
 
-@pytest.mark.parametrize("engine", ["auto", "onnx"])
+@pytest.mark.parametrize("engine", representative({"onnx"}, ["auto", "onnx"]))
 def test_each_cell_is_answered_by_whom_it_says(sampler, engine, nothing_is_left):
     records = take(sampler, cell_of(SERVICE, engine=engine), cell_of(SERVICE_COLD, engine=engine))
     by_strategy = {record.cell.strategy: record for record in records}
@@ -110,6 +112,25 @@ def test_each_cell_is_answered_by_whom_it_says(sampler, engine, nothing_is_left)
     assert one == pytest.approx(other, abs=1e-5)
 
 
+@pytest.mark.slow
+def test_neither_weights_nor_numpy_are_in_a_process_that_asks(sampler):
+    records = take(sampler, *(cell_of(name, scenario="idle") for name in MEANINGS))
+    steady = {record.cell.strategy: record.memory["steady"]["rss_bytes"] for record in records}
+    assert 2 * steady[SERVICE] < steady[SERVICE_COLD]
+
+
+def test_a_device_that_no_engine_has_is_unsupported(sampler):
+    (record,) = take(sampler, cell_of(SERVICE, engine="onnx", device="cuda"))
+    assert record.status == "unsupported"
+    assert "No engine can compute" in record.message
+
+
+def test_every_strategy_of_the_loader_that_is_a_service_is_told_apart():
+    named = [name for name, spec in STRATEGIES.items() if spec.stages == ("service",)]
+    assert named == [SERVICE]
+    assert set(MEANINGS) == set(ANSWERED_BY) == {SERVICE, SERVICE_COLD}
+
+
 def test_a_second_cold_sample_is_as_cold_as_the_first(sampler):
     slots = [Slot(cell_of(SERVICE_COLD), number, is_warmup=False) for number in range(2)]
     assert [sampler(slot).answer["facts"]["answered_by"] for slot in slots] == ["process", "process"]
@@ -122,6 +143,7 @@ def test_the_measured_process_imports_no_numpy(sampler):
     assert "numpy" not in json.dumps(imports.facts["imports"])
 
 
+@pytest.mark.slow
 def test_what_watches_a_sample_watches_these_too(sampler):
     records = take(sampler, cell_of(SERVICE), cell_of(SERVICE_COLD), passes=INSTRUMENTS)
     watched = [record for record in records if record.instrument]
@@ -252,6 +274,7 @@ def test_an_answer_of_somebody_else_is_invalid(strategy, facts, message):
     assert (found.status, found.message) == ("invalid", message)
 
 
+@pytest.mark.slow
 def test_the_command_line_measures_them(python, tmp_path):
     words = ("protocol=quick", "protocol.warmup_rounds=0", "protocol.rounds=1", "protocol.max_reruns=0")
     strategies = "strategy=lazy,progressive,service,service_cold"

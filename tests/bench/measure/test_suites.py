@@ -7,6 +7,7 @@ import pytest
 
 from bench.plan.config import SUITES
 from tests.conftest import ROOT
+from tests.support.tiers import representative
 
 STRATEGIES = ("lazy", "background", "progressive", "quantized", "cached", "service", "service_cold")
 MODELS = ("minilm", "minilm-l3", "mpnet")
@@ -88,7 +89,7 @@ def test_every_suite_has_a_file_and_is_expected_here():
     assert files == set(SUITES) == set(EXPECTED)
 
 
-@pytest.mark.parametrize("suite", SUITES)
+@pytest.mark.parametrize("suite", representative({"none", "peers", "specification", "quality"}, SUITES))
 def test_a_suite_is_the_sweep_that_it_says(compose, suite):
     composed = compose(f"suite={suite}")
     assert swept(composed) == sorted(product(*(EXPECTED[suite][group] for group in SWEPT)))
