@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 SAMPLE_EVERY_S = 1.0
+LOOK_EVERY_S = 0.01
+"""How often to look whether a process has ended."""
 STOP_S = 30.0
 """Time limit of the command that stops a service, and then of the process's end before it is killed."""
 
@@ -53,11 +55,38 @@ def find_service(runtime: Path) -> psutil.Process | None:
 def stop_service(runtime: Path, environ: Mapping[str, str], python: str = sys.executable) -> str:
     """Stop every process with its socket in this folder; return what went wrong, or ""."""
     done = run_python(["-P", "-m", "loader", "stop", "--force"], environ, STOP_S, python=python)
-    _, alive = psutil.wait_procs(_processes_of(runtime), timeout=STOP_S if done.exit_code == 0 else 1.0)
+    alive = _alive_after(_processes_of(runtime), STOP_S if done.exit_code == 0 else 1.0)
     for process in alive:
-        process.kill()
-    psutil.wait_procs(alive, timeout=STOP_S)
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    _alive_after(alive, STOP_S)
     return f"{len(alive)} processes of the service had to be killed" if alive else ""
+
+
+def _alive_after(processes: list[psutil.Process], timeout_s: float) -> list[psutil.Process]:
+    """Wait until the processes have ended; return those that have not.
+
+    ``psutil.wait_procs`` would wait until somebody reaps them: they are no children of ours, and some init processes
+    take seconds.
+    """
+    deadline_s = time.monotonic() + timeout_s
+    while alive := [process for process in processes if not _has_ended(process)]:
+        if time.monotonic() >= deadline_s:
+            break
+        time.sleep(LOOK_EVERY_S)
+    return alive
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    """Whether a process has ended with all its threads, reaped or not."""
+    try:
+        if not process.is_running():
+            return True
+        # It is a zombie once its first thread is gone; another one may still hold its files.
+        is_last = not sys.platform.startswith("linux") or len(list(Path(f"/proc/{process.pid}/task").iterdir())) <= 1
+        return is_last and process.status() == psutil.STATUS_ZOMBIE
+    except (psutil.NoSuchProcess, FileNotFoundError):
+        return True
 
 
 def cpu_s(process: psutil.Process | None) -> float | None:
