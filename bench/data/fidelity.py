@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bench.plan.cell import ANSWERED_BY
-from loader.strategies import STRATEGIES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,8 +27,11 @@ _STORED_FLOATS = frozenset({"float16", "float32"})
 
 
 def precision_of(strategy: str) -> str:
-    """Return the precision that a strategy computes in; float32 for other subjects, and for one that is no more."""
-    return STRATEGIES[strategy].precision if strategy in STRATEGIES else "float32"
+    """Return the precision that a strategy, or what is measured instead of one, computes in.
+
+    Known here as well as in the loader, because the process that measures must not import what it measures.
+    """
+    return "int8" if strategy == "quantized" else "float32"
 
 
 def cosine(a: Sequence[float], b: Sequence[float]) -> float:

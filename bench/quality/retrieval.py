@@ -13,6 +13,7 @@ import textwrap
 import tokenize
 import warnings
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -142,14 +143,19 @@ def collect_pairs(max_pairs: int) -> list[Pair]:
         BenchError: this Python lacks the sources of its standard library.
     """
     library = Path(sysconfig.get_path("stdlib"))
-    found = [pair for path in source_files(library, MODULES) for pair in read_pairs(path)]
-    pairs = unambiguous(found)
+    pairs = pairs_in(library)
     if not pairs:
         raise BenchError(
             f"{library} has no Python sources, which the retrieval task needs. Use a Python whose standard library is "
             "installed as .py files."
         )
     return evenly_spaced(pairs, max_pairs)
+
+
+@cache
+def pairs_in(library: Path) -> tuple[Pair, ...]:
+    """Return all pairs of a standard library, in a fixed order. Parsing it takes about a second, once per process."""
+    return tuple(unambiguous([pair for path in source_files(library, MODULES) for pair in read_pairs(path)]))
 
 
 def source_files(library: Path, modules: Sequence[str]) -> Iterator[Path]:

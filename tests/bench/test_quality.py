@@ -114,6 +114,7 @@ class TestRetrieval:
     def test_the_task_of_this_python(self):
         pairs = retrieval.collect_pairs(500)
         assert len(pairs) == 500
+        retrieval.pairs_in.cache_clear()
         assert pairs == retrieval.collect_pairs(500), "nothing is random"
         assert len({pair.query for pair in pairs}) == len({pair.document for pair in pairs}) == 500
         for query, document in map(dataclasses.astuple, pairs):
