@@ -74,7 +74,7 @@ def test_an_absent_device_is_a_row(python, tmp_path):
 
     if torch.cuda.is_available():
         pytest.skip("this machine has a CUDA device")
-    done = python(None, "-m", "bench", "strategy=lazy", "device=cuda", "run_name=run", *SMALL)
+    done = python(None, "-m", "bench", "strategy=lazy", "device=cuda", "baseline=false", "run_name=run", *SMALL)
     assert done.code == 0, done.err
     records = read_records(run_of(tmp_path) / "records.jsonl")
     assert {record.status for record in records} == {"unsupported"}

@@ -74,9 +74,9 @@ def test_vectors_have_the_promised_form(contract):
 
 
 def test_a_text_has_one_vector_whatever_is_beside_it(contract):
-    texts = varied_texts(40)
+    texts = varied_texts(30)
     alone = np.stack([contract.embed_chunk(text) for text in texts])
-    for size in (1, 7, DEFAULT_BATCH_SIZE):
+    for size in (7, DEFAULT_BATCH_SIZE):
         together = contract.embed_batch(texts, batch_size=size)
         assert np.min(np.sum(alone * together, axis=1)) >= 0.99999
     queries = np.stack([contract.embed_query(text) for text in texts])
@@ -179,7 +179,7 @@ def test_warming_up_changes_nothing(contract):
 def test_many_threads_embed_at_once(contract):
     from concurrent.futures import ThreadPoolExecutor
 
-    texts = varied_texts(64)
+    texts = varied_texts(32)
     expected = contract.embed_batch(texts)
     with ThreadPoolExecutor(16) as pool:
         vectors = np.stack(list(pool.map(contract.embed_query, texts)))
