@@ -33,7 +33,9 @@ for _name, _handler in (
         signal.signal(getattr(signal, _name), _handler)
 
 pytest_plugins = ["tests.support.tiers"]
-pytest.register_assert_rewrite("tests.support", "tests.loader.engines.comparing", "tests.loader.service.services")
+pytest.register_assert_rewrite(
+    "tests.support", "tests.bench", "tests.loader.engines.comparing", "tests.loader.service.services"
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"

@@ -18,7 +18,7 @@ from bench.report.first_screen.lead import CAPTION, lead
 from bench.report.making import make_document
 from bench.report.markdown import render
 from bench.stats.context import load_context
-from tests.bench.report.test_recommend import SERVICE_MEMORY, context_of, rounds
+from tests.bench.report.recommend.samples import SERVICE_MEMORY, context_of, rounds
 from tests.bench.support.html_pages import SVG, Page
 from tests.conftest import ROOT
 
