@@ -27,9 +27,9 @@ PROGRAMS = $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 bench: $(VENV)/ready
 	$(PROGRAMS)/python -m bench $(BENCH_ARGS)
 
-# Nothing here starts a process, listens on a socket or imports PyTorch: tests/support/tiers.py makes sure of it.
+# Nothing here draws, starts a process, listens on a socket or imports PyTorch: tests/support/tiers.py makes sure of it.
 check: lint
-	$(PROGRAMS)/python -m pytest -m "not process and not real_model and not slow and not gpu" $(TEST_ARGS)
+	$(PROGRAMS)/python -m pytest -m "not process and not real_model and not drawing and not slow and not gpu" $(TEST_ARGS)
 
 test: $(VENV)/ready
 	$(PROGRAMS)/python -m pytest -m "not slow" $(TEST_ARGS)

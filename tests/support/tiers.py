@@ -1,8 +1,8 @@
 """The tiers of the tests: marks that follow from a test's fixtures, and a guard that keeps the marks true.
 
-``make check`` runs the tests without any of the marks ``process``, ``real_model``, ``slow`` and ``gpu``; ``make test``
-runs all but the ``slow`` ones. A missing mark would slow ``make check`` down without anybody noticing, so a test
-without one fails if it starts a process, listens on a socket or imports PyTorch.
+``make check`` runs the tests without any of the marks ``process``, ``real_model``, ``drawing``, ``slow`` and ``gpu``;
+``make test`` runs all but the ``slow`` ones. A missing mark would slow ``make check`` down without anybody noticing, so
+a test without one fails if it starts a process, listens on a socket or imports PyTorch.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MARKS_OF_FIXTURES = {
 }
 """By fixture, the mark of each test that uses it, directly or through another fixture."""
 
-OUT_OF_CHECK = ("process", "real_model", "slow", "gpu")
+OUT_OF_CHECK = ("process", "real_model", "drawing", "slow", "gpu")
 """Tests with one of these marks are not part of ``make check``."""
 
 STARTS = {"subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system", "socket.bind"}

@@ -148,6 +148,7 @@ def run_lists(draw_from):
     return runs
 
 
+@pytest.mark.drawing
 @settings(max_examples=40, deadline=None)
 @given(run_lists(), st.booleans())
 def test_whatever_the_runs_are_there_is_a_page(tmp_path_factory, runs, absolute):

@@ -76,6 +76,7 @@ def test_a_checkout_without_records_is_an_error(tmp_path, capsys, monkeypatch):
     assert "Is it the folder of a run" in capsys.readouterr().err
 
 
+@pytest.mark.drawing
 def test_the_readme_shows_its_picture_light_and_dark():
     shown = re.findall(r'(?:src|srcset)="(reports/[^"]+)"', (ROOT / "README.md").read_text(encoding="utf-8"))
     made = difference(Reports(ROOT))
@@ -147,6 +148,7 @@ def checkout(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.drawing
 def test_what_is_not_committed_is_built_and_nothing_else_changes(checkout):
     reports = Reports(checkout)
     shown = shown_pictures(reports)

@@ -105,6 +105,7 @@ def test_escaping_can_be_undone():
     assert to_markdown(*startup_tables(context_of([fakes.make_record()]))).count("\n") == 2
 
 
+@pytest.mark.drawing
 def test_the_same_records_give_the_same_bytes(tmp_path):
     records = [fakes.make_record(cell, number, 100.0 + number) for cell in CELLS for number in range(3)]
     made = []

@@ -121,6 +121,7 @@ class TestMarkdown:
         assert not re.search(r"www\.", source, re.IGNORECASE)
 
 
+@pytest.mark.drawing
 class TestThePlot:
     def test_states_have_shapes_of_their_own(self):
         shapes = [marker for _, marker, _ in plot._STATES.values()]
@@ -155,6 +156,7 @@ class TestThePlot:
         assert arrows.count("<") == arrows.count(">") == 2, "of the rule and of its control"
 
 
+@pytest.mark.drawing
 def test_the_same_verdict_gives_the_same_bytes(tmp_path):
     made = []
     for name in ("one", "two"):
@@ -164,6 +166,7 @@ def test_the_same_verdict_gives_the_same_bytes(tmp_path):
     assert len(made[0]) == 5
 
 
+@pytest.mark.drawing
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(
     st.lists(

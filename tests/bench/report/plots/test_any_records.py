@@ -37,6 +37,8 @@ from tests.bench.report.plots.drawn import (
 from tests.bench.support import fakes
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.drawing
+
 NUMBERS = st.one_of(st.integers(-(10**6), 10**12), st.sampled_from([0, 1]))
 
 

@@ -20,6 +20,8 @@ from bench.report.plots.parts.scales import scale_of
 from tests.bench.report.plots.drawn import cell, context_of, whole_run
 from tests.bench.support import fakes
 
+pytestmark = pytest.mark.drawing
+
 
 def dots(figure, size):
     """How many markers of a size the figure has."""

@@ -27,6 +27,8 @@ from tests.bench.report.plots.drawn import (
 )
 from tests.bench.support import fakes
 
+pytestmark = pytest.mark.drawing
+
 
 def overlaps(boxes):
     return [(one, two) for index, one in enumerate(boxes) for two in boxes[index + 1 :] if one.overlap(two) > 1e-6]
