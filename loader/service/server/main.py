@@ -329,7 +329,7 @@ class _Service:
             served.claim.release()
         for model in self._models:
             if model.slot.state == "loading":
-                model.slot.fail(ServiceUnavailableError("The service is stopping."))
+                model.slot.fail(self.failure or ServiceUnavailableError("The service is stopping."))
             model.server.stop_accepting()
         batchers = [model.slot.batcher for model in self._models if model.slot.batcher]
         try:

@@ -18,7 +18,7 @@ import pytest
 from loader.arguments import Settings
 from loader.errors import ModelLoadError, ModelNotFoundError, ServiceRefusedError, ServiceUnavailableError
 from loader.local_provider import LocalProvider
-from loader.service.protocol import REPORT, STATUS, STOP, STOPPING, pack
+from loader.service.protocol import HELLO, REPORT, STATUS, STOP, STOPPING, pack, unpack_error
 from loader.service.server.batcher import Batcher
 from loader.service.server.main import ServedModel, ServeOptions, serve
 from tests.conftest import MINILM, ROOT
@@ -274,20 +274,33 @@ def test_the_end_of_the_thread_that_computes_is_the_end_of_the_service(provider,
 
 @pytest.mark.parametrize("place", ["load", "start"])
 def test_a_load_that_panics_is_told_to_those_who_wait(monkeypatch, place):
-    def panicking(self):
+    asked = threading.Event()  # a service that ends closes the connections on which it has read no request yet
+
+    def held(self):
+        assert asked.wait(WAIT_S)
         if place == "load":
             panic()  # in the thread that loads
+
+    def failing(self):
         raise RuntimeError("can't start new thread")  # in the event loop
 
-    monkeypatch.setattr(*{"load": (LocalProvider, "warm_up"), "start": (Batcher, "start")}[place], panicking)
+    monkeypatch.setattr(LocalProvider, "warm_up", held)
+    if place == "start":
+        monkeypatch.setattr(Batcher, "start", failing)
     with running(MINILM) as service:
 
         async def main():
-            with pytest.raises((ServiceRefusedError, ServiceUnavailableError)):
-                await Client.greet(service.path)
+            client = await Client.connect(service.path)
+            await client.send(pack(HELLO, IDENTITY.encode()))
+            answer = asyncio.ensure_future(client.receive())
+            await until(lambda: client.working)
+            asked.set()
+            return unpack_error(*await answer)
 
-        run(main)
+        told = run(main)
         error = service.reason.exception(WAIT_S)
+    assert type(told) is (ServiceRefusedError if place == "load" else ServiceUnavailableError)
+    assert ("PanicException" if place == "load" else "can't start new thread") in str(told)
     assert type(error) is (ModelLoadError if place == "load" else ServiceUnavailableError)
 
 
