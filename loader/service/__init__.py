@@ -9,7 +9,7 @@
       ├─ folder       where sockets are, and whether it is safe   ├─ main        sockets, models, reasons to end
       ├─ connection   a socket with deadlines                     ├─ listener    a socket; conversation: a connection
       │      ╰───────────── protocol: frames ─────────────╯       ├─ batcher     queue, micro-batches, one thread
-      ├─ claims       lock, socket, turn                          ├─ limits      idle time, memory, a changed model
+      ├─ claims       lock, socket, turn                          ├─ exit_watch  idle time, memory, a changed model
       └─ starting     the process                                 └─ http*       OpenAI's clients, opt-in
     control     what the commands serve, status, stop and restart do
 

@@ -22,9 +22,9 @@ except ImportError as error:
     ) from error
 
 from .acceptor import Acceptor, Factory
+from .credentials import tcp_peer
 from .http_places import MAX_CONNECTIONS, Places
 from .http_security import Access, read_or_make_token
-from .peer import tcp_peer
 
 if TYPE_CHECKING:
     from .room import Room

@@ -16,7 +16,7 @@ MAX_CONNECTIONS: Final = 256
 """Concurrent connections, so that nobody can use up the service's file descriptors."""
 
 Peer = tuple[str, int | None]
-"""Address and user, see ``peer.tcp_peer``."""
+"""Address and user, see ``credentials.tcp_peer``."""
 
 
 class Guest(Protocol):

@@ -11,7 +11,7 @@ from ...errors import ServiceBusyError
 from ..protocol import pack_error
 from .acceptor import Acceptor, Factory, say_and_leave
 from .conversation import Conversation, Host, Times
-from .peer import peer_uid
+from .credentials import peer_uid
 from .room import Room
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from ...version import __version__
 from ..options import IDLE_TIMEOUT_S
 from .batcher import MAX_QUEUED_TEXTS, Batcher
 from .counters import Counters
-from .limits import CHECK_EVERY_S, Limits, memory_bytes
+from .exit_watch import CHECK_EVERY_S, ExitWatch, memory_bytes
 from .listener import ModelServer
 from .room import Room
 from .slot import Slot
@@ -277,18 +277,18 @@ class _Service:
         self._go_on()
 
     def _go_on(self) -> None:
-        """Start watching limits and running ``extra``, once nothing is loading any more."""
+        """Start watching for reasons to exit and running ``extra``, once nothing is loading any more."""
         if self._reason.done() or any(model.slot.state == "loading" for model in self._models):
             return
         ready = [model for model in self._models if model.slot.state == "ready"]
         megabytes = self._options.max_memory_mb
-        limits = Limits(
+        watch = ExitWatch(
             [model.counters for model in ready],
             idle_timeout_s=self._options.idle_timeout,
             max_memory_bytes=None if megabytes is None else int(megabytes * 2**20),
             changed=[model.served.identity.changed for model in ready],
         )
-        self._beside.append(self._loop.create_task(self._until(limits.reached())))
+        self._beside.append(self._loop.create_task(self._until(watch.reached())))
         if self._extra is not None:
             parts = {model.name: (model.slot.batcher, model.slot.provider) for model in ready}
             extra = self._extra({name: (b, p) for name, (b, p) in parts.items() if b is not None and p is not None})

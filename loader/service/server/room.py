@@ -11,7 +11,7 @@ from typing import Final
 from ...errors import ServiceBusyError
 
 MAX_HELD_BYTES: Final = 256 * 2**20
-"""A quarter of a service's allowed growth (``limits.GROWTH_BYTES``); the rest is for computing."""
+"""A quarter of a service's allowed growth (``exit_watch.GROWTH_BYTES``); the rest is for computing."""
 
 
 class Room:

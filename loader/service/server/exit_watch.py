@@ -33,8 +33,8 @@ def memory_bytes() -> tuple[int, int]:
     return memory.rss, memory.uss
 
 
-class Limits:
-    """Watches the limits of a service.
+class ExitWatch:
+    """Watches for the reasons to exit.
 
     Args:
         counters: of every served model.

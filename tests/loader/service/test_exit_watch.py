@@ -9,7 +9,7 @@ import pytest
 
 from loader.service.options import IDLE_TIMEOUT_S
 from loader.service.server.counters import Counters
-from loader.service.server.limits import GROWTH_BYTES, Limits, memory_bytes
+from loader.service.server.exit_watch import GROWTH_BYTES, ExitWatch, memory_bytes
 
 
 class Clock:
@@ -19,8 +19,8 @@ class Clock:
         return self.now_s
 
 
-def limits(counters, idle_timeout_s, **options):
-    return Limits([counters], idle_timeout_s=idle_timeout_s, **{"max_memory_bytes": 2**50, **options})
+def watch(counters, idle_timeout_s, **options):
+    return ExitWatch([counters], idle_timeout_s=idle_timeout_s, **{"max_memory_bytes": 2**50, **options})
 
 
 def end_a_request(counters, clock):
@@ -30,7 +30,7 @@ def end_a_request(counters, clock):
 
 def test_idle_time_counts_from_the_start_and_from_the_last_request():
     clock, counters = Clock(), Counters()
-    watched = limits(counters, 10, clock=clock)
+    watched = watch(counters, 10, clock=clock)
     clock.now_s += 9
     assert watched.check() is None
     end_a_request(counters, clock)
@@ -42,7 +42,7 @@ def test_idle_time_counts_from_the_start_and_from_the_last_request():
 
 def test_what_is_pending_is_no_idle_time():
     clock, counters = Clock(), Counters()
-    watched = limits(counters, 10, clock=clock)
+    watched = watch(counters, 10, clock=clock)
     counters.requests = counters.pending = 1
     clock.now_s += 100
     assert watched.check() is None
@@ -50,7 +50,7 @@ def test_what_is_pending_is_no_idle_time():
 
 def test_a_connection_is_no_request():
     clock, counters = Clock(), Counters()
-    watched = limits(counters, 10, clock=clock)
+    watched = watch(counters, 10, clock=clock)
     counters.connections = 1
     clock.now_s += 10
     assert watched.check() is not None
@@ -58,7 +58,7 @@ def test_a_connection_is_no_request():
 
 def test_idle_time_of_several_models_is_that_of_the_last_one_used():
     clock, counters, others = Clock(), Counters(), Counters()
-    watched = Limits([counters, others], idle_timeout_s=10, max_memory_bytes=2**50, clock=clock)
+    watched = ExitWatch([counters, others], idle_timeout_s=10, max_memory_bytes=2**50, clock=clock)
     clock.now_s += 9
     end_a_request(others, clock)
     clock.now_s += 9
@@ -67,7 +67,7 @@ def test_idle_time_of_several_models_is_that_of_the_last_one_used():
 
 def test_zero_ends_after_the_first_request():
     clock, counters = Clock(), Counters()
-    watched = limits(counters, 0, clock=clock)
+    watched = watch(counters, 0, clock=clock)
     clock.now_s += 5
     assert watched.check() is None
     counters.pending = counters.requests = 1
@@ -79,14 +79,14 @@ def test_zero_ends_after_the_first_request():
 
 def test_zero_does_not_wait_for_ever_for_the_first_request():
     clock = Clock()
-    watched = limits(Counters(), 0, clock=clock)
+    watched = watch(Counters(), 0, clock=clock)
     clock.now_s += IDLE_TIMEOUT_S
     assert watched.check() is not None
 
 
 def test_minus_one_never_ends():
     clock, counters = Clock(), Counters()
-    watched = limits(counters, -1, clock=clock)
+    watched = watch(counters, -1, clock=clock)
     clock.now_s += 1e9
     assert watched.check() is None
     end_a_request(counters, clock)
@@ -112,19 +112,19 @@ def test_memory_of_its_own_is_not_that_of_mapped_files(tmp_path):
 
 def test_a_service_that_grew_ends():
     own = memory_bytes()[1]
-    assert "MiB of memory" in limits(Counters(), -1, max_memory_bytes=own // 2).check()
-    assert limits(Counters(), -1, max_memory_bytes=own * 2).check() is None
+    assert "MiB of memory" in watch(Counters(), -1, max_memory_bytes=own // 2).check()
+    assert watch(Counters(), -1, max_memory_bytes=own * 2).check() is None
 
 
 def test_the_default_ceiling_leaves_room_to_grow():
-    watched = limits(Counters(), -1, max_memory_bytes=None)
+    watched = watch(Counters(), -1, max_memory_bytes=None)
     assert watched.check() is None
     assert watched._max_memory_bytes >= GROWTH_BYTES
 
 
 def test_files_that_changed():
     answers = iter([False, True])
-    watched = limits(Counters(), -1, changed=[lambda: next(answers)])
+    watched = watch(Counters(), -1, changed=[lambda: next(answers)])
     assert watched.check() is None
     assert watched.check() == "the files of a model changed"
 
@@ -132,5 +132,5 @@ def test_files_that_changed():
 @pytest.mark.parametrize("idle_timeout_s", [0.05, 0.2])
 def test_waiting_ends_by_itself(idle_timeout_s):
     counters = Counters()
-    reason = asyncio.run(asyncio.wait_for(limits(counters, idle_timeout_s).reached(), 60))
+    reason = asyncio.run(asyncio.wait_for(watch(counters, idle_timeout_s).reached(), 60))
     assert reason == f"no request for {idle_timeout_s:g} s"
