@@ -21,14 +21,13 @@ Rules that users may rely on:
 import threading
 from _weakrefset import WeakSet
 
-from .arguments import DEFAULT_MODEL, DEFAULT_TIMEOUT_S, Settings, check_precision_of, check_strategy, check_timeout
+from .arguments import DEFAULT_MODEL, DEFAULT_TIMEOUT_S, Settings, check_timeout
 from .engines import AUTO
 from .errors import LoaderError
 from .loading.load import Load
 from .loading.parts import ModelParts
 from .runtime.exit_gate import GATE
 from .runtime.forks import after_fork_in_child, around_forks
-from .strategies import STRATEGIES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,24 +76,22 @@ class OptimizedEmbeddingLoader:
         precision: str | None = None,
         service: "ServiceOptions | None" = None,
     ) -> None:
-        name = check_strategy(strategy)
         settings = Settings(
             model_name,
+            strategy,
             device,
-            engine,
-            threads,
-            allow_download,
+            engine=engine,
+            threads=threads,
+            allow_download=allow_download,
             compile=compile,
             show_progress=show_progress,
             precision=precision,
             service=service,
         )
-        check_precision_of(name, precision)
-        self._set_up(settings, name)
+        self._set_up(settings)
 
-    def _set_up(self, settings: Settings, strategy: str) -> None:
+    def _set_up(self, settings: Settings) -> None:
         self._settings = settings
-        self._strategy = strategy
         self._lock = threading.Lock()
         self._parts = ModelParts(self._settings)
         self._load: Load | None = None
@@ -102,7 +99,7 @@ class OptimizedEmbeddingLoader:
 
     def __repr__(self) -> str:
         state = "loaded" if self.is_loaded() else "loading" if self.is_loading() else "not loaded"
-        return f"<OptimizedEmbeddingLoader {self.model_name!a} {self._strategy} {state}>"
+        return f"<OptimizedEmbeddingLoader {self.model_name!a} {self._settings.strategy} {state}>"
 
     @property
     def model_name(self) -> str:
@@ -114,7 +111,7 @@ class OptimizedEmbeddingLoader:
         """The current strategy; ``get_instance`` may change it before the load begins."""
         from .strategy_names import LoadingStrategy
 
-        return LoadingStrategy(self._strategy)
+        return LoadingStrategy(self._settings.strategy)
 
     @property
     def device(self) -> str | None:
@@ -128,7 +125,7 @@ class OptimizedEmbeddingLoader:
 
     def start_loading(self) -> None:
         """Start loading, unless the strategy waits for a request or a load has begun already. Returns at once."""
-        if STRATEGIES[self._strategy].trigger == "start":
+        if self._settings.spec.trigger == "start":
             self._begin()
 
     def load(self, timeout: float | None = DEFAULT_TIMEOUT_S) -> "EmbeddingProvider":
@@ -264,13 +261,11 @@ class OptimizedEmbeddingLoader:
             ArgumentTypeError, ArgumentValueError: an argument is invalid.
         """
         fresh = cls(model_name, strategy, device, **options)
-        spec = STRATEGIES[fresh._strategy]
-        key = (*fresh._settings.key(), fresh._settings.precision or spec.precision, spec.stages == ("service",))
         with _instances_lock:
-            loader = _instances.setdefault(key, fresh)
+            loader = _instances.setdefault(fresh._settings.key(), fresh)
         with loader._lock:
             if loader._load is None:
-                loader._strategy = fresh._strategy
+                loader._settings = loader._settings.by(fresh._settings.strategy)
         return loader
 
     @classmethod
@@ -287,9 +282,7 @@ class OptimizedEmbeddingLoader:
         with self._lock:
             load = self._load
             if load is None:
-                load = self._load = Load(
-                    self._settings, STRATEGIES[self._strategy], self._parts, _opener_for, _run_stages
-                )
+                load = self._load = Load(self._settings, self._parts, _opener_for, _run_stages)
                 load.start()
             return load
 
@@ -301,16 +294,16 @@ class OptimizedEmbeddingLoader:
             self._load.after_fork_in_child()
 
 
-def loader_of(settings: Settings, strategy: str) -> OptimizedEmbeddingLoader:
+def loader_of(settings: Settings) -> OptimizedEmbeddingLoader:
     """Return a new loader for settings that were checked before."""
     loader = OptimizedEmbeddingLoader.__new__(OptimizedEmbeddingLoader)
-    loader._set_up(settings, strategy)
+    loader._set_up(settings)
     return loader
 
 
-def _opener_for(settings: Settings, strategy: str) -> "Callable[[], EmbeddingProvider]":
-    """Return a function that loads a model by another strategy on its first call, and only then."""
-    loader = loader_of(settings, strategy)
+def _opener_for(settings: Settings) -> "Callable[[], EmbeddingProvider]":
+    """Return a function that loads the model of some settings on its first call, and only then."""
+    loader = loader_of(settings)
     return lambda: loader.load(timeout=None)
 
 

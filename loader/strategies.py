@@ -13,20 +13,13 @@ if TYPE_CHECKING:
     Stage = Literal["metadata", "tokenizer", "engine", "artifact", "warm_up", "service"]
 
 
-STRATEGY_OF: "Final" = {"float32": "progressive", "int8": "quantized"}
-"""By precision, the strategy that loads such a model into this process."""
-
-PRECISIONS: "Final" = tuple(STRATEGY_OF)
-"""How weights may be stored."""
-
-
 class StrategySpec:
     """One row of the table. Immutable by convention; a dataclass would cost 14 ms of imports.
 
     Attributes:
         trigger: ``"start"`` begins the load in ``start_loading()``, ``"request"`` at the first request for a provider.
         stages: names of the functions in ``loader.loading.stages``, in order; ``engine`` publishes the provider.
-        precision: the precision that the engine must offer, such as ``"float32"``.
+        precision: the precision of the vectors, such as ``"float32"``; a service computes in others too, if asked to.
         summary: one line for help texts.
         upgrades: whether a provider that embeds many texts moves to an engine of higher throughput; see
             ``loader.loading.upgrade``.
@@ -48,6 +41,11 @@ class StrategySpec:
         self.precision = precision
         self.summary = summary
         self.upgrades = upgrades
+
+    @property
+    def computes_here(self) -> bool:
+        """Whether the model is loaded into this process; otherwise a service has it."""
+        return "service" not in self.stages
 
 
 STRATEGIES: "Final[dict[str, StrategySpec]]" = {
@@ -90,3 +88,9 @@ STRATEGIES: "Final[dict[str, StrategySpec]]" = {
         summary="asks a process that keeps the model loaded; if none runs, starts one for the next caller",
     ),
 }
+
+STRATEGY_OF: "Final" = {STRATEGIES[name].precision: name for name in ("progressive", "quantized")}
+"""By precision, the strategy that loads a model into this process for whoever has no other wish."""
+
+PRECISIONS: "Final" = tuple(STRATEGY_OF)
+"""How weights may be stored."""

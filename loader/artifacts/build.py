@@ -177,13 +177,14 @@ class Builder:
 
     def _reference(self) -> "NDArray[np.float32]":
         """Return the vectors of the original model."""
+        from ..arguments import Settings
         from ..engines import candidates
         from ..loading.stages import open_first
 
-        parts = ModelParts.of_folder(self.source)
-        specs = [spec for spec in candidates("auto", "cpu", "float32") if spec.name != "onnx"]
+        settings, parts = Settings(self.source, device="cpu"), ModelParts.of_folder(self.source)
+        able = candidates(settings.engine, settings.device, settings.precision)
         try:
-            engine = open_first(parts, specs, "cpu", "float32", None)
+            engine = open_first(parts, [spec for spec in able if spec.name != "onnx"], settings)
         except EngineMissingError:
             return self._own_reference(parts)
         return engine.encode(list(TEXTS), "document", 8)

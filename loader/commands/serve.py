@@ -88,8 +88,8 @@ def run(options: "Namespace") -> None:
     print(reason, file=sys.stderr)
 
 
-def what(options: "Namespace") -> "tuple[list[tuple[Settings, str]], list[Identity]]":
-    """Return settings and precision of each model to serve, and the identities that its callers ask for.
+def what(options: "Namespace") -> "tuple[list[Settings], list[Identity]]":
+    """Return the settings of each model to serve, and the identities that its callers ask for.
 
     Raises:
         LoaderError: a model was not found, or there is no safe folder for its socket.
@@ -99,10 +99,10 @@ def what(options: "Namespace") -> "tuple[list[tuple[Settings, str]], list[Identi
 
     safe_folder(create=True)  # before anything else: it raises on Windows
     wanted = [_parse(text, options) for text in options.model or [DEFAULT_MODEL]]
-    return wanted, [identify(settings, precision) for settings, precision in wanted]
+    return wanted, [identify(settings) for settings in wanted]
 
 
-def _parse(text: str, options: "Namespace") -> tuple[Settings, str]:
+def _parse(text: str, options: "Namespace") -> Settings:
     """Return what ``NAME[,key=value]...`` asks for; the options are the defaults."""
     name, own = _split(text)
     values = {**{key: getattr(options, key) for key in _OWN}, **own}
@@ -110,15 +110,15 @@ def _parse(text: str, options: "Namespace") -> tuple[Settings, str]:
         threads = None if values["threads"] is None else int(values["threads"])
     except ValueError:
         raise ArgumentValueError(f"threads must be an integer, not {values['threads']!a}") from None
-    settings = Settings(
+    return Settings(
         meant(name),
+        "service",
         values["device"],
-        values["engine"],
-        threads,
-        False if options.offline else None,
+        engine=values["engine"],
+        threads=threads,
+        allow_download=False if options.offline else None,
         precision=values["precision"],
     )
-    return settings, values["precision"]
 
 
 def _split(text: str) -> tuple[str, dict[str, str]]:

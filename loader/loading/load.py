@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from ..arguments import Settings
     from ..provider import EmbeddingProvider
-    from ..strategies import StrategySpec
     from .parts import ModelParts
 
 
@@ -21,9 +20,8 @@ class Load:
     """A load in progress or finished. It never restarts; an unloaded loader makes a new one.
 
     Attributes:
-        settings, spec, parts: what to load, by which strategy, into what.
-        opener_for: returns a function that loads the same model by another strategy, given its name. SERVICE has it
-            compute in this process.
+        settings, parts: what to load, and into what.
+        opener_for: returns a function that loads the model of other settings; SERVICE computes in this process so.
         provider: the result, or None.
         error: why there is no result, or None.
         timed_out: the last caller's timeout while the load goes on, or None.
@@ -34,13 +32,11 @@ class Load:
     def __init__(
         self,
         settings: "Settings",
-        spec: "StrategySpec",
         parts: "ModelParts",
-        opener_for: "Callable[[Settings, str], Callable[[], EmbeddingProvider]]",
+        opener_for: "Callable[[Settings], Callable[[], EmbeddingProvider]]",
         run_stages: "Callable[[Load], None]",
     ) -> None:
         self.settings = settings
-        self.spec = spec
         self.parts = parts
         self.opener_for = opener_for
         self._run_stages = run_stages

@@ -14,9 +14,8 @@ from ..errors import (
     ModelUnsupportedError,
     is_panic,
 )
-from ..runtime.collector import COLLECTOR_PAUSE
 from ..runtime.exit_gate import GATE
-from ..runtime.forks import after_fork_in_child, enter_engine, tainted
+from ..runtime.forks import enter_engine, tainted
 from ..runtime.log import is_heard, log
 
 TYPE_CHECKING = False
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final
 
+    from ..arguments import Settings
     from ..contract import Engine
     from ..engines import EngineSpec
     from .load import Load
@@ -47,29 +47,27 @@ def engine(load: "Load") -> None:
     """Load the model into the first engine that can serve it, and publish the provider."""
     from ..artifacts.manifest import check_offers
 
-    settings, precision = load.settings, load.spec.precision
-    specs = candidates(settings.engine, settings.device, precision)
-    check_offers(load.parts.folder().path, precision)
-    opened = open_first(load.parts, specs, settings.device, precision, settings.threads)
+    settings, parts = load.settings, load.parts
+    specs = candidates(settings.engine, settings.device, settings.precision)
+    check_offers(parts.folder().path, settings.precision)
+    opened = open_first(parts, specs, settings)
     from ..local_provider import LocalProvider
     from ..model.metadata import remember_use
 
     provider = LocalProvider(settings.model_name, opened)
-    load.parts.check_beside(provider)
-    if load.spec.upgrades:
+    parts.check_beside(provider)
+    if settings.spec.upgrades:
         from .upgrade import watch
 
-        parts = load.parts  # not the load, which holds the provider: unloading a model should free it at once
-        watch(provider, settings, lambda spec, device: open_engine(parts, spec, device, precision, settings.threads))
+        # Not the load, which holds the provider: unloading a model should free it at once.
+        watch(provider, settings, lambda spec, device: open_engine(parts, spec, settings.on(device)))
     # Before publishing, not after: whoever waits for the provider should not have to share the interpreter then.
-    remember_use(load.parts.metadata())
+    remember_use(parts.metadata())
     load.publish(provider)
     log("info", "%r is ready after %.3f s", provider, load.duration_s)
 
 
-def open_first(
-    parts: "ModelParts", specs: "list[EngineSpec]", device: str | None, precision: str, threads: int | None
-) -> "Engine":
+def open_first(parts: "ModelParts", specs: "list[EngineSpec]", settings: "Settings") -> "Engine":
     """Return the first of the engines that is installed and can serve the model, opened.
 
     Raises:
@@ -81,7 +79,7 @@ def open_first(
         if spec.missing():
             continue
         try:
-            return open_engine(parts, spec, device, precision, threads)
+            return open_engine(parts, spec, settings)
         except (ModelUnsupportedError, ArtifactError) as error:
             log("info", "The engine %s cannot serve %s: %s", spec.name, parts.folder().name, error)
             refusal = refusal or error
@@ -93,9 +91,7 @@ def open_first(
     raise refusal
 
 
-def open_engine(
-    parts: "ModelParts", spec: "EngineSpec", device: str | None, precision: str, threads: int | None
-) -> "Engine":
+def open_engine(parts: "ModelParts", spec: "EngineSpec", settings: "Settings") -> "Engine":
     """Import an engine and load the model into it.
 
     Raises:
@@ -107,13 +103,15 @@ def open_engine(
             f"The engine {spec.name} was already imported when this process was forked, so it cannot be used here. "
             "Fork before the first load, or start processes with the 'spawn' or 'forkserver' method."
         )
+    from ..runtime.collector import COLLECTOR_PAUSE  # which a caller of a service never needs
+
     folder = parts.folder()
     module = spec.module()
     if not module.FORK_SAFE:
         enter_engine(spec.name)
     try:
         with COLLECTOR_PAUSE:
-            return module.open_engine(parts, device, precision, threads)
+            return module.open_engine(parts, settings.device, settings.precision, settings.threads)
     except LoaderError:
         raise
     except BaseException as error:
@@ -146,7 +144,7 @@ def service(load: "Load") -> None:
     """Publish a provider that asks the model service, or computes here if no service runs yet."""
     from ..service.client import attach
 
-    attach(load, load.opener_for)
+    attach(load)
 
 
 def run(load: "Load") -> None:
@@ -156,13 +154,11 @@ def run(load: "Load") -> None:
         LoadInterrupted: the interpreter is exiting.
         BaseException: whatever a stage raises.
     """
-    for stage in load.spec.stages:
+    for stage in load.settings.spec.stages:
         # No checkpoint: a fork waits for the rest. Slow engines that no child can use have their own.
         GATE.interrupt_if_closed()
         STAGES[stage](load)
 
-
-after_fork_in_child(COLLECTOR_PAUSE.after_fork_in_child)
 
 STAGES: "Final[dict[str, Callable[[Load], None]]]" = {
     "metadata": metadata,

@@ -9,6 +9,8 @@ docs/decisions/0003-garbage-collector.md.
 import gc
 import threading
 
+from .forks import after_fork_in_child
+
 
 class CollectorPause:
     """A re-entrant, process-wide context manager: automatic collection is paused while any thread is inside."""
@@ -54,3 +56,5 @@ def _count_everything_as_old() -> None:
 
 COLLECTOR_PAUSE = CollectorPause()
 """The pause of this process."""
+
+after_fork_in_child(COLLECTOR_PAUSE.after_fork_in_child)

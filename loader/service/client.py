@@ -25,7 +25,6 @@ from ..provider import EmbeddingProvider
 from ..runtime.exit_gate import GATE
 from ..runtime.forks import after_fork_in_child
 from ..runtime.log import log
-from ..strategies import STRATEGY_OF
 from .connection import Connection
 from .folder import safe_folder, socket_path
 from .identity import identify
@@ -69,9 +68,7 @@ class ServiceProvider(EmbeddingProvider):
         fallback_reason: why this process computes, or None while the service does.
     """
 
-    def __init__(
-        self, settings: "Settings", precision: str, identity: "Identity", local: "Callable[[], EmbeddingProvider]"
-    ) -> None:
+    def __init__(self, settings: "Settings", identity: "Identity", local: "Callable[[], EmbeddingProvider]") -> None:
         self._settings = settings
         self._options = settings.service or ServiceOptions()
         self._identity = identity
@@ -83,7 +80,7 @@ class ServiceProvider(EmbeddingProvider):
         self._owes_start = False
         self.fallback_reason: ServiceError | None = None
         self.model_name = settings.model_name
-        self.precision = precision
+        self.precision = settings.precision
         _all_providers.add(self)
 
     @property
@@ -238,7 +235,7 @@ class ServiceProvider(EmbeddingProvider):
         with GATE.section():
             from .starting import arguments_of, start
 
-            arguments = arguments_of(self._settings, self._identity.model, self.precision, self._options)
+            arguments = arguments_of(self._settings, self._identity.model, self._options)
             return start(self._identity, arguments) is not None
 
     def _last_words(self) -> str:
@@ -330,17 +327,10 @@ def _parts(texts: list[str], encoded: list[bytes]) -> "Iterator[list[bytes]]":
     yield part
 
 
-def attach(load: "Load", opener_for: "Callable[[Settings, str], Callable[[], EmbeddingProvider]]") -> None:
-    """Run the stage of the strategy SERVICE: publish a provider that is connected, or has fallen back.
-
-    Args:
-        load: the load.
-        opener_for: returns a function that loads the model into this process by a strategy, on its first call.
-    """
+def attach(load: "Load") -> None:
+    """Run the stage of the strategy SERVICE: publish a provider that is connected, or has fallen back."""
     settings = load.settings
-    precision = settings.precision or load.spec.precision
-    local = opener_for(settings, STRATEGY_OF[precision])
-    provider = ServiceProvider(settings, precision, identify(settings, precision), local)
+    provider = ServiceProvider(settings, identify(settings), load.opener_for(settings.here()))
     try:
         provider.find_or_start()
     except ServiceError as reason:

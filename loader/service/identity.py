@@ -50,7 +50,7 @@ class Identity:
 
     __slots__ = ("_lines", "model", "name", "text")
 
-    def __init__(self, settings: "Settings", precision: str, places: list[str], files: list[str]) -> None:
+    def __init__(self, settings: "Settings", places: list[str], files: list[str]) -> None:
         import sys
 
         self._lines = places + files
@@ -65,7 +65,7 @@ class Identity:
                 f"state {_hash(chr(10).join(files))}",
                 f"engine {settings.engine}",
                 f"device {_one_line(settings.device or 'auto')}",
-                f"precision {precision}",
+                f"precision {settings.precision}",
                 f"threads {settings.threads or 'auto'}",
             )
         )
@@ -89,7 +89,7 @@ def socket_prefix(name: str) -> str:
     return f"{shown[-_SHOWN_CHARACTERS:].strip('.-') or 'model'}-"
 
 
-def identify(settings: "Settings", precision: str) -> Identity:
+def identify(settings: "Settings") -> Identity:
     """Return the identity of the service for these settings.
 
     Raises:
@@ -101,7 +101,7 @@ def identify(settings: "Settings", precision: str) -> Identity:
     if found is None:
         found = _survey(settings)
         _write_card(card, request, *found)
-    return Identity(settings, precision, *found)
+    return Identity(settings, *found)
 
 
 def _hash(text: str) -> str:

@@ -56,9 +56,9 @@ def adopt(identity: "Identity", index: int) -> Claim:
         raise ServiceUnavailableError(f"No socket was inherited: {error.strerror}.") from None
 
 
-def arguments_of(settings: "Settings", model: str, precision: str, options: "ServiceOptions") -> list[str]:
+def arguments_of(settings: "Settings", model: str, options: "ServiceOptions") -> list[str]:
     """Return the arguments of ``python -m loader serve`` for a service, with the model as in its identity."""
-    arguments = [f"--model={model}", f"--engine={settings.engine}", f"--precision={precision}"]
+    arguments = [f"--model={model}", f"--engine={settings.engine}", f"--precision={settings.precision}"]
     arguments += [f"--device={settings.device}"] if settings.device else []
     arguments += [f"--threads={settings.threads}"] if settings.threads else []
     arguments += ["--offline"] if settings.allow_download is False else []

@@ -16,7 +16,8 @@ from loader import (
     get_embedding_provider,
     preload_embeddings,
 )
-from loader.arguments import check_timeout
+from loader.arguments import Settings, check_timeout
+from loader.strategies import STRATEGIES
 
 
 @pytest.mark.parametrize(
@@ -117,3 +118,30 @@ def test_any_model_name_can_be_constructed_and_fails_typed(name):
     else:
         assert metadata is None or metadata.model_name == name
     assert loader.get_embedding_dim_fast() is None
+
+
+def test_settings_have_the_precision_of_their_strategy():
+    assert Settings("m", "quantized").precision == "int8"
+    assert Settings("m", "service").precision == "float32"
+    assert Settings("m", "service", precision="int8").here().strategy == "quantized"
+    with pytest.raises(ArgumentValueError, match="use the strategy quantized or service"):
+        Settings("m", "cached", precision="int8")
+
+
+def test_settings_cannot_be_changed():
+    settings = Settings("m", "background", "cuda", threads=2, allow_download=False)
+    for name in Settings.__slots__:
+        with pytest.raises(AttributeError, match=name):
+            setattr(settings, name, None)
+    other = settings.by("lazy").on("cpu")
+    assert (settings.strategy, settings.device) == ("background", "cuda")
+    assert (other.strategy, other.device, other.threads, other.allow_download) == ("lazy", "cpu", 2, False)
+    assert all(hasattr(other, name) for name in Settings.__slots__)
+
+
+def test_only_where_a_model_computes_makes_strategies_differ():
+    keys = {name: Settings("m", name).key() for name in STRATEGIES if STRATEGIES[name].precision == "float32"}
+    service = keys.pop("service")
+    assert len(set(keys.values())) == 1
+    assert service not in keys.values()
+    assert Settings("m", "quantized").key() not in keys.values()

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from ...core import loader_of
 from ...errors import LoaderError, ModelLoadError, ServiceUnavailableError
 from ...local_provider import LocalProvider
-from ...strategies import STRATEGY_OF
 from ...version import __version__
 from ..options import IDLE_TIMEOUT_S
 from .batcher import MAX_QUEUED_TEXTS, Batcher
@@ -80,13 +79,11 @@ class ServedModel:
 
     Attributes:
         settings: what to load.
-        precision: in which precision.
         identity: what its callers request.
         claim: the claim on its socket.
     """
 
     settings: "Settings"
-    precision: str
     identity: ServedIdentity
     claim: ServedClaim
 
@@ -150,9 +147,7 @@ class _Model:
 
     def load(self) -> LocalProvider:
         """Load it and wait for it. Raises LoaderError."""
-        settings = self.served.settings
-        loader = loader_of(settings, STRATEGY_OF[self.served.precision])
-        provider = loader.load(timeout=None)
+        provider = loader_of(self.served.settings.here()).load(timeout=None)
         if not isinstance(provider, LocalProvider):
             raise ModelLoadError(f"A service must compute itself, but it was given a {type(provider).__name__}.")
         provider.warm_up()
@@ -207,7 +202,7 @@ class _Service:
             "state": "stopping" if self._is_stopping or self._reason.done() else model.slot.state,
             "engine": provider.engine if provider else None,
             "device": provider.device if provider else None,
-            "precision": provider.precision if provider else model.served.precision,
+            "precision": provider.precision if provider else model.served.settings.precision,
             "dimension": provider.dimension if provider else None,
             "idle_timeout_s": self._options.idle_timeout,
             "arguments": list(self._options.arguments),

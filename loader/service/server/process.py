@@ -32,7 +32,7 @@ LOG_KEPT_S: "Final" = 7 * 24 * 3600.0
 
 
 def serve_here(
-    wanted: "list[tuple[Settings, str]]",
+    wanted: list[Settings],
     identities: "list[Identity]",
     claims: "list[Claim]",
     options: "Namespace",
@@ -41,7 +41,7 @@ def serve_here(
     """Serve some models until told to stop; return why it ended.
 
     Args:
-        wanted: settings and precision of each model.
+        wanted: the settings of each model.
         identities: the identity of each.
         claims: the claim of each; they are released.
         options: the options of ``serve``.
@@ -55,8 +55,8 @@ def serve_here(
     for handler in logging.getLogger().handlers:
         handler.addFilter(NoRepeats())
     models = [
-        ServedModel(settings, precision, identity, held)
-        for (settings, precision), identity, held in zip(wanted, identities, claims, strict=True)
+        ServedModel(settings, identity, held)
+        for settings, identity, held in zip(wanted, identities, claims, strict=True)
     ]
     room = Room()
     return serve(
@@ -91,7 +91,7 @@ def _http(models: list[ServedModel], options: "Namespace", room: Room) -> "Extra
                 batcher, provider = ready[model.identity.name]
                 name = model.settings.model_name
                 # The same model in another precision needs its own name.
-                name = f"{name}:{model.precision}" if name in offered else name
+                name = f"{name}:{model.settings.precision}" if name in offered else name
                 tokens = token_counter(model.settings.model_name)
                 offered[name] = HttpModel(name, provider.dimension, batcher.embed, tokens)
         await run_http(offered, access, port=options.http, on_ready=_say_where, room=room, listener=listener)

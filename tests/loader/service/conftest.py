@@ -44,7 +44,7 @@ def service(runtime, provider):
 @pytest.fixture
 def minilm_identity():
     """Of the service for the providers of ``load``."""
-    return identify(Settings(MINILM, engine="numpy"), "float32")
+    return identify(Settings(MINILM, engine="numpy"))
 
 
 @pytest.fixture

@@ -93,7 +93,7 @@ class Runtime:
 
     def expected_socket(self, model=MINILM, engine="numpy") -> Path:
         """Where the service for the providers of ``load`` would listen."""
-        return self.folder / f"{identify(Settings(str(model), engine=engine), 'float32').name}.sock"
+        return self.folder / f"{identify(Settings(str(model), engine=engine)).name}.sock"
 
     def end(self) -> None:
         """Kill what is left."""
@@ -209,7 +209,7 @@ def connected(path: str):
 
 def greet(client: socket.socket, model=MINILM) -> None:
     """Say the right HELLO and hear the answer."""
-    client.sendall(pack(HELLO, identify(Settings(str(model), engine="numpy"), "float32").text.encode()))
+    client.sendall(pack(HELLO, identify(Settings(str(model), engine="numpy")).text.encode()))
     receive(client)
 
 

@@ -164,7 +164,7 @@ def change(path):
 
 
 def of(model):
-    return identify(Settings(str(model), engine="numpy"), "float32")
+    return identify(Settings(str(model), engine="numpy"))
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def loader(*words):
 def identity(minilm_folder):
     """What a service that has just been started answers to."""
     loader("serve", f"--model={MINILM}", "--detach")
-    yield identities.identify(Settings(MINILM), "float32")
+    yield identities.identify(Settings(MINILM))
     loader("stop", f"--model={MINILM}")
 
 

@@ -84,7 +84,7 @@ def running(*names, identities=(), precision="float32", extra=None, **options):
         for index, name in enumerate(names):
             identity = identities[index] if identities else Identity(name=f"model-{index}")
             claim = Claim(os.path.join(folder, str(index)))
-            models.append(ServedModel(Settings(name, engine="numpy"), precision, identity, claim))
+            models.append(ServedModel(Settings(name, "service", engine="numpy", precision=precision), identity, claim))
         service = Running(models, Future())
 
         def work():
@@ -322,7 +322,7 @@ import sys
 from loader.arguments import Settings
 from loader.service.server.main import ServedModel, ServeOptions, serve
 from tests.loader.service.test_serve import Claim, Identity
-served = ServedModel(Settings(sys.argv[1], engine="numpy"), "float32", Identity(), Claim(sys.argv[2]))
+served = ServedModel(Settings(sys.argv[1], "service", engine="numpy"), Identity(), Claim(sys.argv[2]))
 print(serve([served], ServeOptions(idle_timeout=-1)))
 """
 

@@ -74,7 +74,7 @@ def test_a_caller_that_waits_bears_with_a_service_that_is_still_imported(
         with pytest.raises(TimeoutError):
             asking.result(timeout=1)
         settings = Settings(MINILM, engine="numpy")
-        spawn([held], arguments_of(settings, minilm_identity.model, "float32", options))
+        spawn([held], arguments_of(settings, minilm_identity.model, options))
         check(asking.result().embed_query(TEXT), provider)
     assert len(runtime.starts) == 1
 
