@@ -7,11 +7,13 @@ bits (int8) it takes the least memory. The result goes to the user's cache, wher
 
 import sys
 
+from ..strategies import PRECISIONS
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-PRECISIONS = {"fp32": "float32", "float32": "float32", "int8": "int8"}
+_PRECISION_BY_OPTION = {"fp32": "float32"} | {precision: precision for precision in PRECISIONS}
 
 
 def add_arguments(parser: "ArgumentParser") -> None:
@@ -20,7 +22,7 @@ def add_arguments(parser: "ArgumentParser") -> None:
     parser.add_argument(
         "--precision",
         default="fp32",
-        choices=list(PRECISIONS),
+        choices=list(_PRECISION_BY_OPTION),
         help="how weights are stored (default: %(default)s)",
     )
     parser.add_argument("--output", metavar="DIR", help="new folder to write to (default: the user's cache)")
@@ -34,7 +36,7 @@ def run(options: "Namespace") -> None:
 
     folder = compile_model(
         options.model,
-        PRECISIONS[options.precision],
+        _PRECISION_BY_OPTION[options.precision],
         options.output,
         allow_download=False if options.offline else None,
         progress=None if options.quiet else _progress,

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .families import EncoderConfig
-    from .weights import EncoderWeights, Layer, Norm
-
-    Floats = NDArray[np.float32]
+    from .weights import EncoderWeights, Floats, Layer, Norm
 
 BLOCK: "Final" = 1 << 16
 """Numbers that element-wise functions process at a time: 256 KiB, so that intermediate results stay in the cache."""

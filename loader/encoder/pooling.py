@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..model.pipeline import Pipeline
-
-    Floats = NDArray[np.float32]
+    from .weights import Floats
 
 
 class Head:

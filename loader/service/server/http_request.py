@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from ..protocol import MAX_TEXT_CHARACTERS
 from .http_errors import ApiError
 
 TYPE_CHECKING = False
@@ -19,8 +20,6 @@ MAX_BODY_BYTES = 8 * 2**20
 """As much as one frame of the service's own protocol."""
 MAX_INPUTS = 2048
 """OpenAI's own limit."""
-MAX_TEXT_CHARACTERS = 100_000
-"""As in the service's own protocol: tokenizing more would keep the service busy for long."""
 MAX_STRINGS = 10_000
 """Strings of a body, those of unknown fields included."""
 MAX_OUTSIDE_BYTES = 64 * 1024
