@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from .model.metadata import ModelMetadata
     from .model.source import ModelFolder
     from .text.tokenizer import TextTokenizer
 
@@ -17,19 +16,24 @@ TextKind = Literal["query", "document"]
 
 
 class Model(Protocol):
-    """What an engine is given to load; ``loader.loading.parts`` has it."""
+    """What an engine is given to load: the part of ``loader.loading.parts.ModelParts`` that engines use.
+
+    Every method raises ModelError if the model's files are missing or damaged.
+    """
 
     def folder(self) -> ModelFolder:
         """Return the location of the model's files, which are complete and of plausible size."""
 
-    def metadata(self) -> ModelMetadata:
-        """Return what the configuration files say."""
-
     def tokenizer(self) -> TextTokenizer:
-        """Return the tokenizer."""
+        """Return the tokenizer; raises ModelUnsupportedError if the model has none that this library reads."""
 
     def artifact(self, engine: str, precision: str) -> str:
-        """Return the folder of a prepared form of the model."""
+        """Return the folder of a prepared form of the model, for an engine and one of its precisions.
+
+        Raises:
+            ArtifactError: there is none.
+            CompileError, CacheError: it had to be made, and could not be.
+        """
 
 
 class Engine(Protocol):
