@@ -1,6 +1,6 @@
 """prepare a model once, so that it opens in milliseconds from then on.
 
-In full precision (fp32) it embeds many more texts per second, and models that need PyTorch start without it. With 8
+In full precision (float32) it embeds many more texts per second, and models that need PyTorch start without it. With 8
 bits (int8) it takes the least memory. The result goes to the user's cache, where it is found by the model's name. With
 --output it goes to a folder that you can use as a model name on any machine.
 """
@@ -13,16 +13,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-_PRECISION_BY_OPTION = {"fp32": "float32"} | {precision: precision for precision in PRECISIONS}
-
 
 def add_arguments(parser: "ArgumentParser") -> None:
     """Add the command's arguments."""
     parser.add_argument("model", metavar="MODEL", help="folder or hub name")
     parser.add_argument(
         "--precision",
-        default="fp32",
-        choices=list(_PRECISION_BY_OPTION),
+        type=_precision,
+        default="float32",
+        choices=PRECISIONS,
         help="how weights are stored (default: %(default)s)",
     )
     parser.add_argument("--output", metavar="DIR", help="new folder to write to (default: the user's cache)")
@@ -36,12 +35,17 @@ def run(options: "Namespace") -> None:
 
     folder = compile_model(
         options.model,
-        _PRECISION_BY_OPTION[options.precision],
+        options.precision,
         options.output,
         allow_download=False if options.offline else None,
         progress=None if options.quiet else _progress,
     )
     print(folder)
+
+
+def _precision(text: str) -> str:
+    """Return the precision that the text means; ``fp32`` is what the option was called before."""
+    return "float32" if text == "fp32" else text
 
 
 def _progress(step: str, done: float) -> None:

@@ -202,3 +202,10 @@ def test_arguments_and_their_defaults(page):
             ), span
             seen += bool(made)
     assert seen
+
+
+@pytest.mark.parametrize("name", [name for name in loader.__all__ if name.islower()])
+def test_every_argument_of_a_public_function_is_described(name):
+    page = (DOCS / "reference" / "library.md").read_text(encoding="utf-8")
+    words = set(re.findall(r"\w+", "".join(re.findall(r"`[^`]+`", page))))
+    assert set(inspect.signature(getattr(loader, name)).parameters) <= words

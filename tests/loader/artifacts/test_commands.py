@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from loader.__main__ import main
+from loader.__main__ import build_parser, main
 from loader.artifacts import workshop
 from loader.artifacts.compile import compile_model
 from loader.artifacts.manifest import FILE, read_manifest
@@ -128,3 +128,8 @@ print(compile_model(sys.argv[1]))
         with pytest.raises(SystemExit) as caught:
             main(["cache", "polish"])
         assert caught.value.code == 2
+
+
+def test_fp32_is_another_word_for_float32():
+    options = build_parser().parse_args(["compile", "model", "--precision", "fp32"])
+    assert options.precision == build_parser().parse_args(["compile", "model"]).precision == "float32"

@@ -17,7 +17,7 @@ from tests.support.tiers import representative
 
 pytestmark = pytest.mark.real_model
 
-# Spearman correlations of plain sentence-transformers 6.2.0, fp32, on the development split of the STS benchmark.
+# Spearman correlations of plain sentence-transformers 6.2.0, float32, on the development split of the STS benchmark.
 STS_SPEARMAN = {
     "sentence-transformers/all-MiniLM-L6-v2": 0.8672,
     "sentence-transformers/all-mpnet-base-v2": 0.8811,
