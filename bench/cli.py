@@ -11,7 +11,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from bench.errors import EXIT_HARNESS, EXIT_INTERRUPTED, EXIT_MISSING, EXIT_OK, ConfigError, Ended
+from bench.errors import EXIT_INTERRUPTED, EXIT_MISSING, EXIT_OK, ConfigError, Ended
 from bench.measure.run import measure
 from bench.plan.config import QUALITY, from_hydra
 from bench.plan.places import CONF
@@ -48,8 +48,10 @@ def main() -> int:
     except Ended:
         raise
     except SystemExit as ended:
-        # Hydra reports a configuration error and exits with 1, which here would mean a missing cell.
-        raise SystemExit(EXIT_HARNESS if ended.code == 1 and not codes else ended.code) from None
+        if ended.code == 1 and not codes:
+            # Hydra has said what is wrong; its exit code would mean a missing cell here.
+            raise ConfigError("the configuration is not valid, see above") from None
+        raise
     return max(codes, default=EXIT_OK)
 
 
