@@ -10,7 +10,7 @@ import pytest
 from loader import OptimizedEmbeddingLoader
 from loader.artifacts.compile import compile_model
 from loader.model.safetensors import MappedTensors
-from tests.loader.test_safetensors import entry, write
+from tests.loader.model.test_safetensors import entry, write
 from tests.support.tiny_bert import TEXTS, make_tiny_bert
 from tests.support.tiny_models import Tiny
 
