@@ -5,7 +5,6 @@ import time
 
 from ..errors import ForkError, LoaderError, LoadTimeoutError, ModelLoadError, ShutdownError, release_frames
 from ..runtime.exit_gate import GATE, LoadInterrupted
-from ..runtime.log import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -115,6 +114,8 @@ class Load:
                 return
         if not isinstance(error, ShutdownError):
             # A stage after the engine failed: the model is still usable.
+            from ..runtime.log import log  # the stages have imported it
+
             log("warning", "%s", error)
 
     def after_fork_in_child(self) -> None:

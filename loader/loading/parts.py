@@ -4,7 +4,6 @@ import threading
 
 from ..errors import LoaderError, ModelLoadError, ModelUnreadableError, ShutdownError, release_frames
 from ..runtime.exit_gate import GATE, LoadInterrupted
-from ..runtime.log import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,6 +48,8 @@ class _Check(threading.Thread):
         except (LoadInterrupted, ShutdownError):
             pass
         except ModelUnreadableError as error:
+            from ..runtime.log import log  # the stages have imported it
+
             log("warning", "The next process will check the model's files: %s", error)
         except BaseException as error:  # noqa: BLE001 - it must reach the model's users
             if self._refuse is not None:
