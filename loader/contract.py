@@ -16,7 +16,7 @@ TextKind = Literal["query", "document"]
 
 
 class Model(Protocol):
-    """What an engine is given to load: the part of ``loader.loading.parts.ModelParts`` that engines use.
+    """What an engine is given to load: the part of ``loader.model_parts.ModelParts`` that engines use.
 
     Every method raises ModelError if the model's files are missing or damaged.
     """

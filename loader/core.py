@@ -24,10 +24,10 @@ from _weakrefset import WeakSet
 from .arguments import DEFAULT_MODEL, DEFAULT_TIMEOUT_S, Settings, check_timeout
 from .engines import AUTO
 from .errors import LoaderError
-from .loading.load import Load
-from .loading.parts import ModelParts
-from .runtime.exit_gate import GATE
-from .runtime.forks import after_fork_in_child, around_forks
+from .exit_gate import GATE
+from .forks import after_fork_in_child, around_forks
+from .load_thread import Load
+from .model_parts import ModelParts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,9 +3,9 @@
 import numpy as np
 
 from .errors import EmbeddingError, ForkError, ShutdownError, is_panic, release_frames
+from .exit_gate import GATE, LoadInterrupted
+from .forks import in_forked_child, process_token
 from .provider import EmbeddingProvider
-from .runtime.exit_gate import GATE, LoadInterrupted
-from .runtime.forks import in_forked_child, process_token
 from .runtime.log import log
 
 TYPE_CHECKING = False
@@ -110,7 +110,7 @@ class LocalProvider(EmbeddingProvider):
         return vectors
 
     def _encode(self, engine: "Engine", texts: list[str], kind: "TextKind", batch_size: int) -> "NDArray[np.float32]":
-        """Return the engine's vectors. Errors do not hold the engine's objects; see ``loader.loading.load``."""
+        """Return the engine's vectors. Errors do not hold the engine's objects; see ``loader.load_thread``."""
         try:
             return engine.encode(texts, kind, batch_size)
         except LoadInterrupted as error:

@@ -13,11 +13,11 @@ import time
 
 from ..encoder.families import EncoderConfig
 from ..errors import CompileError, EngineMissingError, LoaderError, ModelUnsupportedError
-from ..loading.parts import ModelParts
 from ..model.file_hash import sha256_of
 from ..model.pipeline import Pipeline
 from ..model.safetensors import MappedTensors
 from ..model.weight_files import SINGLE, weight_files
+from ..model_parts import ModelParts
 from .inputs import SMALL_FILES, source_files
 from .manifest import FILE, GRAPH, INT8_WEIGHTS, FileEntry, Manifest
 from .parity import TEXTS, compare, probes

@@ -8,8 +8,8 @@ import threading
 from .. import errors
 from ..arguments import Settings, check_precision
 from ..errors import ArgumentTypeError, CacheError, CompileError, ShutdownError
+from ..exit_gate import GATE
 from ..model.source import resolve
-from ..runtime.exit_gate import GATE
 from ..runtime.log import log
 from ..runtime.scratch import Scratch, sweep
 from . import store

@@ -9,7 +9,7 @@ import os
 import shutil
 
 from ..errors import CacheError, ModelError, ModelUnreadableError
-from ..runtime.exit_gate import GATE
+from ..exit_gate import GATE
 from ..runtime.log import log
 from ..runtime.paths import make_folder
 from ..runtime.scratch import Scratch, belongs_to_user, new_name, sweep

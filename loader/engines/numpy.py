@@ -12,10 +12,10 @@ from ..encoder.families import EncoderConfig
 from ..encoder.forward import Encoder
 from ..encoder.pooling import Head
 from ..encoder.weights import EncoderWeights
+from ..exit_gate import GATE
 from ..model.pipeline import Pipeline
 from ..model.safetensors import MappedTensors
 from ..model.weight_files import weight_files
-from ..runtime.exit_gate import GATE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

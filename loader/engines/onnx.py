@@ -16,11 +16,11 @@ import onnxruntime
 from ..artifacts.manifest import GRAPH
 from ..artifacts.parity import prove
 from ..errors import ShutdownError, lacking
+from ..exit_gate import GATE, LoadInterrupted
+from ..forks import after_fork_in_child
 from ..model.pipeline import Pipeline
 from ..model.safetensors import WatchedFile
 from ..profile import usable_processors
-from ..runtime.exit_gate import GATE, LoadInterrupted
-from ..runtime.forks import after_fork_in_child
 from ..runtime.log import log
 
 TYPE_CHECKING = False

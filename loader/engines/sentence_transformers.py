@@ -8,11 +8,11 @@ import numpy as np
 
 from ..artifacts.manifest import is_artifact
 from ..errors import DeviceError, ModelUnsupportedError
+from ..exit_gate import GATE
+from ..forks import come_first
 from ..model.config_files import module_folders, read_facts, transformer_folder
 from ..model.safetensors import WatchedFile
 from ..model.weight_files import SINGLE
-from ..runtime.exit_gate import GATE
-from ..runtime.forks import come_first
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

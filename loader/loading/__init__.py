@@ -1,1 +1,1 @@
-"""How a model becomes usable: the stages of a load and what they share."""
+"""How a model becomes usable: the stages of a load and what follows them."""

@@ -10,7 +10,7 @@ from ..runtime.log import log
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..arguments import Settings
-    from .parts import ModelParts
+    from ..model_parts import ModelParts
 
 
 def ensure(parts: "ModelParts", settings: "Settings") -> None:

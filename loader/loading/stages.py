@@ -14,8 +14,8 @@ from ..errors import (
     ModelUnsupportedError,
     is_panic,
 )
-from ..runtime.exit_gate import GATE
-from ..runtime.forks import enter_engine, tainted
+from ..exit_gate import GATE
+from ..forks import enter_engine, tainted
 from ..runtime.log import is_heard, log
 
 TYPE_CHECKING = False
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from ..arguments import Settings
     from ..contract import Engine
     from ..engines import EngineSpec
-    from .load import Load
-    from .parts import ModelParts
+    from ..load_thread import Load
+    from ..model_parts import ModelParts
 
 
 def metadata(load: "Load") -> None:

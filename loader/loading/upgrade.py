@@ -17,8 +17,8 @@ import numpy as np
 
 from ..engines import AUTO, ENGINES
 from ..errors import LoaderError, ShutdownError, release_frames
+from ..exit_gate import GATE, LoadInterrupted
 from ..profile import ResourceProfile
-from ..runtime.exit_gate import GATE, LoadInterrupted
 from ..runtime.log import log
 
 TYPE_CHECKING = False

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 from ..errors import ModelDownloadError, ModelUnsupportedError, ShutdownError
-from ..runtime.exit_gate import GATE
+from ..exit_gate import GATE
 
 
 def download(repo_ids: tuple[str, ...], looked_at: list[str], *, progress: bool | None) -> str | None:

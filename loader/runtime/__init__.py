@@ -1,1 +1,1 @@
-"""What the library must mind in somebody else's process: exit, fork, the collector, logs and files."""
+"""What the library must mind in somebody else's process: the collector, logs and files."""

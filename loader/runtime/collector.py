@@ -9,7 +9,7 @@ docs/decisions/0003-garbage-collector.md.
 import gc
 import threading
 
-from .forks import after_fork_in_child
+from ..forks import after_fork_in_child
 
 
 class CollectorPause:

@@ -17,7 +17,7 @@ def log(level: str, message: str, *args: object) -> None:
     logging = sys.modules.get("logging")
     if logging is None or not hasattr(logging, "NullHandler"):
         return
-    from .exit_gate import GATE
+    from ..exit_gate import GATE
 
     with GATE.idle():  # ``logging`` holds its lock around a fork, and the fork waits for us
         logger = logging.getLogger("loader")

@@ -21,9 +21,9 @@ from _weakrefset import WeakSet
 from time import monotonic, sleep, time
 
 from ..errors import ForkError, ServiceError, ServiceRefusedError, ServiceUnavailableError, ShutdownError
+from ..exit_gate import GATE
+from ..forks import after_fork_in_child
 from ..provider import EmbeddingProvider
-from ..runtime.exit_gate import GATE
-from ..runtime.forks import after_fork_in_child
 from ..runtime.log import log
 from .connection import Connection
 from .folder import safe_folder, socket_path
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from ..arguments import Settings
     from ..contract import TextKind
-    from ..loading.load import Load
+    from ..load_thread import Load
     from .identity import Identity
     from .protocol import Welcome
 

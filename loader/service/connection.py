@@ -15,7 +15,7 @@ from ..errors import (
     ServiceUnavailableError,
     ServiceUnsafeError,
 )
-from ..runtime.forks import after_fork_in_child
+from ..forks import after_fork_in_child
 from .protocol import (
     ERROR,
     HEADER,

@@ -6,8 +6,8 @@ import resource
 import time
 
 from ...arguments import Settings
-from ...loading.parts import ModelParts
-from ...runtime.exit_gate import GATE
+from ...exit_gate import GATE
+from ...model_parts import ModelParts
 from ...runtime.paths import CACHE_VARIABLE
 from ..folder import RUNTIME_VARIABLE, is_of_service, safe_folder
 from ..identity import PLACES

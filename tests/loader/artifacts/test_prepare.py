@@ -23,8 +23,8 @@ from loader.__main__ import main
 from loader.arguments import Settings
 from loader.artifacts.compile import compile_model
 from loader.artifacts.manifest import FILE, read_manifest
-from loader.loading.parts import ModelParts
 from loader.model.source import find as find_model
+from loader.model_parts import ModelParts
 from tests.support.prepared import assert_same_vectors, copied, edit, load, visible
 from tests.support.tiers import representative
 from tests.support.tiny_bert import TEXTS, make_tiny_bert

@@ -160,7 +160,7 @@ VECTORS = """
 import json, sys
 import numpy as np
 from loader.engines import numpy as numpy_engine, onnx as onnx_engine
-from loader.loading.parts import ModelParts
+from loader.model_parts import ModelParts
 
 texts, target, *folders = json.loads(sys.argv[1])
 found = {}

@@ -144,7 +144,7 @@ def between_runs():
     if runs == 3:
         os.truncate(weights, 100)
 
-from loader.runtime.exit_gate import GATE
+from loader.exit_gate import GATE
 GATE.checkpoint = between_runs  # which each engine calls between two runs
 try:
     provider.embed_batch(["the quick brown fox"] * 64, batch_size=4)

@@ -169,7 +169,7 @@ class Slow:
 importing = threading.Event()
 sys.meta_path.insert(0, Slow)
 from loader import OptimizedEmbeddingLoader
-from loader.runtime import exit_gate
+from loader import exit_gate
 """
 
 

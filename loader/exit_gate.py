@@ -23,7 +23,7 @@ import sys
 import threading
 from _thread import get_ident
 
-from ..errors import ForkError, ShutdownError
+from .errors import ForkError, ShutdownError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class ExitGate:
             timeout = FORK_WAIT_S
         with self._cond:
             if me in self._forking:
-                return  # registered more than once, see ``loader.runtime.forks``
+                return  # registered more than once, see ``loader.forks``
             self._forking.add(me)
             self._cond.wait_for(lambda: not self._busy(), timeout)
 

@@ -7,8 +7,8 @@ import pytest
 
 from loader import ForkError, OptimizedEmbeddingLoader, ShutdownError
 from loader.engines.numpy import NumpyEngine
+from loader.exit_gate import GATE, ExitGate, LoadInterrupted
 from loader.loading import stages as stages_module
-from loader.runtime.exit_gate import GATE, ExitGate, LoadInterrupted
 from tests.support.tiny_bert import make_tiny_bert
 
 

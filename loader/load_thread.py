@@ -3,16 +3,16 @@
 import threading
 import time
 
-from ..errors import ForkError, LoaderError, LoadTimeoutError, ModelLoadError, ShutdownError, release_frames
-from ..runtime.exit_gate import GATE, LoadInterrupted
+from .errors import ForkError, LoaderError, LoadTimeoutError, ModelLoadError, ShutdownError, release_frames
+from .exit_gate import GATE, LoadInterrupted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..arguments import Settings
-    from ..provider import EmbeddingProvider
-    from .parts import ModelParts
+    from .arguments import Settings
+    from .model_parts import ModelParts
+    from .provider import EmbeddingProvider
 
 
 class Load:
@@ -114,7 +114,7 @@ class Load:
                 return
         if not isinstance(error, ShutdownError):
             # A stage after the engine failed: the model is still usable.
-            from ..runtime.log import log  # the stages have imported it
+            from .runtime.log import log  # the stages have imported it
 
             log("warning", "%s", error)
 

@@ -2,18 +2,18 @@
 
 import threading
 
-from ..errors import LoaderError, ModelLoadError, ModelUnreadableError, ShutdownError, release_frames
-from ..runtime.exit_gate import GATE, LoadInterrupted
+from .errors import LoaderError, ModelLoadError, ModelUnreadableError, ShutdownError, release_frames
+from .exit_gate import GATE, LoadInterrupted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..arguments import Settings
-    from ..local_provider import LocalProvider
-    from ..model.metadata import ModelMetadata
-    from ..model.source import ModelFolder
-    from ..text.tokenizer import TextTokenizer
+    from .arguments import Settings
+    from .local_provider import LocalProvider
+    from .model.metadata import ModelMetadata
+    from .model.source import ModelFolder
+    from .text.tokenizer import TextTokenizer
 
 
 class _Check(threading.Thread):
@@ -48,7 +48,7 @@ class _Check(threading.Thread):
         except (LoadInterrupted, ShutdownError):
             pass
         except ModelUnreadableError as error:
-            from ..runtime.log import log  # the stages have imported it
+            from .runtime.log import log  # the stages have imported it
 
             log("warning", "The next process will check the model's files: %s", error)
         except BaseException as error:  # noqa: BLE001 - it must reach the model's users
@@ -68,7 +68,7 @@ def _typed(error: BaseException) -> LoaderError:
 
 
 class _PatientLock:
-    """A re-entrant lock held during a download; threads that wait for it are idle in ``loader.runtime.exit_gate``."""
+    """A re-entrant lock held during a download; threads that wait for it are idle in ``loader.exit_gate``."""
 
     __slots__ = ("_lock",)
 
@@ -105,8 +105,8 @@ class ModelParts:
     @classmethod
     def of_folder(cls, path: str) -> "ModelParts":
         """Return the parts of a folder as it is, without checking whether it is complete or trusted."""
-        from ..arguments import Settings
-        from ..model.source import ModelFolder
+        from .arguments import Settings
+        from .model.source import ModelFolder
 
         parts = cls(Settings(path))
         parts._folder = ModelFolder(path, path, "path")
@@ -120,7 +120,7 @@ class ModelParts:
         """
         with self._lock:
             if self._folder is None:
-                from ..model.source import resolve
+                from .model.source import resolve
 
                 settings = self._settings
                 self._folder = resolve(
@@ -155,8 +155,8 @@ class ModelParts:
             CompileError, CacheError: it could not be made.
             ModelError, ModelNameError: as ``folder``.
         """
-        from ..artifacts import store
-        from ..errors import ArtifactError
+        from .artifacts import store
+        from .errors import ArtifactError
 
         source, settings = self.folder().path, self._settings
         try:
@@ -166,7 +166,7 @@ class ModelParts:
         if found is not None:
             return found.folder
         if precision == "int8" or settings.compile == "now":
-            from ..artifacts.compile import prepare
+            from .artifacts.compile import prepare
 
             return prepare(source, settings.model_name, precision, (engine,)).folder
         raise ArtifactError(
@@ -178,7 +178,7 @@ class ModelParts:
         """Return the metadata from the model's configuration files. Raises as ``folder``."""
         with self._lock:
             if self.known_metadata is None:
-                from ..model.metadata import read
+                from .model.metadata import read
 
                 self.known_metadata = read(self.folder())
             return self.known_metadata
@@ -192,7 +192,7 @@ class ModelParts:
         """
         with self._lock:
             if self._tokenizer is None:
-                from ..text.tokenizer import TextTokenizer
+                from .text.tokenizer import TextTokenizer
 
                 self._tokenizer = TextTokenizer(self.folder().path)
             return self._tokenizer

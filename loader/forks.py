@@ -3,7 +3,7 @@
 A forked child has one thread. A load that another thread of the parent had in progress never ends there, and the thread
 pools of PyTorch (OpenMP) and ONNX Runtime wait for workers that do not exist. The child cannot repair this, so using
 such a model there raises an error at once instead of hanging. For what other threads hold only briefly, such as the
-locks of the matrix library and of modules being imported, the fork waits: see ``loader.runtime.exit_gate``.
+locks of the matrix library and of modules being imported, the fork waits: see ``loader.exit_gate``.
 """
 
 import os

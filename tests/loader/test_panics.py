@@ -10,8 +10,8 @@ from loader import EmbeddingError, LoaderError, ModelLoadError, OptimizedEmbeddi
 from loader.engines import numpy as engine_module
 from loader.engines import onnx as other_engine_module
 from loader.loading import stages as stages_module
-from loader.loading.parts import _Check
 from loader.loading.upgrade import PAYS_AFTER
+from loader.model_parts import _Check
 from tests.support.panics import make_panicking_model, panic
 from tests.support.tiny_bert import TEXTS, make_tiny_bert
 
