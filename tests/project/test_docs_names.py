@@ -86,6 +86,7 @@ class TestOptions:
     def flags_in(self, texts):
         return {flag for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]*", texts) if not flag.startswith(FOREIGN)}
 
+    @pytest.mark.slow
     def test_they_exist(self):
         library = self.flags_of_the_library()
         programs = [(f"bench.{name}",) for name in PROGRAMS]

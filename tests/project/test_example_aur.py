@@ -126,6 +126,7 @@ class TestSearch:
         assert len(scores) == 3
         assert scores == sorted(scores, reverse=True)
 
+    @pytest.mark.slow
     def test_strategies_of_full_precision_agree_on_the_order(self, aur, database, model):
         orders = {
             name: places(aur("search", "database connection", model, "--top", 20, "--strategy", name))

@@ -149,7 +149,7 @@ def run_lists(draw_from):
 
 
 @pytest.mark.drawing
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(run_lists(), st.booleans())
 def test_whatever_the_runs_are_there_is_a_page(tmp_path_factory, runs, absolute):
     folder = tmp_path_factory.mktemp("runs")

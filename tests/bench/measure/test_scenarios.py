@@ -75,6 +75,7 @@ def test_processes_at_the_same_time_share_their_weights(bench):
 @pytest.mark.real_model
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux can evict and tell")
+@pytest.mark.slow  # test_cache_states has each state by itself
 def test_the_states_of_the_caches(bench, tmp_path):
     states = ("warm", "cold_weights", "cold_disk", "cold_bytecode", "no_artifact")
     # What other processes map at this very moment cannot be evicted; a cell that was never verified has no sample.

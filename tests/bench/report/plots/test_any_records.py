@@ -177,6 +177,7 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.slow
 def test_names_from_outside_are_text_in_png_and_in_svg(tmp_path):
     records = []
     for number, name in enumerate(HOSTILE):
