@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Vectors = NDArray[np.float32]
+    ModelVectors = NDArray[np.float32]
 
 COMPARED = ("documents", "queries", "odd_texts")
 """The kinds of texts whose vectors are compared with the reference's: together they are ``Task.fixed_texts``."""
@@ -37,10 +37,10 @@ SHOWN_CHARACTERS = 60
 class Embedder(Protocol):
     """A loaded embedder."""
 
-    def documents(self, texts: Sequence[str]) -> Vectors:
+    def documents(self, texts: Sequence[str]) -> ModelVectors:
         """Return the vectors of documents, shape (texts, dimension)."""
 
-    def queries(self, texts: Sequence[str]) -> Vectors:
+    def queries(self, texts: Sequence[str]) -> ModelVectors:
         """Return the vectors of search queries, shape (texts, dimension)."""
 
     def facts(self) -> dict[str, object]:
@@ -58,14 +58,14 @@ class ReferenceModel:
             torch.set_num_threads(int(options["threads"]))
         self._model = SentenceTransformer(options["reference_model"], device=options["device"])
 
-    def documents(self, texts: Sequence[str]) -> Vectors:
+    def documents(self, texts: Sequence[str]) -> ModelVectors:
         """Return the vectors of documents."""
-        vectors: Vectors = self._model.encode_document(list(texts), show_progress_bar=False)
+        vectors: ModelVectors = self._model.encode_document(list(texts), show_progress_bar=False)
         return vectors
 
-    def queries(self, texts: Sequence[str]) -> Vectors:
+    def queries(self, texts: Sequence[str]) -> ModelVectors:
         """Return the vectors of queries."""
-        vectors: Vectors = self._model.encode_query(list(texts), show_progress_bar=False)
+        vectors: ModelVectors = self._model.encode_query(list(texts), show_progress_bar=False)
         return vectors
 
     def facts(self) -> dict[str, object]:
@@ -100,11 +100,11 @@ class Loaded:
                 threads=int(options["threads"]) if options["threads"] else None,
             ).load(timeout=None)
 
-    def documents(self, texts: Sequence[str]) -> Vectors:
+    def documents(self, texts: Sequence[str]) -> ModelVectors:
         """Return the vectors of documents."""
         return self._provider.embed_batch(texts)
 
-    def queries(self, texts: Sequence[str]) -> Vectors:
+    def queries(self, texts: Sequence[str]) -> ModelVectors:
         """Return the vectors of queries, each embedded separately, as in a search."""
         return np.stack([self._provider.embed_query(text) for text in texts])
 
@@ -144,7 +144,7 @@ def measure(options: dict[str, str]) -> dict[str, object]:
     return {"status": "ok", "facts": embedder.facts(), "figures": asdict(figures)}
 
 
-def embed(embedder: Embedder, task: Task) -> dict[str, Vectors]:
+def embed(embedder: Embedder, task: Task) -> dict[str, ModelVectors]:
     """Return the vectors of the task's texts, by kind; a sentence that is in several STS pairs is embedded once."""
     vectors = {
         "documents": embedder.documents(task.documents),
@@ -160,7 +160,7 @@ def embed(embedder: Embedder, task: Task) -> dict[str, Vectors]:
 
 
 def assess(
-    task: Task, vectors: Mapping[str, Vectors], reference: Mapping[str, Vectors] | None = None
+    task: Task, vectors: Mapping[str, ModelVectors], reference: Mapping[str, ModelVectors] | None = None
 ) -> QualityFigures:
     """Return the figures of a cell's vectors.
 

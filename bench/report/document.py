@@ -177,7 +177,7 @@ def dense(table: Table) -> Table:
     return replace(table, headings=headings, rows=tuple(tuple(row[index] for index in kept) for row in table.rows))
 
 
-def clean(text: str) -> str:
+def one_line(text: str) -> str:
     """Return text on one line, with a replacement character for what no file or terminal can show."""
     return visible(" ".join(text.split()))
 
@@ -189,7 +189,7 @@ def visible(text: str) -> str:
 
 def escape(text: str) -> str:
     """Return text that CommonMark, and what GitHub makes of it, shows as it is, on one line."""
-    return _MARKUP.sub(r"\\\1", clean(text))
+    return _MARKUP.sub(r"\\\1", one_line(text))
 
 
 def unescape(markdown: str) -> str:

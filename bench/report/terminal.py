@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from bench.report.document import Range, Table, clean, unescape
+from bench.report.document import Range, Table, one_line, unescape
 from bench.report.first_screen.lead import lead
 from bench.report.markdown import RANGE_COLUMNS
 from bench.report.tables import (
@@ -56,7 +56,7 @@ def show(context: Context, report: Path, *, quiet: bool) -> None:
 
 def _show_lead(console: Console, first: Lead) -> None:
     """Print the first screen, which fits 80 columns and 24 lines together with the path and a prompt."""
-    headline = Text(clean(unescape(first.headline)), style="bold")
+    headline = Text(one_line(unescape(first.headline)), style="bold")
     console.print(headline, highlight=False)
     if first.table is not None:
         console.print()
@@ -87,10 +87,10 @@ def _console() -> Console:
 def _cleaned(table: Table) -> Table:
     """Return the table with nothing in it that a terminal would obey."""
     rows = tuple(
-        tuple(content.drawn(RANGE_COLUMNS) if isinstance(content, Range) else clean(str(content)) for content in row)
+        tuple(content.drawn(RANGE_COLUMNS) if isinstance(content, Range) else one_line(str(content)) for content in row)
         for row in table.rows
     )
-    return replace(table, title=clean(table.title), headings=tuple(map(clean, table.headings)), rows=rows)
+    return replace(table, title=one_line(table.title), headings=tuple(map(one_line, table.headings)), rows=rows)
 
 
 def _fitting(table: Table, width: int, box: Box | None = SIMPLE_HEAD) -> RichTable:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bench.gate.outputs.wording import ratio_scale, rule_title, shown_finding
-from bench.report.plots.parts.texts import clean
+from bench.report.plots.parts.texts import drawable_text
 from bench.report.plots.phases import MAGNIFIED_FROM
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def _of(shift: Shift) -> tuple[float, float, float]:
 
 
 def _label(finding: Finding) -> str:
-    return f"{clean(finding.rule.cell.label())}\n{clean(rule_title(finding.rule))}"
+    return f"{drawable_text(finding.rule.cell.label())}\n{drawable_text(rule_title(finding.rule))}"
 
 
 def _figures(finding: Finding) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import escape
 
-from bench.report.document import clean
+from bench.report.document import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +72,7 @@ def to_svg(title: str, subtitle: str, bars: Sequence[Bar], palette: Palette) -> 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
         f'role="img" {_FONT}>',
-        f"<title>{escape(clean(title))}</title>",
+        f"<title>{escape(one_line(title))}</title>",
         f'<rect width="{WIDTH}" height="{height}" rx="8" fill="{palette.ground}"/>',
         _text(MARGIN, 29, 20, palette.text, title, bold=True),
         _text(MARGIN, 50, 15, palette.muted, subtitle),
@@ -91,15 +91,15 @@ def _bar(top: float, bar: Bar, length: float, palette: Palette) -> list[str]:
     strong, weak = (
         ((palette.ours_text if bar.ours else palette.other_text),) * 2 if inside else (palette.text, palette.muted)
     )
-    note = f'<tspan font-weight="400" fill="{weak}"> {escape(clean(bar.note))}</tspan>' if bar.note else ""
+    note = f'<tspan font-weight="400" fill="{weak}"> {escape(one_line(bar.note))}</tspan>' if bar.note else ""
     return [
         _text(MARGIN, top + 16, 16, palette.text, bar.name, bold=bar.ours),
         f'<rect x="{MARGIN}" y="{top + 23}" width="{length:.1f}" height="{BAR}" rx="2" fill="{colour}"/>',
         f'<text x="{at:.1f}" y="{top + 41}" font-size="17" font-weight="700" fill="{strong}" text-anchor="{anchor}" '
-        f'xml:space="preserve">{escape(clean(bar.label))}{note}</text>',
+        f'xml:space="preserve">{escape(one_line(bar.label))}{note}</text>',
     ]
 
 
 def _text(left: float, base: float, size: int, colour: str, text: str, *, bold: bool = False) -> str:
     weight = ' font-weight="700"' if bold else ""
-    return f'<text x="{left}" y="{base}" font-size="{size}"{weight} fill="{colour}">{escape(clean(text))}</text>'
+    return f'<text x="{left}" y="{base}" font-size="{size}"{weight} fill="{colour}">{escape(one_line(text))}</text>'

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench.report.plots.parts.frames import name_panel, name_rows, rows_figure, strip_frame
 from bench.report.plots.parts.looks import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, WHITE, YELLOW
-from bench.report.plots.parts.texts import add_legend, clean
+from bench.report.plots.parts.texts import add_legend, drawable_text
 from bench.report.plots.phases import MAGNIFIED_FROM
 from bench.report.profiles import OTHERS, fold, imports_of, leading_packages
 
@@ -48,16 +48,16 @@ def draw(context: Context) -> Figure:
     for (model, places), panes in zip(models.items(), rows.panes, strict=False):
         for axes in panes:
             _draw_bars(axes, [bars[place] for place in places], packages)
-        name_rows(panes[0], [clean(cells[place].name) for place in places], rows.font_points)
+        name_rows(panes[0], [drawable_text(cells[place].name) for place in places], rows.font_points)
         if model:
-            name_panel(panes[0], clean(model))
+            name_panel(panes[0], drawable_text(model))
     below = rows.panes[-1]
     below[0].set_xlim(0, 1.05 * max(totals, default=0.0) or 1.0)
     below[0].set_xlabel("Import time by package, in seconds (one sample under -X importtime)")
     if fast:
         below[1].set_xlim(0, 1.5 * max(fast))
         below[1].set_xlabel("The same, magnified")
-    add_legend(rows.figure, rows.panes[0][0].containers, [*map(clean, packages), OTHERS])
+    add_legend(rows.figure, rows.panes[0][0].containers, [*map(drawable_text, packages), OTHERS])
     return rows.figure
 
 

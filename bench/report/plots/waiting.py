@@ -11,7 +11,7 @@ from bench.report.plots.parts.cells import by_model, in_order, names_of, samples
 from bench.report.plots.parts.frames import grid_figure, name_panel, strip_frame
 from bench.report.plots.parts.looks import PALE, keys_of, looks_of
 from bench.report.plots.parts.scales import scale_of
-from bench.report.plots.parts.texts import add_legend, clean
+from bench.report.plots.parts.texts import add_legend, drawable_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -97,7 +97,7 @@ def _alone(kind: str) -> str:
 
 
 def _work(kind: str) -> str:
-    return clean(_WORK.get(kind, kind))
+    return drawable_text(_WORK.get(kind, kind))
 
 
 def _series(item: CellSummary) -> Series:

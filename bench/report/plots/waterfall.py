@@ -11,7 +11,7 @@ from bench.report.plots.parts.cells import name_with_model, names_of, series_of
 from bench.report.plots.parts.frames import name_panel, name_rows, rows_figure, strip_frame
 from bench.report.plots.parts.looks import BLACK, BLUE, SKY
 from bench.report.plots.parts.scales import PLAIN
-from bench.report.plots.parts.texts import add_legend, clean
+from bench.report.plots.parts.texts import add_legend, drawable_text
 from bench.report.profiles import MIN_SHARE, Import, import_tree_of, of_first_model
 
 if TYPE_CHECKING:
@@ -135,4 +135,4 @@ def _draw_bars(axes: Axes, tree: Sequence[Import]) -> None:
 
 def _labels(tree: Sequence[Import]) -> list[str]:
     """Return the names, indented by what imported what."""
-    return [_SPACE * 2 * min(one.depth, _DEEPEST) + clean(one.name, 40) for one in tree]
+    return [_SPACE * 2 * min(one.depth, _DEEPEST) + drawable_text(one.name, 40) for one in tree]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from bench.data.metrics import METRICS_BY_KEY
 from bench.plan.cell import Cell
-from bench.report.plots.parts.texts import clean
+from bench.report.plots.parts.texts import drawable_text
 from bench.stats.context import OfCell
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def series_of(item: OfCell, *, across_scenarios: bool = False) -> Series:
 def names_of(context: Context, series: Iterable[Series]) -> dict[Series, str]:
     """Return a name for each series that tells it from the others, fit to be drawn."""
     found = list(dict.fromkeys(series))
-    return {one: clean(context.name(one, found)) for one in found}
+    return {one: drawable_text(context.name(one, found)) for one in found}
 
 
 def name_with_model(context: Context, name: str, item: OfCell) -> str:
@@ -64,7 +64,7 @@ def name_with_model(context: Context, name: str, item: OfCell) -> str:
 
 def model_title(context: Context, model: str) -> str:
     """Return what a model is called, fit to be drawn."""
-    return clean(context.models.get(model) or model)
+    return drawable_text(context.models.get(model) or model)
 
 
 def by_model(context: Context, items: Iterable[Item]) -> list[Group[Item]]:

@@ -21,7 +21,7 @@ _KEY_INCHES, _CHARACTER_INCHES = 0.6, 0.068
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
-def clean(text: str, longest: int = LONGEST) -> str:
+def drawable_text(text: str, longest: int = LONGEST) -> str:
     """Return text on one line, without control characters and unpaired surrogates, and at most so long."""
     line = " ".join(text.split())
     drawable = "".join(_REPLACEMENT if _cannot_be_drawn(character) else character for character in line)

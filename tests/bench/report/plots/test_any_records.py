@@ -19,7 +19,7 @@ from bench.report.plots import (
     pictures,
     plots_of,
 )
-from bench.report.plots.parts.texts import clean
+from bench.report.plots.parts.texts import drawable_text
 from bench.report.saving import any_script, save
 from bench.stats.context import load_context
 from tests.bench.report.plots.drawn import (
@@ -202,15 +202,15 @@ def test_names_from_outside_are_text_in_png_and_in_svg(tmp_path):
 
 @given(st.text())
 def test_cleaned_text_is_short_and_stays_clean(text):
-    cleaned = clean(text)
+    cleaned = drawable_text(text)
     assert len(cleaned) <= 44
-    assert clean(cleaned) == cleaned
+    assert drawable_text(cleaned) == cleaned
     assert "\n" not in cleaned
     cleaned.encode("utf-8")
 
 
 def test_a_long_name_keeps_both_its_ends():
-    assert clean("a" * 50 + "b" * 50, 11) == "aaaaa\N{HORIZONTAL ELLIPSIS}bbbbb"
+    assert drawable_text("a" * 50 + "b" * 50, 11) == "aaaaa\N{HORIZONTAL ELLIPSIS}bbbbb"
 
 
 def test_machines_keep_apart_in_every_picture():
