@@ -13,3 +13,19 @@ int8                 ``numpy`` (weights of 8 bits), ``onnx`` (weights      the m
                      and activations of 8 bits)                            graph needs the package ``onnx``
 ===================  ====================================================  =========================================
 """
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+# Here, and not in ``manifest``, because every load asks whether it is about an artifact.
+FILE: "Final" = "artifact.json"
+GRAPH: "Final" = "model.onnx"
+INT8_WEIGHTS: "Final" = "model.int8.safetensors"
+
+
+def is_artifact(folder: str) -> bool:
+    """Whether a folder has a manifest, readable or not."""
+    return os.path.lexists(os.path.join(folder, FILE))

@@ -18,8 +18,9 @@ from ..model.pipeline import Pipeline
 from ..model.safetensors import MappedTensors
 from ..model.weight_files import SINGLE, weight_files
 from ..model_parts import ModelParts
+from . import FILE, GRAPH, INT8_WEIGHTS
 from .inputs import SMALL_FILES, source_files
-from .manifest import FILE, GRAPH, INT8_WEIGHTS, FileEntry, Manifest
+from .manifest import FileEntry, Manifest
 from .parity import TEXTS, compare, probes
 
 TYPE_CHECKING = False

@@ -12,8 +12,7 @@ from ..exit_gate import GATE
 from ..model.source import resolve
 from ..runtime.log import log
 from ..runtime.scratch import Scratch, sweep
-from . import store
-from .manifest import is_artifact
+from . import is_artifact, store
 from .workshop import Workshop
 
 TYPE_CHECKING = False

@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 
 from ..errors import CompileError, LoaderError
+from . import GRAPH
 from .graph import INPUT, OPSET, Graph, add_head
-from .manifest import GRAPH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

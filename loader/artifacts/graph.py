@@ -21,7 +21,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from ..encoder.forward import distance_buckets
-from ..encoder.weights import INTEGERS, SCALE
+from ..encoder.reader import INTEGERS, SCALE
 from ..model.safetensors import MappedTensors
 from ..model.weight_files import SINGLE
 

@@ -4,7 +4,8 @@ import os
 
 from ..errors import ModelCorruptError, ModelError, lacking
 from ..model.file_hash import remembered_sha256
-from .manifest import FILE, FileEntry
+from . import FILE
+from .manifest import FileEntry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

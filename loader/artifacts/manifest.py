@@ -1,11 +1,11 @@
 """The manifest of an artifact: what it was made from, and whether its files can be trusted."""
 
-import json
 import os
 import stat
 
 from ..errors import ArtifactError, lacking
-from ..model.file_hash import remembered_sha256
+from ..runtime.plain_json import loads
+from . import FILE, GRAPH, INT8_WEIGHTS, is_artifact
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,14 +14,10 @@ if TYPE_CHECKING:
 FORMAT: "Final" = 3
 """Version of the folder's content; others are rejected, and remade in the store. Integers of format 2 give different
 sums on processors without VNNI."""
-FILE: "Final" = "artifact.json"
 MAX_BYTES: "Final" = 4 * 2**20
 
 OPENED: "Final" = (".json", ".txt", ".model", ".safetensors", ".onnx", ".data", ".bin")
 """Extensions of the files that an engine, or a library it uses, opens just because they exist."""
-
-GRAPH: "Final" = "model.onnx"
-INT8_WEIGHTS: "Final" = "model.int8.safetensors"
 
 
 class FileEntry:
@@ -84,12 +80,9 @@ class Manifest:
         fields = {name: getattr(self, name) for name in self.__slots__}
         fields["source"] = [entry.to_json() for entry in self.source]
         fields["files"] = [entry.to_json() for entry in self.files]
+        import json
+
         return json.dumps({"format": FORMAT, **fields}, indent=1, sort_keys=True).encode()
-
-
-def is_artifact(folder: str) -> bool:
-    """Whether a folder has a manifest, readable or not."""
-    return os.path.lexists(os.path.join(folder, FILE))
 
 
 def prepared_bytes(folder: str) -> int:
@@ -113,7 +106,7 @@ def read_manifest(folder: str) -> Manifest:
     check_ownership(path)
     try:
         with open(path, "rb") as file:
-            data = json.loads(file.read(MAX_BYTES))
+            data = loads(file.read(MAX_BYTES))
         found = data.pop("format")
         if found == FORMAT:
             return _manifest(data)
@@ -135,6 +128,8 @@ def verify_artifact(folder: str, manifest: Manifest, *, anew: bool = False) -> N
             is not listed.
         ModelUnreadableError: a file cannot be read now.
     """
+    from ..model.file_hash import remembered_sha256
+
     _check_complete(folder, {entry.name for entry in manifest.files} | {FILE})
     for entry in manifest.files:
         path = folder

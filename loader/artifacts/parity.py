@@ -15,7 +15,8 @@ from ..errors import ArtifactError, CacheError, CompileError
 from ..model.file_hash import sha256_of
 from ..runtime.log import log
 from ..runtime.paths import cache_folder, write_atomically
-from .manifest import ADVICE, FILE, is_artifact, read_manifest
+from . import FILE, is_artifact
+from .manifest import ADVICE, read_manifest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import json
 
 import numpy as np
 
-from ..encoder.weights import INTEGERS, SCALE
+from ..encoder.reader import INTEGERS, SCALE
 from ..errors import ModelUnsupportedError
 
 TYPE_CHECKING = False

@@ -17,8 +17,9 @@ from ..errors import ArtifactError, ModelError, ModelUnreadableError
 from ..model.pipeline import Pipeline
 from ..runtime.log import log
 from ..runtime.paths import cache_folder, private
+from . import is_artifact
 from .inputs import source_files
-from .manifest import Manifest, is_artifact, read_manifest, verify_artifact
+from .manifest import Manifest, read_manifest, verify_artifact
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

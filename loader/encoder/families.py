@@ -20,7 +20,7 @@ from ..model.config_files import padding_token
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection
     from typing import Any, Final
 
 _UNUSED: "Final" = (
@@ -117,10 +117,10 @@ class Family:
         self.positions_from_padding = positions_from_padding
         self.relative_bias = relative_bias
 
-    def prefix_in(self, names: "Iterable[str]") -> str:
+    def prefix_in(self, names: "Collection[str]") -> str:
         """Return the prefix of these tensor names."""
         probe = "embeddings.word_embeddings.weight"
-        return next((prefix for prefix in self.prefixes if prefix and any(n == prefix + probe for n in names)), "")
+        return next((prefix for prefix in self.prefixes if prefix and prefix + probe in names), "")
 
     def is_used(self, name: str) -> bool:
         """Whether the token vectors depend on a tensor, named without the prefix."""

@@ -3,14 +3,11 @@
 The poolings are those of Sentence-BERT (Reimers and Gurevych 2019, https://arxiv.org/abs/1908.10084).
 """
 
-import os
-
 import numpy as np
 
-from ..errors import ModelCorruptError, ModelUnsupportedError
 from ..model.safetensors import MappedTensors
-from ..model.weight_files import PICKLED, SINGLE
 from .forward import gelu, relu
+from .reader import DenseWeights
 from .weights import Linear
 
 TYPE_CHECKING = False
@@ -39,25 +36,12 @@ class Head:
             ModelUnsupportedError: they are not stored as safetensors.
         """
         self._modes = pipeline.pooling
-        self.dimension = width * len(self._modes)
-        self._layers: list[tuple[Linear, Callable[[Floats], None]]] = []
-        self._tensors: list[MappedTensors] = []
-        for dense in pipeline.dense:
-            path = os.path.join(dense.folder, SINGLE)
-            if not os.path.exists(path) and os.path.exists(os.path.join(dense.folder, PICKLED[0])):
-                raise ModelUnsupportedError(f"{dense.folder} has its weights only in {PICKLED[0]}, which can run code.")
-            tensors = MappedTensors([path])
-            self._tensors.append(tensors)
-            wanted = {"linear.weight", "linear.bias"} if dense.bias else {"linear.weight"}
-            if tensors.names != wanted or tensors.shape("linear.weight")[1:] != (self.dimension,):
-                raise ModelCorruptError(
-                    f"{path} holds {sorted(tensors.names)}, but a layer of {self.dimension} inputs with "
-                    f"{sorted(wanted)} is needed. Fetch the model again."
-                )
-            bias = tensors.floats("linear.bias") if dense.bias else None
-            layer = Linear(tensors.floats("linear.weight"), bias)
-            self._layers.append((layer, _ACTIVATIONS[dense.activation]))
-            self.dimension = len(layer.weight)
+        weights = DenseWeights(pipeline, width, MappedTensors.floats)
+        self.dimension = weights.dimension
+        self._tensors = weights.files
+        self._layers: list[tuple[Linear, Callable[[Floats], None]]] = [
+            (Linear(weight, bias), _ACTIVATIONS[activation]) for weight, bias, activation in weights.layers
+        ]
 
     def __call__(self, x: "Floats", lengths: list[int]) -> "Floats":
         """Return the vectors of the texts, shape (texts, dimension), from those of their tokens, (width, tokens)."""

@@ -2,21 +2,19 @@
 
 import numpy as np
 
-from ..errors import ModelUnsupportedError
+from ..model.safetensors import MappedTensors
+from .reader import WeightReader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from numpy.typing import NDArray
 
-    from ..model.safetensors import MappedTensors
-    from .families import EncoderConfig, Family
+    from .families import EncoderConfig
+    from .reader import Weight
 
     Floats = NDArray[np.float32]
-
-INTEGERS = "weight.int8"
-SCALE = "weight.scale"
-"""With 8-bit weights, ``<name>.weight`` is two tensors: integers, and the scale of each row. Matrices are stored as
-(in, out), tables as (rows, width)."""
 
 
 class Linear:
@@ -96,15 +94,16 @@ class Layer:
 
     __slots__ = ("attention_norm", "attention_output", "down", "key", "output_norm", "query", "up", "value")
 
-    def __init__(self, reader: "_Reader", prefix: str, config: "EncoderConfig") -> None:
-        parts, width, inner = config.family.parts, config.width, config.inner
-        self.query, self.key, self.value, self.attention_output = (
-            reader.linear(prefix + parts[part], width, width) for part in ("query", "key", "value", "attention_output")
-        )
-        self.up = reader.linear(prefix + parts["up"], inner, width)
-        self.down = reader.linear(prefix + parts["down"], width, inner)
-        self.attention_norm = reader.norm(prefix + parts["attention_norm"], width)
-        self.output_norm = reader.norm(prefix + parts["output_norm"], width)
+    def __init__(self, weights: "tuple[Any, ...]") -> None:
+        """Take the weights in the order of ``WeightReader.layer``."""
+        self.query = _linear(*weights[0:2])
+        self.key = _linear(*weights[2:4])
+        self.value = _linear(*weights[4:6])
+        self.attention_output = _linear(*weights[6:8])
+        self.attention_norm = Norm(weights[8], weights[9])
+        self.up = _linear(*weights[10:12])
+        self.down = _linear(*weights[12:14])
+        self.output_norm = Norm(weights[14], weights[15])
 
 
 class EncoderWeights:
@@ -126,82 +125,23 @@ class EncoderWeights:
         Raises:
             ModelUnsupportedError: a tensor is missing, has the wrong shape, or does not belong to the architecture.
         """
-        family, width = config.family, config.width
-        reader = _Reader(tensors, family, folder)
-        self.words = reader.table("embeddings.word_embeddings", width)
-        self.positions = reader.table("embeddings.position_embeddings", width, config.positions)
+        reader = WeightReader(tensors, config, folder, floats=MappedTensors.floats, integers=MappedTensors.bytes8)
+        words, positions, token_types, gain, shift = reader.embeddings()
+        self.words = _table(words)
+        self.positions = _table(positions)
         self.token_type: Floats | None = None
-        if family.has_token_types:
-            self.token_type = reader.table("embeddings.token_type_embeddings", width)[np.zeros(1, np.intp)][0]
-        self.embedding_norm = reader.norm("embeddings.LayerNorm", width)
-        self.layers = [Layer(reader, family.layer.format(number), config) for number in range(config.layers)]
-        self.relative_bias: Floats | None = None
-        if family.relative_bias:
-            self.relative_bias = reader.floats(family.relative_bias, (32, config.heads))
+        if token_types is not None:
+            self.token_type = _table(token_types)[np.zeros(1, np.intp)][0]
+        self.embedding_norm = Norm(gain, shift)
+        self.layers = [Layer(reader.layer(number)) for number in range(config.layers)]
+        self.relative_bias: Floats | None = reader.relative_bias()
         reader.check_all_were_used()
 
 
-class _Reader:
-    """Takes tensors by their names without the family's prefix, and remembers which were taken."""
+def _linear(weight: "Weight", bias: "Weight") -> Linear:
+    assert not isinstance(bias, tuple)  # noqa: S101 - only matrices and tables have scales
+    return QuantizedLinear(weight[0], weight[1], bias) if isinstance(weight, tuple) else Linear(weight, bias)
 
-    def __init__(self, tensors: "MappedTensors", family: "Family", folder: str) -> None:
-        self._tensors = tensors
-        self._family = family
-        self._folder = folder
-        self._prefix = family.prefix_in(tensors.names)
-        self._left = set(tensors.names)
 
-    def floats(self, name: str, shape: tuple[int, ...]) -> "Floats":
-        self._expect(name, shape)
-        return self._tensors.floats(self._prefix + name)
-
-    def linear(self, name: str, outputs: int, inputs: int) -> Linear:
-        weight, bias = f"{name}.weight", self.floats(f"{name}.bias", (outputs,))
-        if self._is_quantized(name):
-            integers = self._integers(name, (inputs, outputs))
-            return QuantizedLinear(integers, self.floats(f"{name}.{SCALE}", (outputs,)), bias)
-        return Linear(self.floats(weight, (outputs, inputs)), bias)
-
-    def table(self, name: str, width: int, rows: int | None = None) -> Table:
-        """Return a table of ``rows`` rows, or of all there are."""
-        if self._is_quantized(name):
-            rows = rows or self._shape(f"{name}.{INTEGERS}")[0]
-            return Table(self._integers(name, (rows, width)), self.floats(f"{name}.{SCALE}", (rows,)))
-        rows = rows or self._shape(f"{name}.weight")[0]
-        return Table(self.floats(f"{name}.weight", (rows, width)))
-
-    def norm(self, name: str, width: int) -> Norm:
-        return Norm(self.floats(f"{name}.weight", (width,)), self.floats(f"{name}.bias", (width,)))
-
-    def check_all_were_used(self) -> None:
-        """Reject a model with unused parts: leaving them out could give wrong vectors."""
-        unknown = sorted(name for name in self._left if self._family.is_used(name.removeprefix(self._prefix)))
-        if unknown:
-            raise ModelUnsupportedError(
-                f"{self._folder} has weights that its architecture does not have, such as {unknown[0]!a} "
-                f"({len(unknown)} in all). Use engine='sentence_transformers'."
-            )
-
-    def _integers(self, name: str, shape: tuple[int, ...]) -> "NDArray[np.int8]":
-        self._expect(f"{name}.{INTEGERS}", shape)
-        return self._tensors.bytes8(f"{self._prefix}{name}.{INTEGERS}")
-
-    def _is_quantized(self, name: str) -> bool:
-        return f"{self._prefix}{name}.{SCALE}" in self._tensors.names
-
-    def _shape(self, name: str) -> tuple[int, ...]:
-        try:
-            return self._tensors.shape(self._prefix + name)
-        except KeyError:
-            raise ModelUnsupportedError(
-                f"{self._folder} has no tensor {self._prefix + name!a}, which its architecture needs. "
-                "Use engine='sentence_transformers'."
-            ) from None
-
-    def _expect(self, name: str, shape: tuple[int, ...]) -> None:
-        found = self._shape(name)
-        if found != shape:
-            raise ModelUnsupportedError(
-                f"{self._folder}: the tensor {self._prefix + name!a} has shape {found}, but config.json says {shape}."
-            )
-        self._left.discard(self._prefix + name)
+def _table(weight: "Weight") -> Table:
+    return Table(*weight) if isinstance(weight, tuple) else Table(weight)

@@ -7,7 +7,7 @@ import os
 
 import numpy as np
 
-from ..artifacts.manifest import INT8_WEIGHTS, is_artifact
+from ..artifacts import INT8_WEIGHTS, is_artifact
 from ..encoder.families import EncoderConfig
 from ..encoder.forward import Encoder
 from ..encoder.pooling import Head

@@ -13,7 +13,7 @@ from weakref import WeakSet
 import numpy as np
 import onnxruntime
 
-from ..artifacts.manifest import GRAPH
+from ..artifacts import GRAPH
 from ..artifacts.parity import prove
 from ..errors import ShutdownError, lacking
 from ..exit_gate import GATE, LoadInterrupted

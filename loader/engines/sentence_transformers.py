@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from ..artifacts.manifest import is_artifact
+from ..artifacts import is_artifact
 from ..errors import DeviceError, ModelUnsupportedError
 from ..exit_gate import GATE
 from ..forks import come_first

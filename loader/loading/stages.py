@@ -3,6 +3,7 @@
 Each stage runs in the loader thread, inside the exit gate.
 """
 
+from ..artifacts import is_artifact
 from ..engines import candidates, missing_error
 from ..errors import (
     ArtifactError,
@@ -45,11 +46,12 @@ def tokenizer(load: "Load") -> None:
 
 def engine(load: "Load") -> None:
     """Load the model into the first engine that can serve it, and publish the provider."""
-    from ..artifacts.manifest import check_offers
-
     settings, parts = load.settings, load.parts
     specs = candidates(settings.engine, settings.device, settings.precision)
-    check_offers(parts.folder().path, settings.precision)
+    if is_artifact(parts.folder().path):
+        from ..artifacts.manifest import check_offers
+
+        check_offers(parts.folder().path, settings.precision)
     opened = open_first(parts, specs, settings)
     from ..local_provider import LocalProvider
     from ..model.metadata import remember_use

@@ -1,10 +1,10 @@
 """Reading a model's small configuration files: the facts that all engines and the metadata use."""
 
-import json
 import os
 
 from ..errors import ModelCorruptError, ModelUnsupportedError, lacking
 from ..runtime.paths import at_once
+from ..runtime.plain_json import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def read_json(folder: str, *names: str) -> "Any":
     path = os.path.join(folder, *names)
     try:
         with open(path, "rb", opener=at_once) as file:
-            return json.load(file)
+            return loads(file.read())
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, RecursionError, MemoryError) as error:

@@ -1,15 +1,13 @@
 """Facts about a model that are known without loading it: ``ModelMetadata`` and its cache."""
 
-import json
 import os
 import time
 
-from ..artifacts.manifest import prepared_bytes
 from ..errors import CacheError, ModelError
 from ..runtime.log import log
 from ..runtime.paths import at_once, cache_folder, write_atomically
+from ..runtime.plain_json import dumps, loads
 from .config_files import QUANTIZABLE_FAMILIES, read_facts, transformer_folder
-from .known_models import KNOWN_MODELS
 from .names import check_name, is_path, repo_ids
 from .source import ModelFolder, find
 from .weight_files import weight_files
@@ -104,6 +102,8 @@ def read(folder: ModelFolder, *, last_used: float | None = None) -> ModelMetadat
         weights = sum(os.stat(path).st_size for path in weight_files(transformer_folder(folder.path)))
     except ModelError:
         # It has no safetensors: a prepared model, or one that cannot be loaded, and loading says why.
+        from ..artifacts.manifest import prepared_bytes
+
         weights = prepared_bytes(folder.path)
     return ModelMetadata(
         folder.name,
@@ -134,7 +134,7 @@ def write_cached(metadata: ModelMetadata) -> None:
         CacheError: it cannot be written; the previous file is intact.
     """
     fields = {name: getattr(metadata, name) for name in _FIELDS}
-    write_atomically(cache_file(metadata.model_name), json.dumps({"format": FORMAT, **fields}).encode())
+    write_atomically(cache_file(metadata.model_name), dumps({"format": FORMAT, **fields}))
 
 
 def read_cached(name: str) -> ModelMetadata | None:
@@ -142,7 +142,7 @@ def read_cached(name: str) -> ModelMetadata | None:
     path = cache_file(name)
     try:
         with open(path, "rb", opener=at_once) as file:
-            data = json.loads(file.read(MAX_CACHE_FILE_BYTES))
+            data = loads(file.read(MAX_CACHE_FILE_BYTES))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, RecursionError) as error:
@@ -190,6 +190,8 @@ def cache_file(name: str) -> str:
 def _shipped(name: str) -> ModelMetadata | None:
     if is_path(name):
         return None
+    from .known_models import KNOWN_MODELS
+
     for repo_id in repo_ids(name):
         if repo_id in KNOWN_MODELS:
             dimension, longest, size = KNOWN_MODELS[repo_id]

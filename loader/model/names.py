@@ -1,16 +1,14 @@
 """Model names: which are valid, and which hub repositories they can mean."""
 
 import os
-import re
 
 from ..errors import ArgumentTypeError, ModelNameError
 
 DEFAULT_ORGANISATION = "sentence-transformers"
 
 # The hub's own rule for repository names: huggingface_hub.utils.validate_repo_id.
-_PART = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
-_REPO_ID = re.compile(rf"(?:{_PART}/)?{_PART}")
-_WINDOWS_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
+_INSIDE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")
+_MAX_CHARACTERS = 96
 _SHOWN_CHARACTERS = 80
 
 
@@ -43,7 +41,10 @@ def is_path(name: str) -> bool:
     """Whether the name is written as a path, so it is never looked up on a hub."""
     if name.startswith(("/", "~", "./", "../")) or name in {".", ".."}:
         return True
-    return os.name == "nt" and (bool(_WINDOWS_DRIVE.match(name)) or name.startswith((".\\", "..\\", "\\")))
+    if os.name != "nt":
+        return False
+    drive = name[:1].isascii() and name[:1].isalpha() and name[1:2] == ":" and name[2:3] in {"\\", "/"}
+    return drive or name.startswith((".\\", "..\\", "\\"))
 
 
 def repo_ids(name: str) -> tuple[str, ...]:
@@ -57,7 +58,7 @@ def repo_ids(name: str) -> tuple[str, ...]:
     problem = ""
     if "--" in name or ".." in name:
         problem = "hub names cannot contain '--' or '..'"
-    elif not _REPO_ID.fullmatch(name):
+    elif name.count("/") > 1 or not all(map(_is_part, name.split("/"))):
         problem = "hub names have letters, digits, '-', '_' and '.', at most one '/', and at most 96 characters a part"
     if problem:
         raise ModelNameError(
@@ -65,3 +66,10 @@ def repo_ids(name: str) -> tuple[str, ...]:
             "(absolute, or starting with './')."
         )
     return (name,) if "/" in name else (f"{DEFAULT_ORGANISATION}/{name}", name)
+
+
+def _is_part(part: str) -> bool:
+    """Whether this is a valid organisation or repository: without a regular expression, which would import ``re``."""
+    return (
+        0 < len(part) <= _MAX_CHARACTERS and _INSIDE.issuperset(part) and part[0] not in ".-" and part[-1] not in ".-"
+    )

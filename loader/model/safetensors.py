@@ -5,15 +5,15 @@ bytes of JSON that give each tensor's dtype, shape and byte range; then the data
 gaps or overlaps. A truncated file, or one with a false header, is detected before any value is read.
 """
 
-import json
-import math
 import os
 import stat
 
 from ..errors import ModelCorruptError, ModelError, ModelUnsupportedError, lacking
+from ..runtime.plain_json import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any, Final
 
     import numpy as np
@@ -89,8 +89,7 @@ def _header(path: str, descriptor: int) -> dict[str, TensorEntry]:
                 raise _corrupt(path, f"{size} bytes cannot hold a header of {length} bytes")
             if length > MAX_HEADER_BYTES:
                 raise _corrupt(path, f"its header of {length} bytes is over the limit of {MAX_HEADER_BYTES}")
-            # Decoded here, because the parser would also accept UTF-16 and UTF-32.
-            header = json.loads(file.read(length).decode(), object_pairs_hook=_without_duplicates)
+            header = loads(file.read(length), unique_keys=True)
         return _checked(path, header, 8 + length, size)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise _corrupt(path, f"its header is invalid ({error!r})") from error
@@ -120,19 +119,20 @@ def _entry(path: str, name: str, fields: "dict[str, Any]", base: int) -> TensorE
     if (
         len(shape) > _MAX_DIMENSIONS
         or not all(type(number) is int and 0 <= number < _TOO_LARGE for number in numbers)
-        or math.prod(filter(None, shape)) >= _TOO_LARGE
+        or _product(filter(None, shape)) >= _TOO_LARGE
     ):
         raise _corrupt(path, f"the tensor {name!a} has the impossible shape {shape!a} or range {(start, end)}")
-    if end - start != math.prod(shape) * _BITS[dtype] // 8:
+    if end - start != _product(shape) * _BITS[dtype] // 8:
         raise _corrupt(path, f"the tensor {name!a} of shape {shape} and dtype {dtype} has {end - start} bytes")
     return TensorEntry(dtype, tuple(shape), base + start, base + end)
 
 
-def _without_duplicates(pairs: "list[tuple[str, Any]]") -> "dict[str, Any]":
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("a key occurs twice")
-    return result
+def _product(numbers: "Iterable[int]") -> int:
+    """Return the product, without importing ``math``."""
+    product = 1
+    for number in numbers:
+        product *= number
+    return product
 
 
 def _corrupt(path: str, what: str) -> ModelCorruptError:
@@ -174,11 +174,7 @@ class MappedTensors:
                 if name in self._places:
                     raise _corrupt(path, f"the tensor {name!a} is also in {self._places[name][0].path}")
                 self._places[name] = (file, entry)
-
-    @property
-    def names(self) -> "frozenset[str]":
-        """The names of all tensors."""
-        return frozenset(self._places)
+        self.names = frozenset(self._places)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of a tensor. Raises KeyError if no tensor has that name."""
@@ -207,9 +203,23 @@ class MappedTensors:
         if entry.dtype == "BF16":
             # The upper half of a float32.
             return (self._view(file, entry, np.dtype("<u2")).astype(np.uint32) << 16).view(np.float32)
-        raise ModelUnsupportedError(
+        raise self.not_floats(name)
+
+    def not_floats(self, name: str) -> ModelUnsupportedError:
+        """Return the error for a tensor that should be floating-point numbers."""
+        file, entry = self._places[name]
+        return ModelUnsupportedError(
             f"{file.path} stores the tensor {name!a} as {entry.dtype}; only F32, F16 and BF16 can be read."
         )
+
+    def raw(self, name: str) -> "tuple[str, memoryview]":
+        """Return a tensor's dtype as the format names it, and its bytes, a read-only view of the file.
+
+        Raises:
+            KeyError: no tensor has that name.
+        """
+        file, entry = self._places[name]
+        return entry.dtype, memoryview(file.memory)[entry.start : entry.end]
 
     def bytes8(self, name: str) -> "NDArray[np.int8]":
         """Return a tensor that is stored as I8, a read-only view of the file. Raises as ``floats``."""
@@ -229,7 +239,7 @@ class MappedTensors:
     def _view(file: "_MappedFile", entry: TensorEntry, dtype: "np.dtype[Any]") -> "NDArray[Any]":
         import numpy as np
 
-        flat: NDArray[Any] = np.frombuffer(file.memory, dtype, math.prod(entry.shape), entry.start)
+        flat: NDArray[Any] = np.frombuffer(file.memory, dtype, _product(entry.shape), entry.start)
         return flat.reshape(entry.shape)
 
 

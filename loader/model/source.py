@@ -10,13 +10,16 @@ The places, in order:
 
 import os
 
-from ..artifacts.manifest import is_artifact, read_manifest, verify_artifact
+from ..artifacts import is_artifact
 from ..errors import ModelError, ModelNotFoundError
 from .config_files import transformer_folder
 from .hub_cache import cache_roots, snapshot_folder
 from .names import check_name, is_path, repo_ids, shown
-from .packages import Verification, installed_folder, package_for
 from .weight_files import SINGLE, check_weights, weight_files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .packages import Verification
 
 _TRUE = frozenset({"1", "ON", "YES", "TRUE"})
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
@@ -34,7 +37,7 @@ class ModelFolder:
 
     __slots__ = ("check", "name", "origin", "path")
 
-    def __init__(self, name: str, path: str, origin: str, check: Verification | None = None) -> None:
+    def __init__(self, name: str, path: str, origin: str, check: "Verification | None" = None) -> None:
         self.name = name
         self.path = path
         self.origin = origin
@@ -99,6 +102,8 @@ def resolve(
     if not defer_check:
         _finish(found)
     if is_artifact(found.path):
+        from ..artifacts.manifest import read_manifest, verify_artifact
+
         verify_artifact(found.path, read_manifest(found.path))
     else:
         check_weights(transformer_folder(found.path))
@@ -122,6 +127,8 @@ def _find(name: str, looked_at: list[str]) -> ModelFolder | None:
             if folder and _is_model_folder(folder) and _has_weights(folder):
                 return ModelFolder(name, folder, "hub cache")
         looked_at.append(f"hub cache: {root} has no complete snapshot of {' or '.join(ids)}")
+    from .packages import Verification, installed_folder, package_for
+
     for repo_id in ids:
         package = package_for(repo_id)
         if package is None:
@@ -175,6 +182,8 @@ def _download(name: str, looked_at: list[str], allowed: bool | None, progress: b
         ways.append(f"allow the download: unset {offline_variable()}")
     else:
         looked_at.append("download: not allowed by the caller (allow_download=False, --offline)")
+    from .packages import package_for
+
     package = package_for(ids[0])
     if package is not None:
         ways.append(

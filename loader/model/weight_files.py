@@ -1,10 +1,10 @@
 """Finds a model's weight files and checks that they are complete, before anything heavy is imported to read them."""
 
-import json
 import os
 
 from ..errors import ModelCorruptError, ModelNotFoundError, ModelUnsupportedError, lacking
 from ..runtime.paths import at_once
+from ..runtime.plain_json import loads
 from .safetensors import read_header
 
 SINGLE = "model.safetensors"
@@ -51,7 +51,7 @@ def check_weights(folder: str) -> list[str]:
 def _parts(folder: str, index: str) -> list[str]:
     try:
         with open(index, "rb", opener=at_once) as file:
-            names = sorted(set(json.load(file)["weight_map"].values()))
+            names = sorted(set(loads(file.read())["weight_map"].values()))
         paths = [os.path.join(folder, os.path.basename(name)) for name in names]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, MemoryError) as error:
         lack = lacking(index, error)

@@ -1,13 +1,11 @@
 """Turning texts into token numbers, and counting and truncating by tokens, before any model is loaded."""
 
-import json
 import os
-import re
-import threading
-from functools import partial
+from _thread import allocate_lock
 
 from ..errors import LoaderError, ModelCorruptError, ModelUnsupportedError, is_panic, lacking
 from ..model.config_files import read_facts, transformer_folder
+from ..runtime.plain_json import loads
 from .rules import check_text
 from .tokenizer_settings import Described, check, check_static, flags_of, flattened
 from .wordpiece import NotUnderstood, WordPiece, special_tokens
@@ -62,7 +60,7 @@ class TextTokenizer:
         self._path = os.path.join(self._folder, "tokenizer.json")
         if not os.path.isfile(self._path):
             raise ModelUnsupportedError(f"{self._folder} has no tokenizer.json, so its tokens cannot be counted.")
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._tokenizer: Tokenizer | None = None
         self._truncation: dict[str, Any] | None = None
         self._wordpiece: WordPiece | None = None
@@ -109,7 +107,7 @@ class TextTokenizer:
                 pass
         with self._typed:
             tokenizer = self._library()
-            encoding = _first(text, limit, partial(tokenizer.encode, add_special_tokens=False))
+            encoding = _first(text, limit, lambda prefix: tokenizer.encode(prefix, add_special_tokens=False))
             if limit is not None:
                 encoding.truncate(max(limit - tokenizer.num_special_tokens_to_add(is_pair=False), 0))
             numbers: list[int] = tokenizer.post_process(encoding).ids
@@ -177,6 +175,9 @@ class TextTokenizer:
         options = {name: getattr(model, name) for name in _MODEL_OPTIONS if hasattr(model, name)}
         options["type"] = type(model).__name__
         if options["type"] == "Unigram":
+            import json
+            import re
+
             with open(self._path, "rb") as file:  # the library does not expose these
                 options |= {
                     name.decode(): json.loads(value) for name, value in re.findall(_UNIGRAM_OPTION, file.read())
@@ -245,7 +246,7 @@ def _state(part: "Any") -> "dict[str, Any]":
     """Return the settings of a part of the library's tokenizer, from its pickled form, which is JSON."""
     if part is None:
         return {}
-    state: dict[str, Any] = json.loads(part.__getstate__())
+    state: dict[str, Any] = loads(part.__getstate__())
     return state
 
 

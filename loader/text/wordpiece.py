@@ -10,9 +10,7 @@ to the library. Sources: BERT's tokenization.py (Devlin et al. 2018, https://git
 WordPiece (Wu et al. 2016, https://arxiv.org/abs/1609.08144).
 """
 
-import json
-import re
-import unicodedata
+from ..runtime.plain_json import loads, quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,12 +18,9 @@ if TYPE_CHECKING:
 
 _HEAD_BYTES: "Final" = 1 << 16
 """What stands before the vocabulary fits in here, or the library reads the file."""
-_VOCABULARY = re.compile(rb'"vocab"\s*:\s*\{')
-_END = re.compile(rb"\d\s*(\})\s*\}\s*\}\s*\Z")
-"""The end of the last entry, of the vocabulary, of the model and of the file."""
-_END_BYTES: "Final" = 128
-_BETWEEN_ENTRIES = re.compile(rb"\}\s*[,\]}]")
-_NUMBER = re.compile(rb"\s*:\s*(0|[1-9]\d{0,9})\s*[,}]")
+_BLANK: "Final" = b" \t\r\n"
+_DIGITS: "Final" = b"0123456789"
+_MAX_DIGITS: "Final" = 10
 _NORMALIZER = frozenset({"type", "clean_text", "handle_chinese_chars", "strip_accents", "lowercase"})
 _MODEL = frozenset({"type", "unk_token", "continuing_subword_prefix", "max_input_chars_per_word", "vocab"})
 _CONTINUING: "Final" = "##"
@@ -95,13 +90,12 @@ class WordPiece:
         """
         with open(path, "rb") as file:
             head = file.read(_HEAD_BYTES)
-            found = _VOCABULARY.search(head)
-            if found is None or b'"WordPiece"' not in head:
+            self._vocabulary_at = _vocabulary_in(head)
+            if b'"WordPiece"' not in head:
                 raise NotUnderstood
             self._data = head + file.read()
-        self._vocabulary_at = found.end() - 1
         _check_vocabulary(self._data, self._vocabulary_at)
-        self.settings = _parse(head[: found.end()] + b"}}}")
+        self.settings = _parse(head[: self._vocabulary_at + 1] + b"}}}")
         self.normalizer = _options(self.settings, "normalizer", _NORMALIZER, "BertNormalizer")
         self._map = _Characters(self.normalizer)
         _options(self.settings, "pre_tokenizer", frozenset({"type"}), "BertPreTokenizer")
@@ -183,17 +177,14 @@ class WordPiece:
 
         Searched from the end: where a piece stands twice, its last number is valid, as for every reader of JSON.
         """
-        needle = json.dumps(piece, ensure_ascii=False).encode()
+        needle = quoted(piece).encode()
         at = data.rfind(needle, self._vocabulary_at)
         self._searched += len(data) - max(at, self._vocabulary_at)
         while at >= 0 and data[at - 1] not in b"{, \t\r\n":  # the end of a longer piece with an escaped quote
             at = data.rfind(needle, self._vocabulary_at, at + len(needle) - 1)
         if at < 0:
             return None
-        number = _NUMBER.match(data, at + len(needle))
-        if number is None:
-            raise NotUnderstood
-        return _whole(int(number[1]))
+        return _number_at(data, at + len(needle))
 
 
 class _Added:
@@ -239,19 +230,72 @@ def _check_vocabulary(data: bytes, start: int) -> None:
     The vocabulary must be a plain object of pieces and numbers, the last thing in the file, its pieces written as they
     are. So every brace up to its end must be part of a piece, and only quotes and backslashes may be escaped.
     """
-    end = _END.search(data, max(len(data) - _END_BYTES, start))
-    if end is None:
-        raise NotUnderstood
-    brace = data.find(b"}", start, end.start(1))
+    end = _end_of_vocabulary(data, start)
+    brace = data.find(b"}", start, end)
     while brace >= 0:
-        if _BETWEEN_ENTRIES.match(data, brace):
+        if data[_skip(data, brace + 1)] in b",]}":  # it stands between entries
             raise NotUnderstood
-        brace = data.find(b"}", brace + 1, end.start(1))
+        brace = data.find(b"}", brace + 1, end)
     escape = data.find(b"\\", start)
     while escape >= 0:
         if data[escape + 1] not in b'"\\':
             raise NotUnderstood
         escape = data.find(b"\\", escape + 2)
+
+
+def _vocabulary_in(head: bytes) -> int:
+    """Return where the vocabulary's brace is in ``"vocab": {``. Raises NotUnderstood if there is none."""
+    name = b'"vocab"'
+    at = head.find(name)
+    while at >= 0:
+        colon = _skip(head, at + len(name))
+        brace = _skip(head, colon + 1)
+        if head[colon : colon + 1] == b":" and head[brace : brace + 1] == b"{":
+            return brace
+        at = head.find(name, at + 1)
+    raise NotUnderstood
+
+
+def _end_of_vocabulary(data: bytes, start: int) -> int:
+    """Return where the brace is that ends the vocabulary: behind a number, before those of the model and the file."""
+    end = len(data)
+    for _ in range(3):
+        end = _before(data, end)
+        if end < start or data[end] not in b"}":
+            raise NotUnderstood
+    if data[_before(data, end)] not in _DIGITS:
+        raise NotUnderstood
+    return end
+
+
+def _number_at(data: bytes, at: int) -> int:
+    """Return the number in ``: number,`` or ``: number}``. Raises NotUnderstood if there is something else."""
+    at = _skip(data, at)
+    start = _skip(data, at + 1)
+    end = start
+    while data[end] in _DIGITS:
+        end += 1
+    digits = data[start:end]
+    if data[at] not in b":" or not 0 < len(digits) <= _MAX_DIGITS or digits != b"%d" % int(digits):
+        raise NotUnderstood
+    if data[_skip(data, end)] not in b",}":
+        raise NotUnderstood
+    return _whole(int(digits))
+
+
+def _skip(data: bytes, at: int) -> int:
+    """Return the place of the first byte from ``at`` on that is not blank."""
+    while data[at : at + 1] and data[at] in _BLANK:
+        at += 1
+    return at
+
+
+def _before(data: bytes, end: int) -> int:
+    """Return the place of the last byte before ``end`` that is not blank, or -1."""
+    end -= 1
+    while end >= 0 and data[end] in _BLANK:
+        end -= 1
+    return end
 
 
 class _Characters(dict[int, str]):
@@ -281,8 +325,13 @@ class _Characters(dict[int, str]):
         character = chr(code)
         if character in "\t\n\r":
             return " "
-        if code < 0x20:
+        if code < 0x20 or code == 0x7F:
             return ""
+        if code < 0x80:
+            text = character.lower() if self._lowers else character
+            return f" {text} " if _is_punctuation(text) else text
+        import unicodedata  # which most queries do without
+
         if not any(first <= code <= last for first, last in _ASSIGNED_ALIKE):
             raise NotUnderstood
         category = unicodedata.category(character)
@@ -306,13 +355,14 @@ def _is_punctuation(character: str) -> bool:
     # All of ASCII that is neither letter nor digit counts, also where Unicode calls it a symbol.
     if character.isascii():
         return not character.isalnum() and not character.isspace()
+    import unicodedata
+
     return unicodedata.category(character)[0] == "P"
 
 
 def _parse(data: bytes) -> "Any":
     try:
-        # Decoded here: left to itself, the parser takes UTF-16 and UTF-32 as well.
-        return json.loads(data.decode())
+        return loads(data)
     except (ValueError, RecursionError):
         raise NotUnderstood from None
 
