@@ -1,7 +1,7 @@
 """The arguments of a loader, checked once in the constructor, then fixed."""
 
 import os
-from threading import TIMEOUT_MAX
+from _thread import TIMEOUT_MAX
 
 from .engines import AUTO, check_engine
 from .errors import ArgumentTypeError, ArgumentValueError

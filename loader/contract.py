@@ -15,6 +15,11 @@ TextKind = Literal["query", "document"]
 """Which of the model's prompts, if any, goes before the text."""
 
 
+Vectors = NDArray[np.float32] | bytearray
+"""Vectors of some texts: an array of shape (texts, dimension), or, from an engine that does without NumPy, the same
+numbers row by row in the machine's byte order."""
+
+
 class Model(Protocol):
     """What an engine is given to load: the part of ``loader.model_parts.ModelParts`` that engines use.
 
@@ -67,8 +72,8 @@ class Engine(Protocol):
     def batch_invariant(self) -> bool:
         """Whether a text's vector is independent of the other texts in its batch, to a cosine of 0.99999."""
 
-    def encode(self, texts: list[str], kind: TextKind, batch_size: int) -> NDArray[np.float32]:
-        """Return the vectors of at least one valid text, shape (texts, dimension), not necessarily normalised."""
+    def encode(self, texts: list[str], kind: TextKind, batch_size: int) -> Vectors:
+        """Return the vectors of at least one valid text, not necessarily normalised."""
 
 
 class EngineModule(Protocol):

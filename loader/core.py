@@ -18,8 +18,8 @@ Rules that users may rely on:
 * Importing this module, constructing a loader and ``start_loading()`` import only a few small modules.
 """
 
-import threading
-from _weakrefset import WeakSet
+from _thread import allocate_lock
+from _weakref import ref
 
 from .arguments import DEFAULT_MODEL, DEFAULT_TIMEOUT_S, Settings, check_timeout
 from .engines import AUTO
@@ -92,10 +92,10 @@ class OptimizedEmbeddingLoader:
 
     def _set_up(self, settings: Settings) -> None:
         self._settings = settings
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._parts = ModelParts(self._settings)
         self._load: Load | None = None
-        _all_loaders.add(self)
+        _all_loaders.add(ref(self, _all_loaders.discard))
 
     def __repr__(self) -> str:
         state = "loaded" if self.is_loaded() else "loading" if self.is_loading() else "not loaded"
@@ -288,7 +288,7 @@ class OptimizedEmbeddingLoader:
 
     def _after_fork_in_child(self) -> None:
         """Replace what other threads may have locked: only the forking thread exists in the child."""
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._parts = ModelParts(self._settings)
         if self._load is not None:
             self._load.after_fork_in_child()
@@ -315,16 +315,19 @@ def _run_stages(load: Load) -> None:
 
 
 _instances: "dict[tuple[object, ...], OptimizedEmbeddingLoader]" = {}
-_instances_lock = threading.Lock()
-_all_loaders: "WeakSet[OptimizedEmbeddingLoader]" = WeakSet()
+_instances_lock = allocate_lock()
+_all_loaders: "set[ref[OptimizedEmbeddingLoader]]" = set()
+"""A set, because ``weakref.WeakSet`` takes more imports."""
 
 
 def _after_fork_in_child() -> None:
     global _instances_lock
-    _instances_lock = threading.Lock()
+    _instances_lock = allocate_lock()
     GATE.after_fork_in_child()
-    for loader in _all_loaders:
-        loader._after_fork_in_child()
+    for reference in list(_all_loaders):
+        loader = reference()
+        if loader is not None:
+            loader._after_fork_in_child()
 
 
 after_fork_in_child(_after_fork_in_child)

@@ -20,10 +20,10 @@ See docs/decisions/0002-exit-gate.md and 0014-fork.md for the measurements.
 """
 
 import sys
-import threading
-from _thread import get_ident
+from _thread import RLock, get_ident
 
 from .errors import ForkError, ShutdownError
+from .light_threads import Condition, is_main_thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class ExitGate:
 
     def __init__(self) -> None:
         # Re-entrant: a signal handler of the main thread may fork in the middle of any method.
-        self._cond = threading.Condition(threading.RLock())
+        self._cond = Condition(RLock())
         self._depth_by_thread: dict[int, int] = {}
         self._idle: set[int] = set()
         self._forking: set[int] = set()
@@ -96,7 +96,7 @@ class ExitGate:
 
     def interrupt_if_closed(self) -> None:
         """Raise LoadInterrupted if the gate is closed and this thread is inside a section."""
-        if self._closing and get_ident() in self._depth_by_thread and not _is_main_thread():
+        if self._closing and get_ident() in self._depth_by_thread and not is_main_thread():
             raise LoadInterrupted
 
     def on_close(self, callback: "Callable[[], object]") -> "_Interruptible":
@@ -152,7 +152,7 @@ class ExitGate:
         self._forking.add(me)
         self.forked_in_noise = self.forked_in_noise or bool(self._busy())
         depth = self._depth_by_thread.get(me, 0)
-        self._cond = threading.Condition(threading.RLock())
+        self._cond = Condition(RLock())
         self._depth_by_thread = {me: depth} if depth else {}
         self._idle &= {me}
         self._forking = set()
@@ -179,7 +179,7 @@ class ExitGate:
                 self._wait_for_forks(me)
             if self.forked_in_noise and not depth:
                 raise self.fork_error()
-            if self._closing and not depth and (thread or not _is_main_thread()):
+            if self._closing and not depth and (thread or not is_main_thread()):
                 raise ShutdownError("The interpreter is exiting; only the main thread may load or embed now.")
             self._idle.discard(me)  # for instance in a logging handler that embeds
             self._depth_by_thread[me] = depth + 1
@@ -282,10 +282,6 @@ class _ImportCheckpoint:
         """Find nothing; raise LoadInterrupted when the gate is closed."""
         if self._gate._closing:
             self._gate.interrupt_if_closed()
-
-
-def _is_main_thread() -> bool:
-    return get_ident() == threading.main_thread().ident
 
 
 GATE = ExitGate()

@@ -1,10 +1,10 @@
 """One load: a thread that runs the stages of a strategy, and the callers that wait for its result."""
 
-import threading
-import time
+from time import perf_counter
 
 from .errors import ForkError, LoaderError, LoadTimeoutError, ModelLoadError, ShutdownError, release_frames
 from .exit_gate import GATE, LoadInterrupted
+from .light_threads import Condition, start_thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ class Load:
         self.timed_out: LoadTimeoutError | None = None
         self.duration_s = 0.0
         self.awaited = False
-        self._cond = threading.Condition(threading.Lock())
-        self._started_s = time.perf_counter()
+        self._cond = Condition()
+        self._started_s = perf_counter()
 
     @property
     def in_progress(self) -> bool:
@@ -56,15 +56,15 @@ class Load:
         """Start the thread and return at once; if it cannot be started, that is the load's error."""
         GATE.install()
         name = f"embedding-loader:{self.settings.model_name[:60]}"
-        thread = threading.Thread(target=self._run, args=([self],), name=name, daemon=True)
+        handover = [self]
         # The thread first asks for the lock that we hold, which hands the interpreter straight back to us. Otherwise we
         # would wait a switch interval (5 ms) while the thread begins to import.
         failure: LoaderError | None = ModelLoadError("The load was interrupted before it began. unload() this loader.")
         with self._cond:
             try:
-                thread.start()
+                ident = start_thread(lambda: Load._run(handover), name)
                 # On the thread's behalf: a fork from now on waits for the load, and preloading need not wait for it.
-                GATE.enter(thread.ident)
+                GATE.enter(ident)
                 failure = None
             except (ShutdownError, ForkError) as error:
                 failure = error
@@ -101,7 +101,7 @@ class Load:
         """Make the provider the result and wake all waiting callers."""
         with self._cond:
             if self.error is None:
-                self.duration_s = time.perf_counter() - self._started_s
+                self.duration_s = perf_counter() - self._started_s
                 self.provider = provider
                 self._cond.notify_all()
 
@@ -120,7 +120,7 @@ class Load:
 
     def after_fork_in_child(self) -> None:
         """End a load whose thread does not exist in this process, and drop what cannot be used here."""
-        self._cond = threading.Condition(threading.Lock())
+        self._cond = Condition()
         name = f"{self.settings.model_name!a}"
         advice = "unload() this loader and load in the child, or start processes with 'spawn' or 'forkserver'."
         if GATE.forked_in_noise:

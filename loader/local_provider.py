@@ -1,25 +1,27 @@
 """A provider whose model is in this process."""
 
-import numpy as np
-
 from .errors import EmbeddingError, ForkError, ShutdownError, is_panic, release_frames
 from .exit_gate import GATE, LoadInterrupted
 from .forks import in_forked_child, process_token
 from .provider import EmbeddingProvider
 from .runtime.log import log
+from .vectors import as_array, joined, normalised
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
     from numpy.typing import NDArray
 
-    from .contract import Engine, TextKind
+    from .contract import Engine, TextKind, Vectors
 
     Watcher = Callable[["LocalProvider", int], None]
 
 TEXTS_PER_RUN = 1024
 """Texts per call of an engine: enough to sort them by length, few enough for another engine to take over."""
+BULK_TEXTS = 512
+"""Texts after which a program counts as one that embeds many."""
 _SHOWN_CHARACTERS = 40
 
 
@@ -35,6 +37,7 @@ class LocalProvider(EmbeddingProvider):
         self._engine = engine
         self._process = process_token()
         self._watcher: Watcher | None = None
+        self._texts = 0
         self._refused: Exception | None = None
         self._after_first_run: Callable[[], object] | None = None
         self.model_name = model_name
@@ -71,7 +74,7 @@ class LocalProvider(EmbeddingProvider):
         self._after_first_run = callback
 
     def watch(self, watcher: "Watcher | None") -> None:
-        """Call ``watcher(provider, number of texts)`` after each run; None stops that."""
+        """Call ``watcher(provider, texts so far)`` after each run, from ``BULK_TEXTS`` texts on; None stops that."""
         self._watcher = watcher
 
     def change_engine(self, engine: "Engine") -> None:
@@ -79,6 +82,20 @@ class LocalProvider(EmbeddingProvider):
         self._engine = engine
 
     def _embed(self, texts: list[str], kind: "TextKind", batch_size: int) -> "NDArray[np.float32]":
+        vectors = self._vectors(texts, kind, batch_size)
+        if not isinstance(vectors, bytearray):
+            return vectors
+        with GATE.section():  # an import in progress while another thread forks would never end in the child
+            return as_array(vectors, self.dimension)
+
+    def _embed_bytes(self, texts: list[str], kind: "TextKind", batch_size: int) -> bytes:
+        vectors = self._vectors(texts, kind, batch_size)
+        if isinstance(vectors, bytearray):
+            return bytes(vectors)
+        return bytes(vectors.astype("<f4", copy=False).tobytes())
+
+    def _vectors(self, texts: list[str], kind: "TextKind", batch_size: int) -> "Vectors":
+        """Return the normalised vectors of the texts."""
         if not self.usable_here():
             raise ForkError(
                 f"{self.model_name} was loaded before fork(), and its engine {self.engine} cannot be used in the child "
@@ -90,26 +107,30 @@ class LocalProvider(EmbeddingProvider):
             if len(texts) <= TEXTS_PER_RUN:
                 return self._run(texts, 0, kind, batch_size)
             runs = range(0, len(texts), TEXTS_PER_RUN)
-            return np.concatenate([self._run(texts, start, kind, batch_size) for start in runs])
+            return joined([self._run(texts, start, kind, batch_size) for start in runs])
 
-    def _run(self, texts: list[str], start: int, kind: "TextKind", batch_size: int) -> "NDArray[np.float32]":
+    def _run(self, texts: list[str], start: int, kind: "TextKind", batch_size: int) -> "Vectors":
         """Return the vectors of one run, which begins at ``texts[start]``."""
         engine = self._engine
         run = texts if len(texts) <= TEXTS_PER_RUN else texts[start : start + TEXTS_PER_RUN]
         vectors = self._encode(engine, run, kind, batch_size)
-        lengths = self._lengths(engine, vectors, len(run))
-        empty = np.flatnonzero(lengths == 0.0)
-        if len(empty):
-            raise _without_vector(texts, start + int(empty[0]))
-        vectors = np.ascontiguousarray(vectors / lengths, dtype=np.float32)
-        if self._watcher is not None:
-            self._watcher(self, len(run))
+        self._check_size(engine, vectors, len(run))
+        vectors, unusable = normalised(vectors, self.dimension)
+        if unusable is not None:
+            if unusable.is_zero:
+                raise _without_vector(texts, start + unusable.index)
+            raise EmbeddingError(
+                f"The engine {engine.name} returned a vector that is not finite. Are the weights damaged?"
+            )
+        self._texts += len(run)
+        if self._watcher is not None and self._texts >= BULK_TEXTS:
+            self._watcher(self, self._texts)
         if self._after_first_run is not None:
             callback, self._after_first_run = self._after_first_run, None
             callback()
         return vectors
 
-    def _encode(self, engine: "Engine", texts: list[str], kind: "TextKind", batch_size: int) -> "NDArray[np.float32]":
+    def _encode(self, engine: "Engine", texts: list[str], kind: "TextKind", batch_size: int) -> "Vectors":
         """Return the engine's vectors. Errors do not hold the engine's objects; see ``loader.load_thread``."""
         try:
             return engine.encode(texts, kind, batch_size)
@@ -122,18 +143,14 @@ class LocalProvider(EmbeddingProvider):
             release_frames(error)
             raise EmbeddingError(f"The engine {engine.name} failed while embedding: {error}") from error
 
-    def _lengths(self, engine: "Engine", vectors: "NDArray[np.float32]", count: int) -> "NDArray[np.float32]":
-        """Return the length of each vector, shape (texts, 1); reject invalid vectors."""
-        if vectors.shape != (count, self.dimension):
-            raise EmbeddingError(
-                f"The engine {engine.name} returned shape {vectors.shape}; expected {(count, self.dimension)}."
-            )
-        lengths: NDArray[np.float32] = np.linalg.norm(vectors, axis=1, keepdims=True)
-        if not np.all(np.isfinite(lengths)):
-            raise EmbeddingError(
-                f"The engine {engine.name} returned a vector that is not finite. Are the weights damaged?"
-            )
-        return lengths
+    def _check_size(self, engine: "Engine", vectors: "Vectors", count: int) -> None:
+        if isinstance(vectors, bytearray):
+            found: tuple[int, ...] = (len(vectors),)
+            expected: tuple[int, ...] = (4 * count * self.dimension,)
+        else:
+            found, expected = vectors.shape, (count, self.dimension)
+        if found != expected:
+            raise EmbeddingError(f"The engine {engine.name} returned shape {found}; expected {expected}.")
 
 
 def _without_vector(texts: list[str], index: int) -> EmbeddingError:

@@ -1,9 +1,10 @@
 """The parts of a model that are usable before it is loaded: folder, metadata, tokenizer. Each is created once."""
 
-import threading
+from _thread import RLock
 
 from .errors import LoaderError, ModelLoadError, ModelUnreadableError, ShutdownError, release_frames
 from .exit_gate import GATE, LoadInterrupted
+from .light_threads import Condition, start_thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,14 +17,14 @@ if TYPE_CHECKING:
     from .text.tokenizer import TextTokenizer
 
 
-class _Check(threading.Thread):
+class _Check:
     """Runs a check in its own thread; if it fails, the model's users get the error."""
 
     def __init__(self, check: "Callable[[], None]", refuse: "Callable[[Exception], object]") -> None:
-        super().__init__(name="embedding-loader:check", daemon=True)
         self._todo = check
         self._refuse: Callable[[Exception], object] | None = refuse
-        self._inside = threading.Event()
+        self._changed = Condition()
+        self._inside = False
 
     def begin(self) -> None:
         """Start the thread, or check at once if no thread can be started any more.
@@ -31,11 +32,11 @@ class _Check(threading.Thread):
         Returns when the thread is inside the exit gate, so a program that exits right now waits for it.
         """
         try:
-            self.start()
+            start_thread(self.run, "embedding-loader:check")
         except RuntimeError:
             self.run()
-        with GATE.idle():
-            self._inside.wait(1.0)
+        with GATE.idle(), self._changed:
+            self._changed.wait_for(lambda: self._inside, 1.0)
 
     def run(self) -> None:
         """Run the check. Interpreter exit waits for it, so that its result is stored."""
@@ -43,7 +44,7 @@ class _Check(threading.Thread):
             with GATE.section():
                 import hashlib  # noqa: F401 - now, because once the gate is closed, every import ends the section
 
-                self._inside.set()
+                self._enter()
                 self._todo()
         except (LoadInterrupted, ShutdownError):
             pass
@@ -57,7 +58,12 @@ class _Check(threading.Thread):
                 self._refuse(_typed(error))
         finally:
             self._refuse = None  # it holds the provider
-            self._inside.set()
+            self._enter()
+
+    def _enter(self) -> None:
+        with self._changed:
+            self._inside = True
+            self._changed.notify_all()
 
 
 def _typed(error: BaseException) -> LoaderError:
@@ -73,7 +79,7 @@ class _PatientLock:
     __slots__ = ("_lock",)
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self._lock = RLock()
 
     def __enter__(self) -> None:
         while not self._lock.acquire(blocking=False):

@@ -78,16 +78,20 @@ class EmbeddingProvider:
     def embed_query_bytes(self, text: str) -> bytes:
         """Return the vector of a search query as little-endian float32, dimension x 4 bytes.
 
-        For programs that store or send vectors, and for those that avoid importing NumPy: with a model service, this
-        does not import it. ``array.array("f", data)`` reads the bytes on little-endian machines. Raises as
-        ``embed_query``.
+        For programs that store or send vectors, and for those that avoid importing NumPy: with the engine ``native``
+        and with a model service, no method that returns bytes imports it. ``array.array("f", data)`` reads the bytes on
+        little-endian machines, and ``loader.top_k`` takes them as they are. Raises as ``embed_query``.
         """
-        return self._embed_bytes(check_text(text), "query")
+        return self._embed_bytes([check_text(text)], "query", 1)
 
     def embed_chunk(self, text: str) -> "NDArray[np.float32]":
         """Return the vector of a piece of a document, shape (dimension,). Raises as ``embed_query``."""
         vector: NDArray[np.float32] = self._embed([check_text(text)], "document", 1)[0]
         return vector
+
+    def embed_chunk_bytes(self, text: str) -> bytes:
+        """Return the vector of a piece of a document, as ``embed_query_bytes`` does. Raises as ``embed_query``."""
+        return self._embed_bytes([check_text(text)], "document", 1)
 
     def embed_batch(self, texts: "Iterable[str]", batch_size: int = DEFAULT_BATCH_SIZE) -> "NDArray[np.float32]":
         """Return the vectors of several texts, shape (number of texts, dimension), in their order.
@@ -101,8 +105,24 @@ class EmbeddingProvider:
             Others as ``embed_query``; the message gives the index of an invalid text, and nothing is embedded then.
         """
         size = check_batch_size(batch_size)
-        checked = [check_text(text, f"texts[{index}]") for index, text in enumerate(check_texts(texts))]
-        return self.embed_texts(checked, "document", size)
+        return self.embed_texts(_checked(texts), "document", size)
+
+    def embed_batch_bytes(self, texts: "Iterable[str]", batch_size: int = DEFAULT_BATCH_SIZE) -> bytes:
+        """Return the vectors of several texts one after the other, as ``embed_query_bytes`` does.
+
+        Args:
+            texts: any iterable of strings; an empty one gives no bytes.
+            batch_size: texts per run of the model.
+
+        Raises:
+            As ``embed_batch``.
+        """
+        size = check_batch_size(batch_size)
+        return self.embed_texts_bytes(_checked(texts), "document", size)
+
+    def embed_texts_bytes(self, texts: list[str], kind: "TextKind", batch_size: int) -> bytes:
+        """Return the vectors of texts that are already checked, little-endian float32, one after the other."""
+        return self._embed_bytes(texts, kind, batch_size) if texts else b""
 
     def embed_texts(self, texts: list[str], kind: "TextKind", batch_size: int) -> "NDArray[np.float32]":
         """Return the vectors of texts that are already checked, shape (texts, dimension)."""
@@ -139,7 +159,7 @@ class EmbeddingProvider:
 
         Raises as ``embed_query``.
         """
-        self._embed([WARM_UP_TEXT], "query", 1)
+        self._embed_bytes([WARM_UP_TEXT], "query", 1)
 
     def _stream(self, texts: "Iterator[str]", size: int) -> "Iterator[NDArray[np.float32]]":
         index = 0
@@ -165,10 +185,13 @@ class EmbeddingProvider:
         raise failure
 
     def _embed(self, texts: list[str], kind: "TextKind", batch_size: int) -> "NDArray[np.float32]":
-        """Return the vectors of at least one checked text."""
+        """Return the vectors of at least one checked text, shape (texts, dimension)."""
         raise NotImplementedError
 
-    def _embed_bytes(self, text: str, kind: "TextKind") -> bytes:
-        """Return the vector of one checked text as little-endian float32."""
-        vector = self._embed([text], kind, 1)[0]
-        return bytes(vector.astype("<f4", copy=False).tobytes())
+    def _embed_bytes(self, texts: list[str], kind: "TextKind", batch_size: int) -> bytes:
+        """Return the same as little-endian float32."""
+        raise NotImplementedError
+
+
+def _checked(texts: "Iterable[str]") -> list[str]:
+    return [check_text(text, f"texts[{index}]") for index, text in enumerate(check_texts(texts))]

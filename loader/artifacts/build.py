@@ -18,6 +18,7 @@ from ..model.pipeline import Pipeline
 from ..model.safetensors import MappedTensors
 from ..model.weight_files import SINGLE, weight_files
 from ..model_parts import ModelParts
+from ..vectors import as_array
 from . import FILE, GRAPH, INT8_WEIGHTS
 from .inputs import SMALL_FILES, source_files
 from .manifest import FileEntry, Manifest
@@ -188,7 +189,7 @@ class Builder:
             engine = open_first(parts, [spec for spec in able if spec.name != "onnx"], settings)
         except EngineMissingError:
             return self._own_reference(parts)
-        return engine.encode(list(TEXTS), "document", 8)
+        return as_array(engine.encode(list(TEXTS), "document", 8), engine.dimension)
 
     def _own_reference(self, parts: ModelParts) -> "NDArray[np.float32]":
         """Return the vectors of the model's own ONNX file, if no installed engine supports the original.
@@ -215,7 +216,7 @@ class Builder:
             from ..engines.onnx import open_folder
         opened = open_folder(ModelParts.of_folder(self.target), self.target, self.precision, None)
         # Enough at once that the engine uses its second session, which single texts do not use.
-        return opened.encode(list(TEXTS), "document", len(TEXTS))
+        return as_array(opened.encode(list(TEXTS), "document", len(TEXTS)), opened.dimension)
 
 
 def _can_write_graphs() -> bool:

@@ -15,6 +15,7 @@ from ..errors import ArtifactError, CacheError, CompileError
 from ..model.file_hash import sha256_of
 from ..runtime.log import log
 from ..runtime.paths import cache_folder, write_atomically
+from ..vectors import as_array
 from . import FILE, is_artifact
 from .manifest import ADVICE, read_manifest
 
@@ -100,7 +101,7 @@ def prove(folder: str, engine: "Engine", version: str) -> None:
         return
     try:
         texts, reference = _read_probes(manifest.probes)
-        compare(engine.encode(texts, "document", len(texts)), reference, manifest.precision)
+        compare(as_array(engine.encode(texts, "document", len(texts)), engine.dimension), reference, manifest.precision)
     except (ValueError, KeyError, TypeError, CompileError) as error:
         raise ArtifactError(
             f"{folder} was prepared with ONNX Runtime {made_with} and cannot be used with {here}: {error}. {ADVICE}"

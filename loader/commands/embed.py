@@ -31,7 +31,9 @@ def run(options: "Namespace") -> None:
         lines = (line.rstrip("\r\n") for line in sys.stdin)
         vectors = (vector.astype("<f4").tobytes() for vector in provider.embed_stream(lines))
     elif options.document:
-        vectors = (vector.astype("<f4").tobytes() for vector in provider.embed_batch(options.texts))
+        joined = provider.embed_batch_bytes(options.texts)
+        size = 4 * provider.dimension
+        vectors = (joined[start : start + size] for start in range(0, len(joined), size))
     else:
         vectors = (provider.embed_query_bytes(text) for text in options.texts)
     for vector in vectors:

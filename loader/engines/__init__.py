@@ -46,13 +46,7 @@ class EngineSpec:
 
     def missing(self) -> list[str]:
         """Return the required packages that are not installed, without importing any."""
-        from importlib.machinery import PathFinder
-
-        return [
-            package
-            for package in self.requires
-            if package not in sys.modules and PathFinder.find_spec(package, sys.path) is None
-        ]
+        return [package for package in self.requires if package not in sys.modules and not _is_installed(package)]
 
     def module(self) -> "EngineModule":
         """Import and return the engine's module."""
@@ -62,7 +56,21 @@ class EngineSpec:
         return module
 
 
+def _is_installed(module: str) -> bool:
+    """Whether a module could be imported: what ``importlib.util.find_spec`` does, without importing that."""
+    parent, _, _ = module.rpartition(".")
+    path = list(sys.modules[parent].__path__) if parent else None
+    return any(finder.find_spec(module, path) is not None for finder in sys.meta_path)
+
+
 ENGINES: "Final[tuple[EngineSpec, ...]]" = (
+    EngineSpec(
+        name="native",
+        requires=("loader._native",),
+        extra="",
+        devices=frozenset({"cpu"}),
+        precisions=frozenset({"float32", "int8"}),
+    ),
     EngineSpec(
         name="numpy",
         requires=("numpy", "tokenizers"),

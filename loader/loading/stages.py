@@ -4,19 +4,21 @@ Each stage runs in the loader thread, inside the exit gate.
 """
 
 from ..artifacts import is_artifact
-from ..engines import candidates, missing_error
+from ..engines import AUTO, candidates, missing_error
 from ..errors import (
     ArtifactError,
     EngineMissingError,
     ForkError,
     LoaderError,
-    ModelError,
     ModelLoadError,
     ModelUnsupportedError,
     is_panic,
 )
 from ..exit_gate import GATE
 from ..forks import enter_engine, tainted
+from ..light_threads import import_threading
+from ..runtime import READING_ONCE
+from ..runtime.collector import COLLECTOR_PAUSE
 from ..runtime.log import is_heard, log
 
 TYPE_CHECKING = False
@@ -28,7 +30,9 @@ if TYPE_CHECKING:
     from ..contract import Engine
     from ..engines import EngineSpec
     from ..load_thread import Load
+    from ..local_provider import LocalProvider, Watcher
     from ..model_parts import ModelParts
+    from .upgrade import Opener
 
 
 def metadata(load: "Load") -> None:
@@ -58,15 +62,24 @@ def engine(load: "Load") -> None:
 
     provider = LocalProvider(settings.model_name, opened)
     parts.check_beside(provider)
-    if settings.spec.upgrades:
-        from .upgrade import watch
-
+    if settings.spec.upgrades and settings.engine == AUTO:
         # Not the load, which holds the provider: unloading a model should free it at once.
-        watch(provider, settings, lambda spec, device: open_engine(parts, spec, settings.on(device)))
+        provider.watch(_watcher(settings, lambda spec, device: open_engine(parts, spec, settings.on(device))))
     # Before publishing, not after: whoever waits for the provider should not have to share the interpreter then.
     remember_use(parts.metadata())
     load.publish(provider)
     log("info", "%r is ready after %.3f s", provider, load.duration_s)
+
+
+def _watcher(settings: "Settings", opener: "Opener") -> "Watcher":
+    """Return what looks for a faster engine after many texts; most programs never import that."""
+
+    def watcher(provider: "LocalProvider", texts: int) -> None:
+        from .upgrade import watch
+
+        watch(provider, settings, opener, texts)
+
+    return watcher
 
 
 def open_first(parts: "ModelParts", specs: "list[EngineSpec]", settings: "Settings") -> "Engine":
@@ -76,13 +89,13 @@ def open_first(parts: "ModelParts", specs: "list[EngineSpec]", settings: "Settin
         EngineMissingError: no engine is installed, or the installed ones cannot serve the model and another might.
         LoaderError: why every engine failed.
     """
-    refusal: ModelError | None = None
+    refusal: LoaderError | None = None
     for spec in specs:
         if spec.missing():
             continue
         try:
             return open_engine(parts, spec, settings)
-        except (ModelUnsupportedError, ArtifactError) as error:
+        except (ModelUnsupportedError, ArtifactError, EngineMissingError) as error:
             log("info", "The engine %s cannot serve %s: %s", spec.name, parts.folder().name, error)
             refusal = refusal or error
     lacking = next((spec for spec in specs if spec.missing()), None)
@@ -105,9 +118,9 @@ def open_engine(parts: "ModelParts", spec: "EngineSpec", settings: "Settings") -
             f"The engine {spec.name} was already imported when this process was forked, so it cannot be used here. "
             "Fork before the first load, or start processes with the 'spawn' or 'forkserver' method."
         )
-    from ..runtime.collector import COLLECTOR_PAUSE  # which a caller of a service never needs
-
     folder = parts.folder()
+    if spec.name != "native":
+        import_threading()  # which NumPy, ONNX Runtime and PyTorch import
     module = spec.module()
     if not module.FORK_SAFE:
         enter_engine(spec.name)
@@ -156,10 +169,11 @@ def run(load: "Load") -> None:
         LoadInterrupted: the interpreter is exiting.
         BaseException: whatever a stage raises.
     """
-    for stage in load.settings.spec.stages:
-        # No checkpoint: a fork waits for the rest. Slow engines that no child can use have their own.
-        GATE.interrupt_if_closed()
-        STAGES[stage](load)
+    with COLLECTOR_PAUSE, READING_ONCE:
+        for stage in load.settings.spec.stages:
+            # No checkpoint: a fork waits for the rest. Slow engines that no child can use have their own.
+            GATE.interrupt_if_closed()
+            STAGES[stage](load)
 
 
 STAGES: "Final[dict[str, Callable[[Load], None]]]" = {

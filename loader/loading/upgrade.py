@@ -13,13 +13,13 @@ runs. What a caller sees:
 
 import threading
 
-import numpy as np
-
 from ..engines import AUTO, ENGINES
 from ..errors import LoaderError, ShutdownError, release_frames
 from ..exit_gate import GATE, LoadInterrupted
+from ..local_provider import BULK_TEXTS
 from ..profile import ResourceProfile
 from ..runtime.log import log
+from ..vectors import as_array
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,50 +33,50 @@ if TYPE_CHECKING:
 
     Opener = Callable[[EngineSpec, str], Engine]
 
-PAYS_AFTER: "Final" = {"onnx": 512, "sentence_transformers": 5_000}
+PAYS_AFTER: "Final" = {"onnx": BULK_TEXTS, "sentence_transformers": 5_000}
 """Texts after which opening an engine pays off. Opening ``onnx`` takes about as long as it saves on 200 to 300 short
 texts; importing PyTorch takes seconds."""
+_MOVES_FROM: "Final" = frozenset({"native", "numpy"})
 MIN_COSINE: "Final" = 0.9999
 _PROBES: "Final" = ("database connection", "The committee will meet on Thursday to discuss the budget.")
 
 
-def watch(provider: "LocalProvider", settings: "Settings", open_engine: "Opener") -> None:
-    """Count the provider's texts, if there is an engine that it may move to.
+def watch(provider: "LocalProvider", settings: "Settings", open_engine: "Opener", texts: int) -> None:
+    """Look at the provider's texts from now on, if there is an engine that it may move to.
 
     Args:
         provider: the provider.
         settings: what it was loaded for.
         open_engine: loads the same model into another engine, on a device.
+        texts: how many it has embedded.
     """
-    if settings.engine != AUTO or settings.device not in {None, "cpu"} or provider.engine != "numpy":
-        return
-    provider.watch(_Upgrade(settings, open_engine))
+    provider.watch(None)
+    if settings.engine == AUTO and settings.device in {None, "cpu"} and provider.engine in _MOVES_FROM:
+        upgrade = _Upgrade(settings, open_engine)
+        provider.watch(upgrade)
+        upgrade(provider, texts)
 
 
 class _Upgrade:
-    """Counts texts and opens the other engine when that pays off; tries once only."""
+    """Opens the other engine when that pays off; tries once only."""
 
     def __init__(self, settings: "Settings", open_engine: "Opener") -> None:
         self._settings = settings
         self._open_engine = open_engine
         self._lock = threading.Lock()
-        self._texts = 0
         self._target: tuple[EngineSpec, str] | None = None
         self._looked = False
 
     def __call__(self, provider: "LocalProvider", texts: int) -> None:
-        """Add to the number of embedded texts."""
+        """Open the other engine if it pays off after so many texts."""
         with self._lock:
-            self._texts += texts
-            if self._texts < min(PAYS_AFTER.values()):
-                return
             if not self._looked:
                 self._looked = True
-                self._target = _target(self._settings)
+                self._target = _target(self._settings, provider.engine)
             if self._target is None:
                 provider.watch(None)
                 return
-            if self._texts < PAYS_AFTER[self._target[0].name]:
+            if texts < PAYS_AFTER[self._target[0].name]:
                 return
             provider.watch(None)
         thread = threading.Thread(target=self._run, args=(provider,), name="embedding-loader:upgrade", daemon=True)
@@ -107,12 +107,12 @@ class _Upgrade:
             log("info", "%s stays with the engine %s: %s", provider.model_name, provider.engine, why)
 
 
-def _target(settings: "Settings") -> "tuple[EngineSpec, str] | None":
-    """Return the best engine on this machine for many texts, and its device."""
+def _target(settings: "Settings", current: str) -> "tuple[EngineSpec, str] | None":
+    """Return the best engine on this machine for many texts, and its device; None if the current one is as good."""
     device = ResourceProfile.detect().recommended_device if settings.device is None else "cpu"
     for spec in ENGINES:
         if spec.name in PAYS_AFTER and device in spec.devices and not spec.missing():
-            if device == "cpu" and spec.name == "sentence_transformers":
+            if device == "cpu" and (spec.name == "sentence_transformers" or current == "native"):
                 continue  # not enough faster to be worth its memory
             return spec, device
     return None
@@ -137,6 +137,10 @@ def _change(provider: "LocalProvider", engine: "Engine") -> None:
 def _agreement(one: "Engine", other: "Engine") -> float:
     if one.dimension != other.dimension:
         return 0.0
-    left, right = (engine.encode(list(_PROBES), "document", len(_PROBES)) for engine in (one, other))
+    import numpy as np
+
+    left, right = (
+        as_array(engine.encode(list(_PROBES), "document", len(_PROBES)), engine.dimension) for engine in (one, other)
+    )
     products = np.sum(left * right, axis=1)
     return float(np.min(products / (np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1))))

@@ -3,6 +3,7 @@
 import os
 
 from ..errors import ModelCorruptError, ModelUnsupportedError, lacking
+from ..runtime import READING_ONCE
 from ..runtime.paths import at_once
 from ..runtime.plain_json import loads
 
@@ -70,6 +71,10 @@ def read_json(folder: str, *names: str) -> "Any":
         ModelUnreadableError: it cannot be read now.
     """
     path = os.path.join(folder, *names)
+    return READING_ONCE.get(path, lambda: _read_json(path))
+
+
+def _read_json(path: str) -> "Any":
     try:
         with open(path, "rb", opener=at_once) as file:
             return loads(file.read())

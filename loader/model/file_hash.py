@@ -54,8 +54,8 @@ def recall_sha256(path: str) -> str | None:
     """
     memo, identity = _memo(path)
     try:
-        with open(memo, encoding="ascii", opener=at_once) as file:
-            text = file.read(256)
+        with open(memo, "rb", opener=at_once) as file:
+            text = file.read(256).decode()
     except (OSError, ValueError, TypeError):
         return None
     digest = text.removeprefix(identity)

@@ -35,8 +35,8 @@ def snapshot_folder(root: str, repo_id: str) -> str | None:
     """
     repo = os.path.join(root, f"models--{repo_id.replace('/', '--')}")
     try:
-        with open(os.path.join(repo, "refs", "main"), encoding="ascii", opener=at_once) as file:
-            revision = file.read(128).strip()
+        with open(os.path.join(repo, "refs", "main"), "rb", opener=at_once) as file:
+            revision = file.read(128).decode().strip()
     except (OSError, ValueError, TypeError) as error:
         lack = lacking(repo, error)
         if lack is not None and not isinstance(error, PermissionError):

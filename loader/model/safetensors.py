@@ -9,6 +9,7 @@ import os
 import stat
 
 from ..errors import ModelCorruptError, ModelError, ModelUnsupportedError, lacking
+from ..runtime import READING_ONCE
 from ..runtime.plain_json import loads
 
 TYPE_CHECKING = False
@@ -80,7 +81,12 @@ def _open(path: str) -> int:
 
 
 def _header(path: str, descriptor: int) -> dict[str, TensorEntry]:
-    size = os.fstat(descriptor).st_size
+    found = os.fstat(descriptor)
+    state = (path, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+    return READING_ONCE.get(state, lambda: _parsed(path, descriptor, found.st_size))
+
+
+def _parsed(path: str, descriptor: int, size: int) -> dict[str, TensorEntry]:
     try:
         with open(descriptor, "rb", closefd=False) as file:
             prefix = file.read(8)

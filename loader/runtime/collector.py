@@ -7,7 +7,7 @@ docs/decisions/0003-garbage-collector.md.
 """
 
 import gc
-import threading
+from _thread import allocate_lock
 
 from ..forks import after_fork_in_child
 
@@ -16,7 +16,7 @@ class CollectorPause:
     """A re-entrant, process-wide context manager: automatic collection is paused while any thread is inside."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._inside = 0
         self._was_enabled = False
 
@@ -36,7 +36,7 @@ class CollectorPause:
 
     def after_fork_in_child(self) -> None:
         """End a pause whose thread does not exist in this process."""
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         if self._inside:
             self._inside = 0
             if self._was_enabled:

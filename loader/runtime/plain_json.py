@@ -44,7 +44,7 @@ try:
     if hasattr(sys, "gettotalrefcount"):
         # Up to Python 3.11, the parser reports damage through json.decoder, and reports none if that is not imported.
         # We notice (see ``loads``), but a debug build of Python would end the process.
-        import json.decoder
+        import json.decoder  # noqa: F401
     from _json import encode_basestring, encode_basestring_ascii, make_scanner
 
     _scan: "Scan" = make_scanner(_Options)  # type: ignore[arg-type]

@@ -152,32 +152,22 @@ class ServiceProvider(EmbeddingProvider):
     def _embed(self, texts: list[str], kind: "TextKind", batch_size: int) -> "NDArray[np.float32]":
         with GATE.section():  # an import in progress while another thread forks would never end in the child
             import numpy as np
+        flat = np.frombuffer(self._embed_bytes(texts, kind, batch_size), "<f4").astype(np.float32)
+        return flat.reshape(len(texts), self.dimension)
+
+    def _embed_bytes(self, texts: list[str], kind: "TextKind", batch_size: int) -> bytes:
         encoded = [text.encode() for text in texts]
         local = self._local
         if local is None:
             try:
-                pieces = [self._ask(part, kind) for part in _parts(texts, encoded)]
-                flat = np.frombuffer(b"".join(pieces), "<f4").astype(np.float32)
-                return flat.reshape(len(texts), self.dimension)
+                return b"".join([self._ask(part, kind) for part in _parts(texts, encoded)])
             except ServiceError as reason:
                 local = self.fall_back(reason)
         if len(texts) > batch_size:
             self._start_for_the_next()  # otherwise other callers would wait for the whole batch
-        vectors = local.embed_texts(texts, kind, batch_size)
+        vectors = local.embed_texts_bytes(texts, kind, batch_size)
         self._start_for_the_next()
         return vectors
-
-    def _embed_bytes(self, text: str, kind: "TextKind") -> bytes:
-        local = self._local
-        if local is None:
-            try:
-                (part,) = _parts([text], [text.encode()])
-                return self._ask(part, kind)
-            except ServiceError as reason:
-                local = self.fall_back(reason)
-        vector = local._embed_bytes(text, kind)
-        self._start_for_the_next()
-        return vector
 
     def _ask(self, texts: list[bytes], kind: "TextKind") -> bytes:
         deadline_s = monotonic() + ANSWER_S

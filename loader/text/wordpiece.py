@@ -88,12 +88,15 @@ class WordPiece:
             NotUnderstood: another kind of tokenizer, or a file that is not written as the library writes it.
             OSError: the file cannot be read.
         """
-        with open(path, "rb") as file:
+        with open(path, "rb", buffering=0) as file:
             head = file.read(_HEAD_BYTES)
             self._vocabulary_at = _vocabulary_in(head)
             if b'"WordPiece"' not in head:
                 raise NotUnderstood
-            self._data = head + file.read()
+            file.seek(0)
+            self._data = file.read()  # in one piece: copying it together would take longer than reading twice
+            if not self._data.startswith(head):
+                raise NotUnderstood  # it was changed meanwhile
         _check_vocabulary(self._data, self._vocabulary_at)
         self.settings = _parse(head[: self._vocabulary_at + 1] + b"}}}")
         self.normalizer = _options(self.settings, "normalizer", _NORMALIZER, "BertNormalizer")

@@ -15,13 +15,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ...errors import ServiceBusyError, ServiceRefusedError, ServiceTimeoutError, ServiceUnavailableError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from ...contract import TextKind
     from ...local_provider import LocalProvider
     from .counters import Counters
@@ -253,15 +249,16 @@ class Batcher:
         self._counters.batches += 1
         self._counters.texts += len(texts)
         answers: list[bytes] = []
+        size = len(vectors) // len(texts)
         start = 0
         for request in batch:
-            end = start + len(request.texts)
-            answers.append(vectors[start:end].astype("<f4", copy=False).tobytes())
+            end = start + size * len(request.texts)
+            answers.append(vectors[start:end])
             start = end
         # At once: each call wakes the event loop, which takes the interpreter from the next batch.
         self._call(_settle_all, batch, answers)
 
-    def _vectors(self, texts: list[str], kind: "TextKind") -> "NDArray[np.float32]":
+    def _vectors(self, texts: list[str], kind: "TextKind") -> bytes:
         if self._threads is None:
             return self._embedded(texts, kind)
         self._threads.begin(texts)
@@ -270,11 +267,11 @@ class Batcher:
         finally:
             self._threads.end()
 
-    def _embedded(self, texts: list[str], kind: "TextKind") -> "NDArray[np.float32]":
+    def _embedded(self, texts: list[str], kind: "TextKind") -> bytes:
         provider = self._provider
         if provider.engine_in_use.batch_invariant:
-            return provider.embed_texts(texts, kind, self._max_batch_texts)
-        return np.concatenate([provider.embed_texts([text], kind, 1) for text in texts])
+            return provider.embed_texts_bytes(texts, kind, self._max_batch_texts)
+        return b"".join([provider.embed_texts_bytes([text], kind, 1) for text in texts])
 
     def _call(self, function: "Callable[..., object]", *arguments: object) -> None:
         """Have the event loop call something."""

@@ -1,0 +1,250 @@
+#include "encoder.h"
+#include "threads.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+extern const Lanes lanes_avx512, lanes_avx2;
+#endif
+extern const Lanes lanes_baseline;
+
+const Lanes *const ALL_LANES[] = {
+#if defined(__x86_64__)
+    &lanes_avx512, &lanes_avx2,
+#endif
+    &lanes_baseline, NULL,
+};
+
+const Lanes *best_lanes(void) {
+    size_t i = 0;
+    while (!ALL_LANES[i]->is_usable())
+        i++;
+    return ALL_LANES[i];
+}
+
+/* Tokens that one thread takes through the layers' products at a time: what lies between two products stays in the
+ * second-level cache. */
+enum { BLOCK = 48 };
+
+static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+
+/* What one run needs: the token vectors, and room for each thread. */
+typedef struct {
+    const Model *model;
+    const Lanes *lanes;
+    const Layer *layer;
+    size_t tokens, texts;
+    const size_t *lengths, *starts;
+    float *x;                            /* (tokens, width) */
+    float *query, *key, *value, *context; /* (tokens, width) */
+    const float *biases;                 /* (heads, 2 * longest - 1), of the distances from 1 - longest on, or NULL */
+    size_t longest;
+    float *room; /* (threads, room_size) */
+    size_t room_size;
+} Run;
+
+/* ---- Embeddings ---- */
+
+static void add_row(const Weight *table, size_t number, size_t width, float *row) {
+    if (table->scale) {
+        const int8_t *integers = (const int8_t *)table->values + number * width;
+        for (size_t i = 0; i < width; i++)
+            row[i] += (float)integers[i] * table->scale[number];
+    } else {
+        const float *numbers = (const float *)table->values + number * width;
+        for (size_t i = 0; i < width; i++)
+            row[i] += numbers[i];
+    }
+}
+
+/* The sum of the word, position and token type embeddings, normalised. */
+static void embed(const Run *run, const uint32_t *tokens) {
+    const Model *model = run->model;
+    size_t width = model->width;
+    memset(run->x, 0, run->tokens * width * sizeof(float));
+    for (size_t text = 0; text < run->texts; text++) {
+        int64_t counted = 0; /* RoBERTa's positions start at padding + 1 and skip padding tokens */
+        for (size_t i = 0; i < run->lengths[text]; i++) {
+            size_t at = run->starts[text] + i, position = i;
+            if (model->padding >= 0) {
+                int is_padding = (int64_t)tokens[at] == model->padding;
+                counted += !is_padding;
+                position = (size_t)(is_padding ? model->padding : counted + model->padding);
+            }
+            float *row = run->x + at * width;
+            add_row(&model->words, tokens[at], width, row);
+            add_row(&model->positions, position, width, row);
+            if (model->token_type)
+                for (size_t j = 0; j < width; j++)
+                    row[j] += model->token_type[j];
+        }
+    }
+    run->lanes->add_and_normalise(run->x, NULL, run->tokens, width, &model->embedding_norm, model->epsilon);
+}
+
+/* T5's bucket of a distance (key's position minus query's): 16 for each direction. Distances below 8 have one bucket each;
+ * from 8 to 128 there are 8, logarithmically spaced: floor(8 + 8 log(distance / 8) / log 16). */
+static size_t bucket(ptrdiff_t distance) {
+    static const ptrdiff_t from[] = {12, 16, 23, 32, 46, 64, 91};
+    size_t side = distance > 0 ? BUCKETS / 2 : 0;
+    ptrdiff_t far = distance < 0 ? -distance : distance;
+    if (far < 8)
+        return side + (size_t)far;
+    size_t found = 8;
+    for (size_t i = 0; i < sizeof from / sizeof *from; i++)
+        found += far >= from[i];
+    return side + found;
+}
+
+/* MPNet's bias of each head and distance. */
+static float *relative_biases(const Model *model, size_t longest) {
+    size_t distances = 2 * longest - 1;
+    float *biases = malloc(model->heads * distances * sizeof(float));
+    for (size_t i = 0; biases && i < distances; i++) {
+        const float *row = model->relative_bias + bucket((ptrdiff_t)i - (ptrdiff_t)longest + 1) * model->heads;
+        for (size_t head = 0; head < model->heads; head++)
+            biases[head * distances + i] = row[head];
+    }
+    return biases;
+}
+
+/* ---- A layer, in three steps ---- */
+
+static void project(void *context, size_t block, size_t worker) {
+    const Run *run = context;
+    (void)worker;
+    size_t width = run->model->width, first = block * BLOCK, tokens = smaller(BLOCK, run->tokens - first);
+    const float *x = run->x + first * width;
+    run->lanes->linear(&run->layer->query, IDENTITY, x, run->query + first * width, tokens);
+    run->lanes->linear(&run->layer->key, IDENTITY, x, run->key + first * width, tokens);
+    run->lanes->linear(&run->layer->value, IDENTITY, x, run->value + first * width, tokens);
+}
+
+static void attend(void *context, size_t index, size_t worker) {
+    const Run *run = context;
+    const Model *model = run->model;
+    size_t text = index / model->heads, head = index % model->heads, size = model->width / model->heads;
+    size_t at = run->starts[text] * model->width + head * size;
+    const float *bias = NULL;
+    if (run->biases)
+        bias = run->biases + head * (2 * run->longest - 1) + run->longest - 1;
+    if (run->lengths[text])
+        run->lanes->attend(run->query + at, run->key + at, run->value + at, run->context + at, run->lengths[text], size,
+                           model->width, bias, run->room + worker * run->room_size);
+}
+
+static void finish(void *context, size_t block, size_t worker) {
+    const Run *run = context;
+    const Model *model = run->model;
+    const Layer *layer = run->layer;
+    size_t width = model->width, first = block * BLOCK, tokens = smaller(BLOCK, run->tokens - first);
+    float *x = run->x + first * width;
+    float *inner = run->room + worker * run->room_size, *more = inner + BLOCK * model->inner;
+    run->lanes->linear(&layer->attention_output, IDENTITY, run->context + first * width, more, tokens);
+    run->lanes->add_and_normalise(x, more, tokens, width, &layer->attention_norm, model->epsilon);
+    run->lanes->linear(&layer->up, model->activation, x, inner, tokens);
+    run->lanes->linear(&layer->down, IDENTITY, inner, more, tokens);
+    run->lanes->add_and_normalise(x, more, tokens, width, &layer->output_norm, model->epsilon);
+}
+
+/* ---- From token vectors to the vector of a text ---- */
+
+static void pool(Pooling pooling, const float *x, size_t length, size_t width, float *vector) {
+    memcpy(vector, x, width * sizeof(float));
+    if (pooling == CLS)
+        return;
+    for (size_t token = 1; token < length; token++) {
+        const float *row = x + token * width;
+        for (size_t i = 0; i < width; i++)
+            if (pooling != MAX)
+                vector[i] += row[i];
+            else if (row[i] > vector[i] || row[i] != row[i])
+                vector[i] = row[i];
+    }
+    if (pooling == MAX)
+        return;
+    float count = pooling == MEAN ? (float)length : sqrtf((float)length);
+    for (size_t i = 0; i < width; i++)
+        vector[i] /= count;
+}
+
+/* Pooling, then the Dense layers. Returns -1 if there is not enough memory. */
+static int head(const Run *run, float *vectors) {
+    const Model *model = run->model;
+    size_t width = model->width * model->pooling_count;
+    float *now = calloc(run->texts * width + 1, sizeof(float));
+    for (size_t text = 0; now && text < run->texts; text++)
+        for (size_t i = 0; i < model->pooling_count && run->lengths[text]; i++)
+            pool(model->poolings[i], run->x + run->starts[text] * model->width, run->lengths[text], model->width,
+                 now + text * width + i * model->width);
+    for (size_t i = 0; now && i < model->dense_count; i++) {
+        const Dense *dense = &model->dense[i];
+        float *next = malloc((run->texts * dense->linear.out + 1) * sizeof(float));
+        if (next)
+            run->lanes->linear(&dense->linear, dense->activation, now, next, run->texts);
+        free(now);
+        now = next;
+    }
+    if (!now)
+        return -1;
+    for (size_t text = 0; text < run->texts; text++)
+        if (run->lengths[text])
+            memcpy(vectors + text * model->dimension, now + text * model->dimension, model->dimension * sizeof(float));
+        else
+            memset(vectors + text * model->dimension, 0, model->dimension * sizeof(float));
+    free(now);
+    return 0;
+}
+
+/* ---- Everything ---- */
+
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+
+int encode(const Model *model, const Lanes *lanes, struct Pool *threads, const uint32_t *tokens, const size_t *lengths,
+           size_t texts, float *vectors) {
+    size_t width = model->width, total = 0, longest = 0;
+    Run run = {.model = model, .lanes = lanes, .texts = texts, .lengths = lengths};
+    float *biases = NULL, *memory = NULL;
+    int result = -1;
+    size_t *starts = malloc((texts + 1) * sizeof *starts);
+    if (!starts)
+        return -1;
+    for (size_t text = 0; text < texts; text++) {
+        starts[text] = total;
+        total += lengths[text];
+        longest = larger(longest, lengths[text]);
+    }
+    run.starts = starts;
+    run.tokens = total;
+    run.longest = longest;
+    run.room_size = larger(BLOCK * (model->inner + width), lanes->attend_scratch(longest, width / model->heads));
+    memory = malloc((5 * total * width + run.room_size * pool_threads(threads)) * sizeof(float) + 1);
+    if (!memory)
+        goto done;
+    if (model->relative_bias && longest) {
+        run.biases = biases = relative_biases(model, longest);
+        if (!biases)
+            goto done;
+    }
+    run.x = memory;
+    run.query = run.x + total * width;
+    run.key = run.query + total * width;
+    run.value = run.key + total * width;
+    run.context = run.value + total * width;
+    run.room = run.context + total * width;
+    embed(&run, tokens);
+    for (size_t number = 0; number < model->layer_count; number++) {
+        run.layer = &model->layers[number];
+        pool_run(threads, (total + BLOCK - 1) / BLOCK, project, &run);
+        pool_run(threads, texts * model->heads, attend, &run);
+        pool_run(threads, (total + BLOCK - 1) / BLOCK, finish, &run);
+    }
+    result = head(&run, vectors);
+done:
+    free(biases);
+    free(memory);
+    free(starts);
+    return result;
+}

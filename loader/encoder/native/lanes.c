@@ -1,0 +1,516 @@
+/* The loops over numbers. Compiled once for each instruction set, see build.py.
+ *
+ * LANES are the numbers in a vector register. GCC and Clang turn arithmetic on such vectors into the instructions that
+ * there are.
+ *
+ * A sum's order depends on the matrix's shape only, never on how many tokens are computed together. So a text has the
+ * same vector, to the last bit, alone and in any batch, and with any number of threads.
+ */
+#include "encoder.h"
+
+#include <math.h>
+#include <string.h>
+
+#if defined(FOR_AVX512)
+#define LANES 16
+#define NAME avx512
+#define USABLE                                                                                                         \
+    (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && \
+     __builtin_cpu_supports("avx512vl"))
+#elif defined(FOR_AVX2)
+#define LANES 8
+#define NAME avx2
+#define USABLE (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+#else
+#define LANES 4
+#define NAME baseline
+#define USABLE 1
+#endif
+
+#define JOIN_(a, b) a##_##b
+#define JOIN(a, b) JOIN_(a, b)
+#define TEXT_(a) #a
+#define TEXT(a) TEXT_(a)
+
+typedef float vec __attribute__((vector_size(LANES * 4)));
+typedef int32_t ivec __attribute__((vector_size(LANES * 4)));
+typedef int8_t bytes __attribute__((vector_size(LANES)));
+
+/* Rows and tokens of a tile of a product: as many sums as fit into the registers. */
+enum { ROWS = 4, TOKENS = LANES == 16 ? 6 : 3 };
+
+#if defined(__clang__)
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (ivec){__VA_ARGS__})
+#endif
+
+static inline size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+
+static inline vec load(const float *from) {
+    vec v;
+    memcpy(&v, from, sizeof v);
+    return v;
+}
+
+static inline void store(float *to, vec v) { memcpy(to, &v, sizeof v); }
+
+/* The first count numbers of a vector, the others 0. Reads nothing behind them. */
+static inline vec load_part(const float *from, size_t count) {
+    if (count == LANES)
+        return load(from);
+    vec v = {0};
+    memcpy(&v, from, count * sizeof(float));
+    return v;
+}
+
+static inline void store_part(float *to, vec v, size_t count) {
+    if (count == LANES)
+        store(to, v);
+    else
+        memcpy(to, &v, count * sizeof(float));
+}
+
+static inline vec all(float number) { return (vec){0} + number; }
+
+/* Where the mask is set (all bits), a, otherwise b. */
+static inline vec choose(ivec mask, vec a, vec b) { return (vec)(((ivec)a & mask) | ((ivec)b & ~mask)); }
+
+static inline vec larger(vec a, vec b) { return choose(a > b, a, b); }
+
+/* The sums of four vectors. Pairs of lanes are added, always the same: i and i + LANES / 2, and so on. */
+typedef struct {
+    float of[4];
+} Sums;
+
+static inline Sums add_lanes(vec a, vec b, vec c, vec d) {
+#if LANES == 16
+    vec ab = SHUFFLE(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
+             SHUFFLE(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+    vec cd = SHUFFLE(c, d, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
+             SHUFFLE(c, d, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+    vec four = SHUFFLE(ab, cd, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) +
+               SHUFFLE(ab, cd, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+    four += SHUFFLE(four, four, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
+    four += SHUFFLE(four, four, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
+    return (Sums){{four[0], four[4], four[8], four[12]}};
+#elif LANES == 8
+    vec ab = SHUFFLE(a, b, 0, 1, 2, 3, 8, 9, 10, 11) + SHUFFLE(a, b, 4, 5, 6, 7, 12, 13, 14, 15);
+    vec cd = SHUFFLE(c, d, 0, 1, 2, 3, 8, 9, 10, 11) + SHUFFLE(c, d, 4, 5, 6, 7, 12, 13, 14, 15);
+    vec four = SHUFFLE(ab, cd, 0, 1, 4, 5, 8, 9, 12, 13) + SHUFFLE(ab, cd, 2, 3, 6, 7, 10, 11, 14, 15);
+    four += SHUFFLE(four, four, 1, 0, 3, 2, 5, 4, 7, 6);
+    return (Sums){{four[0], four[2], four[4], four[6]}};
+#else
+    vec ab = SHUFFLE(a, b, 0, 1, 4, 5) + SHUFFLE(a, b, 2, 3, 6, 7);
+    vec cd = SHUFFLE(c, d, 0, 1, 4, 5) + SHUFFLE(c, d, 2, 3, 6, 7);
+    vec four = SHUFFLE(ab, cd, 0, 2, 4, 6) + SHUFFLE(ab, cd, 1, 3, 5, 7);
+    return (Sums){{four[0], four[1], four[2], four[3]}};
+#endif
+}
+
+static inline float add_up(vec a) { return add_lanes(a, a, a, a).of[0]; }
+
+/* e^x within 2 units in the last place; 0 below -87, where it would be too small to matter, and infinite above 88.
+ *
+ * x = n ln 2 + r with |r| <= ln 2 / 2; e^r by a polynomial (the coefficients of Cephes' expf, Moshier 1989), and 2^n
+ * through the exponent's bits. Adding and subtracting 1.5 * 2^23 rounds to an integer. */
+static inline vec exponential(vec x) {
+    const vec magic = all(12582912.0f);
+    vec within = larger(all(-87.0f), choose(x > all(88.0f), all(88.0f), x));
+    vec shifted = within * 1.44269504088896341f + magic;
+    vec n = shifted - magic;
+    vec r = within - n * 0.693359375f;
+    r = r - n * -2.12194440e-4f;
+    vec p = all(1.9875691500e-4f);
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + r + 1.0f;
+    p = (vec)((ivec)p + (((ivec)shifted - (ivec)magic) << 23));
+    p = choose(x < all(-87.0f), all(0.0f), p);
+    p = choose(x > all(88.0f), all(INFINITY), p);
+    return choose(x == x, p, x); /* not a number stays so */
+}
+
+/* x * Phi(x) as loader/encoder/forward.py computes it: Phi(x) = (1 + tanh u) / 2 = 1 / (1 + e^(-2u)), u = x P(x^2). */
+static inline vec gelu(vec x) {
+    vec square = x * x;
+    vec p = all(1.99591119e-09f);
+    p = p * square + -1.41107027e-07f;
+    p = p * square + 4.08202524e-06f;
+    p = p * square + -5.60041075e-05f;
+    p = p * square + -3.06972320e-05f;
+    p = p * square + 3.63309637e-02f;
+    p = p * square + 7.97885638e-01f;
+    return x / (1.0f + exponential(-2.0f * (x * p)));
+}
+
+/* x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2 */
+static inline vec gelu_tanh(vec x) {
+    vec u = x * (1.0f + 0.044715f * (x * x)) * 0.79788456080286536f;
+    return x / (1.0f + exponential(-2.0f * u));
+}
+
+/* 1 - 2 / (e^(2|x|) + 1), with x's sign; near 0, where that would cancel, x - x^3 / 3 + 2 x^5 / 15 - 17 x^7 / 315. */
+static inline vec hyperbolic_tangent(vec x) {
+    vec size = larger(x, -x);
+    vec far = 1.0f - 2.0f / (exponential(2.0f * size) + 1.0f);
+    far = choose(x < all(0.0f), -far, far);
+    vec square = x * x;
+    vec near = x + x * square * (-0.33333333f + square * (0.13333333f + square * -0.053968254f));
+    return choose(size < all(0.1f), near, far);
+}
+
+static inline vec activated(Activation activation, vec x) {
+    switch (activation) {
+    case GELU:
+        return gelu(x);
+    case GELU_TANH:
+        return gelu_tanh(x);
+    case RELU:
+        return larger(all(0.0f), x); /* in this order, not a number stays so */
+    case TANH:
+        return hyperbolic_tangent(x);
+    default:
+        return x;
+    }
+}
+
+/* ---- Linear layers ---- */
+
+/* Numbers of a row that are multiplied before the next row's: some rows of x and of W stay in the first-level cache. */
+enum { STRETCH = 768 };
+/* Rows of W that all tokens are multiplied by before the next ones: they stay in the second-level cache. */
+enum { PANEL = 32 };
+
+/* Adds the products of a stretch of up to ROWS rows of W and exactly `tokens` rows of x to y; inlined for each number of
+ * tokens, so that the sums are in registers. */
+static inline __attribute__((always_inline)) void tile(const float *const *w, const float *x, size_t in, size_t count,
+                                                       float *y, size_t out, size_t rows, const size_t tokens) {
+    vec sums[ROWS][TOKENS] = {{{0}}};
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+        for (size_t r = 0; r < ROWS; r++) {
+            vec weights = load(w[r] + i);
+            for (size_t t = 0; t < tokens; t++)
+                sums[r][t] += weights * load(x + t * in + i);
+        }
+    if (i < count)
+        for (size_t r = 0; r < ROWS; r++) {
+            vec weights = load_part(w[r] + i, count - i);
+            for (size_t t = 0; t < tokens; t++)
+                sums[r][t] += weights * load_part(x + t * in + i, count - i);
+        }
+    for (size_t t = 0; t < tokens; t++) {
+        Sums found = add_lanes(sums[0][t], sums[1][t], sums[2][t], sums[3][t]);
+        for (size_t r = 0; r < rows; r++)
+            y[t * out + r] += found.of[r];
+    }
+}
+
+static void tile_of(size_t tokens, const float *const *w, const float *x, size_t in, size_t count, float *y, size_t out,
+                    size_t rows) {
+    switch (tokens) {
+    case 1:
+        tile(w, x, in, count, y, out, rows, 1);
+        break;
+    case 2:
+        tile(w, x, in, count, y, out, rows, 2);
+        break;
+#if LANES == 16
+    case 3:
+        tile(w, x, in, count, y, out, rows, 3);
+        break;
+    case 4:
+        tile(w, x, in, count, y, out, rows, 4);
+        break;
+    case 5:
+        tile(w, x, in, count, y, out, rows, 5);
+        break;
+#endif
+    default:
+        tile(w, x, in, count, y, out, rows, TOKENS);
+    }
+}
+
+static void multiply(const float *w, const float *x, float *y, size_t tokens, size_t in, size_t out) {
+    for (size_t first = 0; first < out; first += PANEL) {
+        size_t last = smaller(first + PANEL, out);
+        for (size_t start = 0; start < in; start += STRETCH) {
+            size_t count = smaller(STRETCH, in - start);
+            for (size_t t = 0; t < tokens; t += TOKENS)
+                for (size_t r = first; r < last; r += ROWS) {
+                    /* A tile always has ROWS rows: the last one stands in for those that do not exist. */
+                    size_t rows = smaller(ROWS, last - r);
+                    const float *row[ROWS];
+                    for (size_t i = 0; i < ROWS; i++)
+                        row[i] = w + (r + smaller(i, rows - 1)) * in + start;
+                    tile_of(smaller(TOKENS, tokens - t), row, x + t * in + start, in, count, y + t * out + r, out, rows);
+                }
+        }
+    }
+}
+
+/* The same for integers, stored as (in, out): a row of W times a number of x, for several tokens at once. */
+static inline __attribute__((always_inline)) void tile8(const int8_t *w, const float *x, size_t in, size_t out, float *y,
+                                                        size_t columns, const size_t tokens) {
+    vec sums[TOKENS] = {{0}};
+    for (size_t i = 0; i < in; i++) {
+        bytes integers = {0};
+        memcpy(&integers, w + i * out, columns);
+        vec weights = __builtin_convertvector(integers, vec);
+        for (size_t t = 0; t < tokens; t++)
+            sums[t] += weights * x[t * in + i];
+    }
+    for (size_t t = 0; t < tokens; t++)
+        store_part(y + t * out, load_part(y + t * out, columns) + sums[t], columns);
+}
+
+static void multiply8(const int8_t *w, const float *x, float *y, size_t tokens, size_t in, size_t out) {
+    for (size_t column = 0; column < out; column += LANES) {
+        size_t columns = smaller(LANES, out - column);
+        size_t t = 0;
+        for (; t + TOKENS <= tokens; t += TOKENS)
+            if (columns == LANES)
+                tile8(w + column, x + t * in, in, out, y + t * out + column, LANES, TOKENS);
+            else
+                tile8(w + column, x + t * in, in, out, y + t * out + column, columns, TOKENS);
+        for (; t < tokens; t++)
+            tile8(w + column, x + t * in, in, out, y + t * out + column, columns, 1);
+    }
+}
+
+static void linear(const Linear *layer, Activation activation, const float *x, float *y, size_t tokens) {
+    size_t in = layer->in, out = layer->out;
+    const float *scale = layer->weight.scale, *bias = layer->bias;
+    memset(y, 0, tokens * out * sizeof(float));
+    if (scale)
+        multiply8(layer->weight.values, x, y, tokens, in, out);
+    else
+        multiply(layer->weight.values, x, y, tokens, in, out);
+    for (size_t t = 0; t < tokens; t++) {
+        float *row = y + t * out;
+        for (size_t i = 0; i < out; i += LANES) {
+            size_t count = smaller(LANES, out - i);
+            vec v = load_part(row + i, count);
+            if (scale)
+                v *= load_part(scale + i, count);
+            if (bias)
+                v += load_part(bias + i, count);
+            store_part(row + i, activated(activation, v), count);
+        }
+    }
+}
+
+/* ---- Normalisation ---- */
+
+static void add_and_normalise(float *x, const float *more, size_t tokens, size_t width, const Norm *norm,
+                              float epsilon) {
+    for (size_t t = 0; t < tokens; t++, x += width) {
+        vec sum = {0};
+        for (size_t i = 0; i < width; i += LANES) {
+            size_t count = smaller(LANES, width - i);
+            vec v = load_part(x + i, count);
+            if (more) {
+                v += load_part(more + t * width + i, count);
+                store_part(x + i, v, count);
+            }
+            sum += v;
+        }
+        float mean = add_up(sum) / (float)width;
+        vec squares = {0};
+        for (size_t i = 0; i < width; i += LANES) {
+            size_t count = smaller(LANES, width - i);
+            vec v = load_part(x + i, count) - mean;
+            if (count < LANES) /* the lanes that do not exist are not -mean, but 0 */
+                v = load_part((const float *)&v, count);
+            squares += v * v;
+        }
+        float factor = 1.0f / sqrtf(add_up(squares) / (float)width + epsilon);
+        for (size_t i = 0; i < width; i += LANES) {
+            size_t count = smaller(LANES, width - i);
+            vec v = (load_part(x + i, count) - mean) * factor;
+            store_part(x + i, v * load_part(norm->gain + i, count) + load_part(norm->shift + i, count), count);
+        }
+    }
+}
+
+/* ---- Attention ---- */
+
+/* Queries that are computed together. */
+enum { QUERIES = 4 };
+
+static size_t padded(size_t length) { return (length + LANES - 1) / LANES * LANES; }
+
+static size_t attend_scratch(size_t length, size_t size) { return padded(length) * (size + QUERIES); }
+
+/* Scores become e^(score - largest); returns the inverse of their sum. Behind the text, scores are 0. */
+static float soften(float *scores, size_t length) {
+    vec most = all(scores[0]);
+    size_t i = 0;
+    for (; i + LANES <= length; i += LANES)
+        most = larger(load(scores + i), most);
+    for (; i < length; i++)
+        most = larger(all(scores[i]), most);
+    float largest = most[0];
+    for (int lane = 1; lane < LANES; lane++)
+        largest = most[lane] > largest ? most[lane] : largest;
+    vec sum = {0};
+    for (i = 0; i < length; i += LANES) {
+        size_t count = smaller(LANES, length - i);
+        vec v = exponential(load(scores + i) - largest);
+        if (count < LANES)
+            v = load_part((const float *)&v, count);
+        store(scores + i, v);
+        sum += v;
+    }
+    return 1.0f / add_up(sum);
+}
+
+/* c (QUERIES, columns) = a (QUERIES, count) b (count, columns), for up to 2 LANES columns. */
+static inline __attribute__((always_inline)) void broadcast(const float *const *a, const float *b, size_t b_stride,
+                                                            size_t count, vec (*c)[2], size_t columns) {
+    for (size_t q = 0; q < QUERIES; q++)
+        c[q][0] = c[q][1] = all(0.0f);
+    for (size_t i = 0; i < count; i++) {
+        vec left, right = {0};
+        if (columns == 2 * LANES) {
+            left = load(b + i * b_stride);
+            right = load(b + i * b_stride + LANES);
+        } else if (columns == LANES) {
+            left = load(b + i * b_stride);
+        } else {
+            left = load_part(b + i * b_stride, smaller(columns, LANES));
+            if (columns > LANES)
+                right = load_part(b + i * b_stride + LANES, columns - LANES);
+        }
+        for (size_t q = 0; q < QUERIES; q++) {
+            c[q][0] += a[q][i] * left;
+            if (columns > LANES)
+                c[q][1] += a[q][i] * right;
+        }
+    }
+}
+
+static void product(const float *const *a, const float *b, size_t b_stride, size_t count, vec (*c)[2], size_t columns) {
+    if (columns == 2 * LANES)
+        broadcast(a, b, b_stride, count, c, 2 * LANES);
+    else if (columns == LANES)
+        broadcast(a, b, b_stride, count, c, LANES);
+    else
+        broadcast(a, b, b_stride, count, c, columns);
+}
+
+static void attend(const float *query, const float *key, const float *value, float *context, size_t length, size_t size,
+                   size_t width, const float *bias, float *scratch) {
+    size_t stride = padded(length);
+    float *keys = scratch, *scores = scratch + stride * size; /* keys (size, length), scores (QUERIES, length) */
+    float factor = 1.0f / sqrtf((float)size);
+    for (size_t i = 0; i < size; i++) {
+        for (size_t j = 0; j < length; j++)
+            keys[i * stride + j] = key[j * width + i] * factor;
+        for (size_t j = length; j < stride; j++)
+            keys[i * stride + j] = 0.0f;
+    }
+    for (size_t first = 0; first < length; first += QUERIES) {
+        size_t queries = smaller(QUERIES, length - first);
+        const float *rows[QUERIES];
+        float inverse[QUERIES] = {0};
+        vec found[QUERIES][2];
+        for (size_t q = 0; q < QUERIES; q++) /* the last query stands in for those that do not exist */
+            rows[q] = query + (first + smaller(q, queries - 1)) * width;
+        for (size_t j = 0; j < stride; j += 2 * LANES) {
+            size_t columns = smaller(2 * LANES, stride - j);
+            product(rows, keys + j, stride, size, found, columns);
+            for (size_t q = 0; q < queries; q++) {
+                store(scores + q * stride + j, found[q][0]);
+                if (columns > LANES)
+                    store(scores + q * stride + j + LANES, found[q][1]);
+            }
+        }
+        for (size_t q = 0; q < queries; q++) {
+            float *row = scores + q * stride;
+            if (bias) {
+                const float *of_distance = bias - (ptrdiff_t)(first + q);
+                for (size_t j = 0; j < length; j++)
+                    row[j] += of_distance[j];
+            }
+            inverse[q] = soften(row, length);
+        }
+        for (size_t q = 0; q < QUERIES; q++)
+            rows[q] = scores + smaller(q, queries - 1) * stride;
+        for (size_t i = 0; i < size; i += 2 * LANES) {
+            size_t columns = smaller(2 * LANES, size - i);
+            product(rows, value + i, width, length, found, columns);
+            for (size_t q = 0; q < queries; q++) {
+                float *to = context + (first + q) * width + i;
+                store_part(to, found[q][0] * inverse[q], smaller(LANES, columns));
+                if (columns > LANES)
+                    store_part(to + LANES, found[q][1] * inverse[q], columns - LANES);
+            }
+        }
+    }
+}
+
+/* ---- Nearest neighbours ---- */
+
+static void dot_rows(const float *query, const char *rows, size_t count, size_t width, float *products) {
+    for (size_t row = 0; row < count; row++, rows += width * sizeof(float)) {
+        vec sums[4] = {{0}};
+        size_t i = 0;
+        for (; i + 4 * LANES <= width; i += 4 * LANES)
+            for (size_t part = 0; part < 4; part++) {
+                vec v;
+                memcpy(&v, rows + (i + part * LANES) * sizeof(float), sizeof v); /* need not be aligned */
+                sums[part] += v * load(query + i + part * LANES);
+            }
+        for (size_t part = 0; i < width; i += LANES, part++) {
+            size_t there = smaller(LANES, width - i);
+            vec v = {0};
+            memcpy(&v, rows + i * sizeof(float), there * sizeof(float));
+            sums[part] += v * load_part(query + i, there);
+        }
+        products[row] = add_up((sums[0] + sums[1]) + (sums[2] + sums[3]));
+    }
+}
+
+/* ---- Searching ---- */
+
+/* Compares the first and the last byte of many places at once: a place where both are right is rare. From the end on. */
+static const char *find_last(const char *text, size_t length, const char *piece, size_t size) {
+    typedef int8_t wide __attribute__((vector_size(LANES * 4)));
+    typedef int64_t words __attribute__((vector_size(LANES * 4)));
+    if (!size || size > length)
+        return NULL;
+    const wide first = (wide){0} + (int8_t)piece[0], last = (wide){0} + (int8_t)piece[size - 1];
+    size_t places = length - size + 1;
+    while (places >= sizeof(wide)) {
+        const char *at = text + places - sizeof(wide);
+        wide a, b;
+        memcpy(&a, at, sizeof a);
+        memcpy(&b, at + size - 1, sizeof b);
+        wide match = (a == first) & (b == last);
+        words any = (words)match;
+        int64_t found = 0;
+        for (size_t i = 0; i < sizeof(wide) / 8; i++)
+            found |= any[i];
+        if (found)
+            for (size_t i = sizeof(wide); i-- > 0;)
+                if (match[i] && !memcmp(at + i, piece, size))
+                    return at + i;
+        places -= sizeof(wide);
+    }
+    while (places-- > 0)
+        if (text[places] == piece[0] && !memcmp(text + places, piece, size))
+            return text + places;
+    return NULL;
+}
+
+static int is_usable(void) { return USABLE; }
+
+extern const Lanes JOIN(lanes, NAME);
+const Lanes JOIN(lanes, NAME) = {
+    TEXT(NAME), is_usable, linear, add_and_normalise, attend, attend_scratch, dot_rows, find_last,
+};
