@@ -26,7 +26,7 @@ const Lanes *best_lanes(void) {
 
 /* Tokens that one thread takes through the layers' products at a time: what lies between two products stays in the
  * second-level cache. */
-enum { BLOCK = 48 };
+enum { BLOCK = 96 };
 
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
@@ -202,11 +202,17 @@ static int head(const Run *run, float *vectors) {
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
+/* Loads that lie within one cache line are twice as fast. */
+enum { CACHE_LINE = 64 };
+
+static size_t rounded(size_t numbers) { return (numbers + 15) / 16 * 16; }
+
 int encode(const Model *model, const Lanes *lanes, struct Pool *threads, const uint32_t *tokens, const size_t *lengths,
            size_t texts, float *vectors) {
     size_t width = model->width, total = 0, longest = 0;
     Run run = {.model = model, .lanes = lanes, .texts = texts, .lengths = lengths};
-    float *biases = NULL, *memory = NULL;
+    float *biases = NULL;
+    void *memory = NULL;
     int result = -1;
     size_t *starts = malloc((texts + 1) * sizeof *starts);
     if (!starts)
@@ -220,7 +226,9 @@ int encode(const Model *model, const Lanes *lanes, struct Pool *threads, const u
     run.tokens = total;
     run.longest = longest;
     run.room_size = larger(BLOCK * (model->inner + width), lanes->attend_scratch(longest, width / model->heads));
-    memory = malloc((5 * total * width + run.room_size * pool_threads(threads)) * sizeof(float) + 1);
+    size_t matrix = rounded(total * width);
+    run.room_size = rounded(run.room_size);
+    memory = malloc((5 * matrix + run.room_size * pool_threads(threads)) * sizeof(float) + CACHE_LINE);
     if (!memory)
         goto done;
     if (model->relative_bias && longest) {
@@ -228,12 +236,12 @@ int encode(const Model *model, const Lanes *lanes, struct Pool *threads, const u
         if (!biases)
             goto done;
     }
-    run.x = memory;
-    run.query = run.x + total * width;
-    run.key = run.query + total * width;
-    run.value = run.key + total * width;
-    run.context = run.value + total * width;
-    run.room = run.context + total * width;
+    run.x = (float *)(((uintptr_t)memory + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE);
+    run.query = run.x + matrix;
+    run.key = run.query + matrix;
+    run.value = run.key + matrix;
+    run.context = run.value + matrix;
+    run.room = run.context + matrix;
     embed(&run, tokens);
     for (size_t number = 0; number < model->layer_count; number++) {
         run.layer = &model->layers[number];
