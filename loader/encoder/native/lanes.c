@@ -498,29 +498,38 @@ static void dot_rows(const float *query, const char *rows, size_t count, size_t 
 
 /* ---- Searching ---- */
 
-/* Compares the first and the last byte of many places at once: a place where both are right is rare. From the end on. */
+typedef int8_t wide __attribute__((vector_size(LANES * 4)));
+typedef int64_t words __attribute__((vector_size(LANES * 4)));
+
+/* Where the first two and the last two bytes of a piece are, at so many places at once. */
+static inline wide ends_match(const char *at, const char *piece, size_t size) {
+    size_t offsets[4] = {0, 1, size - 2, size - 1};
+    wide match = (wide){0} == (wide){0};
+    for (size_t i = 0; i < 4; i++) {
+        wide there;
+        memcpy(&there, at + offsets[i], sizeof there);
+        match &= there == (wide){0} + (int8_t)piece[offsets[i]];
+    }
+    return match;
+}
+
+/* From the end on, many places at once, looking closer only where the ends of the piece are. */
 static const char *find_last(const char *text, size_t length, const char *piece, size_t size) {
-    typedef int8_t wide __attribute__((vector_size(LANES * 4)));
-    typedef int64_t words __attribute__((vector_size(LANES * 4)));
+    enum { AT_ONCE = 4 };
     if (!size || size > length)
         return NULL;
-    const wide first = (wide){0} + (int8_t)piece[0], last = (wide){0} + (int8_t)piece[size - 1];
-    size_t places = length - size + 1;
-    while (places >= sizeof(wide)) {
-        const char *at = text + places - sizeof(wide);
-        wide a, b;
-        memcpy(&a, at, sizeof a);
-        memcpy(&b, at + size - 1, sizeof b);
-        wide match = (a == first) & (b == last);
-        words any = (words)match;
-        int64_t found = 0;
+    size_t places = length - size + 1, stride = AT_ONCE * sizeof(wide);
+    for (; size > 1 && places >= stride; places -= stride) {
+        const char *at = text + places - stride;
+        wide match = ends_match(at, piece, size);
+        for (size_t i = 1; i < AT_ONCE; i++)
+            match |= ends_match(at + i * sizeof(wide), piece, size);
+        int64_t any = 0;
         for (size_t i = 0; i < sizeof(wide) / 8; i++)
-            found |= any[i];
-        if (found)
-            for (size_t i = sizeof(wide); i-- > 0;)
-                if (match[i] && !memcmp(at + i, piece, size))
-                    return at + i;
-        places -= sizeof(wide);
+            any |= ((words)match)[i];
+        for (size_t i = stride; any && i-- > 0;)
+            if (at[i] == piece[0] && !memcmp(at + i, piece, size))
+                return at + i;
     }
     while (places-- > 0)
         if (text[places] == piece[0] && !memcmp(text + places, piece, size))
