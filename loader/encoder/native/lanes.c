@@ -248,12 +248,13 @@ static inline __attribute__((always_inline)) void tile_of(size_t tokens, const f
     }
 }
 
-static void multiply(const float *w, const float *x, float *y, size_t tokens, size_t in, size_t out) {
+static void multiply(const float *w, const float *x, float *y, size_t tokens, size_t in, size_t out, size_t begin,
+                     size_t end) {
     /* Weights come from far away: from memory, or from a cache that all processors share. The first tokens that need them
      * fetch those needed next: the next panel, or, if there are no other tokens, those of three tiles later. */
     size_t ahead = (tokens > TOKENS ? PANEL : 3 * ROWS) * in * sizeof(float);
-    for (size_t first = 0; first < out; first += PANEL) {
-        size_t last = smaller(first + PANEL, out);
+    for (size_t first = begin; first < end; first += PANEL) {
+        size_t last = smaller(first + PANEL, end);
         for (size_t start = 0; start < in; start += STRETCH) {
             size_t count = smaller(STRETCH, in - start);
             for (size_t t = 0; t < tokens; t += TOKENS)
@@ -287,9 +288,10 @@ static inline __attribute__((always_inline)) void tile8(const int8_t *w, const f
         store_part(y + t * out, load_part(y + t * out, columns) + sums[t], columns);
 }
 
-static void multiply8(const int8_t *w, const float *x, float *y, size_t tokens, size_t in, size_t out) {
-    for (size_t column = 0; column < out; column += LANES) {
-        size_t columns = smaller(LANES, out - column);
+static void multiply8(const int8_t *w, const float *x, float *y, size_t tokens, size_t in, size_t out, size_t begin,
+                      size_t end) {
+    for (size_t column = begin; column < end; column += LANES) {
+        size_t columns = smaller(LANES, end - column);
         size_t t = 0;
         for (; t + TOKENS <= tokens; t += TOKENS)
             if (columns == LANES)
@@ -301,18 +303,20 @@ static void multiply8(const int8_t *w, const float *x, float *y, size_t tokens, 
     }
 }
 
-static void linear(const Linear *layer, Activation activation, const float *x, float *y, size_t tokens) {
+static void linear(const Linear *layer, Activation activation, const float *x, float *y, size_t tokens, size_t first,
+                   size_t last) {
     size_t in = layer->in, out = layer->out;
     const float *scale = layer->weight.scale, *bias = layer->bias;
-    memset(y, 0, tokens * out * sizeof(float));
+    for (size_t t = 0; t < tokens; t++)
+        memset(y + t * out + first, 0, (last - first) * sizeof(float));
     if (scale)
-        multiply8(layer->weight.values, x, y, tokens, in, out);
+        multiply8(layer->weight.values, x, y, tokens, in, out, first, last);
     else
-        multiply(layer->weight.values, x, y, tokens, in, out);
+        multiply(layer->weight.values, x, y, tokens, in, out, first, last);
     for (size_t t = 0; t < tokens; t++) {
         float *row = y + t * out;
-        for (size_t i = 0; i < out; i += LANES) {
-            size_t count = smaller(LANES, out - i);
+        for (size_t i = first; i < last; i += LANES) {
+            size_t count = smaller(LANES, last - i);
             vec v = load_part(row + i, count);
             if (scale)
                 v *= load_part(scale + i, count);
