@@ -16,6 +16,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
 
+try:
+    from .._native import find_last as _find_last
+except ImportError:
+
+    def _find_last(text: bytes, piece: bytes, start: int) -> int:
+        return text.rfind(piece, start)
+
 _HEAD_BYTES: "Final" = 1 << 16
 """What stands before the vocabulary fits in here, or the library reads the file."""
 _BLANK: "Final" = b" \t\r\n"
@@ -181,7 +188,7 @@ class WordPiece:
         Searched from the end: where a piece stands twice, its last number is valid, as for every reader of JSON.
         """
         needle = quoted(piece).encode()
-        at = data.rfind(needle, self._vocabulary_at)
+        at = _find_last(data, needle, self._vocabulary_at)
         self._searched += len(data) - max(at, self._vocabulary_at)
         while at >= 0 and data[at - 1] not in b"{, \t\r\n":  # the end of a longer piece with an escaped quote
             at = data.rfind(needle, self._vocabulary_at, at + len(needle) - 1)

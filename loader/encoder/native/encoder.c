@@ -26,7 +26,10 @@ const Lanes *best_lanes(void) {
 
 /* Tokens that one thread takes through the layers' products at a time: what lies between two products stays in the
  * second-level cache. */
-enum { BLOCK = 48 };
+enum { BLOCK = 96 };
+
+/* Up to so many tokens, threads share the work by rows of weights: too few blocks of tokens would leave some idle. */
+enum { FEW = 4 * BLOCK };
 
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
@@ -41,7 +44,8 @@ typedef struct {
     float *query, *key, *value, *context; /* (tokens, width) */
     const float *biases;                 /* (heads, 2 * longest - 1), of the distances from 1 - longest on, or NULL */
     size_t longest;
-    float *room; /* (threads, room_size) */
+    float *inner; /* (tokens, inner), for few tokens */
+    float *room;  /* (threads, room_size) */
     size_t room_size;
 } Run;
 
@@ -110,16 +114,23 @@ static float *relative_biases(const Model *model, size_t longest) {
     return biases;
 }
 
-/* ---- A layer, in three steps ---- */
+/* ---- A layer ---- */
+
+static void multiply(const Run *run, const Linear *linear, Activation activation, const float *x, float *y,
+                     size_t tokens) {
+    run->lanes->linear(linear, activation, x, y, tokens, 0, linear->out);
+}
+
+/* With many tokens, each thread takes blocks of them, in three steps: project, attend and finish. */
 
 static void project(void *context, size_t block, size_t worker) {
     const Run *run = context;
     (void)worker;
     size_t width = run->model->width, first = block * BLOCK, tokens = smaller(BLOCK, run->tokens - first);
     const float *x = run->x + first * width;
-    run->lanes->linear(&run->layer->query, IDENTITY, x, run->query + first * width, tokens);
-    run->lanes->linear(&run->layer->key, IDENTITY, x, run->key + first * width, tokens);
-    run->lanes->linear(&run->layer->value, IDENTITY, x, run->value + first * width, tokens);
+    multiply(run, &run->layer->projections[0], IDENTITY, x, run->query + first * width, tokens);
+    multiply(run, &run->layer->projections[1], IDENTITY, x, run->key + first * width, tokens);
+    multiply(run, &run->layer->projections[2], IDENTITY, x, run->value + first * width, tokens);
 }
 
 static void attend(void *context, size_t index, size_t worker) {
@@ -142,11 +153,67 @@ static void finish(void *context, size_t block, size_t worker) {
     size_t width = model->width, first = block * BLOCK, tokens = smaller(BLOCK, run->tokens - first);
     float *x = run->x + first * width;
     float *inner = run->room + worker * run->room_size, *more = inner + BLOCK * model->inner;
-    run->lanes->linear(&layer->attention_output, IDENTITY, run->context + first * width, more, tokens);
+    multiply(run, &layer->attention_output, IDENTITY, run->context + first * width, more, tokens);
     run->lanes->add_and_normalise(x, more, tokens, width, &layer->attention_norm, model->epsilon);
-    run->lanes->linear(&layer->up, model->activation, x, inner, tokens);
-    run->lanes->linear(&layer->down, IDENTITY, inner, more, tokens);
+    multiply(run, &layer->up, model->activation, x, inner, tokens);
+    multiply(run, &layer->down, IDENTITY, inner, more, tokens);
     run->lanes->add_and_normalise(x, more, tokens, width, &layer->output_norm, model->epsilon);
+}
+
+static void compute_many(Run *run, struct Pool *threads) {
+    size_t blocks = (run->tokens + BLOCK - 1) / BLOCK;
+    for (size_t number = 0; number < run->model->layer_count; number++) {
+        run->layer = &run->model->layers[number];
+        pool_run(threads, blocks, project, run);
+        pool_run(threads, run->texts * run->model->heads, attend, run);
+        pool_run(threads, blocks, finish, run);
+    }
+}
+
+/* With few tokens, each thread takes some rows of the weights. */
+
+enum { ROWS_AT_ONCE = 96 };
+
+typedef struct {
+    const Run *run;
+    const Linear *linears; /* all of the same shape */
+    Activation activation;
+    const float *x;
+    float *const *y;
+} Product;
+
+static void multiply_rows(void *context, size_t index, size_t worker) {
+    const Product *product = context;
+    const Linear *linear = product->linears;
+    (void)worker;
+    size_t parts = (linear->out + ROWS_AT_ONCE - 1) / ROWS_AT_ONCE;
+    size_t which = index / parts, first = index % parts * ROWS_AT_ONCE;
+    product->run->lanes->linear(&linear[which], product->activation, product->x, product->y[which],
+                                product->run->tokens, first, smaller(first + ROWS_AT_ONCE, linear->out));
+}
+
+static void multiply_together(const Run *run, struct Pool *threads, const Linear *linears, size_t count,
+                              Activation activation, const float *x, float *const *y) {
+    Product product = {run, linears, activation, x, y};
+    pool_run(threads, count * ((linears->out + ROWS_AT_ONCE - 1) / ROWS_AT_ONCE), multiply_rows, &product);
+}
+
+static void compute_few(Run *run, struct Pool *threads) {
+    const Model *model = run->model;
+    for (size_t number = 0; number < model->layer_count; number++) {
+        const Layer *layer = run->layer = &model->layers[number];
+        float *projected[] = {run->query, run->key, run->value};
+        multiply_together(run, threads, layer->projections, 3, IDENTITY, run->x, projected);
+        pool_run(threads, run->texts * model->heads, attend, run);
+        /* The queries are not needed any more. */
+        multiply_together(run, threads, &layer->attention_output, 1, IDENTITY, run->context, &run->query);
+        run->lanes->add_and_normalise(run->x, run->query, run->tokens, model->width, &layer->attention_norm,
+                                      model->epsilon);
+        multiply_together(run, threads, &layer->up, 1, model->activation, run->x, &run->inner);
+        multiply_together(run, threads, &layer->down, 1, IDENTITY, run->inner, &run->query);
+        run->lanes->add_and_normalise(run->x, run->query, run->tokens, model->width, &layer->output_norm,
+                                      model->epsilon);
+    }
 }
 
 /* ---- From token vectors to the vector of a text ---- */
@@ -183,7 +250,7 @@ static int head(const Run *run, float *vectors) {
         const Dense *dense = &model->dense[i];
         float *next = malloc((run->texts * dense->linear.out + 1) * sizeof(float));
         if (next)
-            run->lanes->linear(&dense->linear, dense->activation, now, next, run->texts);
+            multiply(run, &dense->linear, dense->activation, now, next, run->texts);
         free(now);
         now = next;
     }
@@ -202,11 +269,17 @@ static int head(const Run *run, float *vectors) {
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
+/* Loads that lie within one cache line are twice as fast. */
+enum { CACHE_LINE = 64 };
+
+static size_t rounded(size_t numbers) { return (numbers + 15) / 16 * 16; }
+
 int encode(const Model *model, const Lanes *lanes, struct Pool *threads, const uint32_t *tokens, const size_t *lengths,
            size_t texts, float *vectors) {
     size_t width = model->width, total = 0, longest = 0;
     Run run = {.model = model, .lanes = lanes, .texts = texts, .lengths = lengths};
-    float *biases = NULL, *memory = NULL;
+    float *biases = NULL;
+    void *memory = NULL;
     int result = -1;
     size_t *starts = malloc((texts + 1) * sizeof *starts);
     if (!starts)
@@ -219,8 +292,11 @@ int encode(const Model *model, const Lanes *lanes, struct Pool *threads, const u
     run.starts = starts;
     run.tokens = total;
     run.longest = longest;
-    run.room_size = larger(BLOCK * (model->inner + width), lanes->attend_scratch(longest, width / model->heads));
-    memory = malloc((5 * total * width + run.room_size * pool_threads(threads)) * sizeof(float) + 1);
+    int is_few = total <= FEW;
+    size_t matrix = rounded(total * width), inner = is_few ? rounded(total * model->inner) : 0;
+    size_t block = is_few ? 0 : BLOCK * (model->inner + width); /* for what one thread computes of finish */
+    run.room_size = rounded(larger(block, lanes->attend_scratch(longest, width / model->heads)));
+    memory = malloc((5 * matrix + inner + run.room_size * pool_threads(threads)) * sizeof(float) + CACHE_LINE);
     if (!memory)
         goto done;
     if (model->relative_bias && longest) {
@@ -228,19 +304,18 @@ int encode(const Model *model, const Lanes *lanes, struct Pool *threads, const u
         if (!biases)
             goto done;
     }
-    run.x = memory;
-    run.query = run.x + total * width;
-    run.key = run.query + total * width;
-    run.value = run.key + total * width;
-    run.context = run.value + total * width;
-    run.room = run.context + total * width;
+    run.x = (float *)(((uintptr_t)memory + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE);
+    run.query = run.x + matrix;
+    run.key = run.query + matrix;
+    run.value = run.key + matrix;
+    run.context = run.value + matrix;
+    run.inner = run.context + matrix;
+    run.room = run.inner + inner;
     embed(&run, tokens);
-    for (size_t number = 0; number < model->layer_count; number++) {
-        run.layer = &model->layers[number];
-        pool_run(threads, (total + BLOCK - 1) / BLOCK, project, &run);
-        pool_run(threads, texts * model->heads, attend, &run);
-        pool_run(threads, (total + BLOCK - 1) / BLOCK, finish, &run);
-    }
+    if (is_few)
+        compute_few(&run, threads);
+    else
+        compute_many(&run, threads);
     result = head(&run, vectors);
 done:
     free(biases);

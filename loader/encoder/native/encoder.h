@@ -32,7 +32,8 @@ typedef struct {
 typedef enum { IDENTITY, GELU, GELU_TANH, RELU, TANH } Activation;
 
 typedef struct {
-    Linear query, key, value, attention_output, up, down;
+    Linear projections[3]; /* to queries, keys and values */
+    Linear attention_output, up, down;
     Norm attention_norm, output_norm;
 } Layer;
 
@@ -68,8 +69,9 @@ typedef struct {
 typedef struct Lanes {
     const char *name;
     int (*is_usable)(void);
-    /* y (tokens, out) = activation(x (tokens, in) W^T + b) */
-    void (*linear)(const Linear *linear, Activation activation, const float *x, float *y, size_t tokens);
+    /* y (tokens, out) = activation(x (tokens, in) W^T + b), the columns from first up to last of it */
+    void (*linear)(const Linear *linear, Activation activation, const float *x, float *y, size_t tokens, size_t first,
+                   size_t last);
     /* Adds the rows of more to those of x, then normalises each to mean 0 and variance 1, and applies gain and shift. */
     void (*add_and_normalise)(float *x, const float *more, size_t tokens, size_t width, const Norm *norm, float epsilon);
     /* One head of one text: softmax(Q K^T / sqrt(size) + bias) V. The rows of all matrices are width apart. bias, if it

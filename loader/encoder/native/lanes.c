@@ -78,37 +78,37 @@ static inline vec choose(ivec mask, vec a, vec b) { return (vec)(((ivec)a & mask
 
 static inline vec larger(vec a, vec b) { return choose(a > b, a, b); }
 
-/* The sums of four vectors. Pairs of lanes are added, always the same: i and i + LANES / 2, and so on. */
-typedef struct {
-    float of[4];
-} Sums;
+typedef float four __attribute__((vector_size(16)));
 
-static inline Sums add_lanes(vec a, vec b, vec c, vec d) {
+/* The sums of four vectors. Pairs of lanes are added, always the same: i and i + LANES / 2, and so on. */
+static inline four add_lanes(vec a, vec b, vec c, vec d) {
 #if LANES == 16
     vec ab = SHUFFLE(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
              SHUFFLE(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
     vec cd = SHUFFLE(c, d, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
              SHUFFLE(c, d, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
-    vec four = SHUFFLE(ab, cd, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) +
+    vec abcd = SHUFFLE(ab, cd, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) +
                SHUFFLE(ab, cd, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
-    four += SHUFFLE(four, four, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
-    four += SHUFFLE(four, four, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
-    return (Sums){{four[0], four[4], four[8], four[12]}};
+    abcd += SHUFFLE(abcd, abcd, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
+    abcd += SHUFFLE(abcd, abcd, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
+    abcd = SHUFFLE(abcd, abcd, 0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12);
 #elif LANES == 8
     vec ab = SHUFFLE(a, b, 0, 1, 2, 3, 8, 9, 10, 11) + SHUFFLE(a, b, 4, 5, 6, 7, 12, 13, 14, 15);
     vec cd = SHUFFLE(c, d, 0, 1, 2, 3, 8, 9, 10, 11) + SHUFFLE(c, d, 4, 5, 6, 7, 12, 13, 14, 15);
-    vec four = SHUFFLE(ab, cd, 0, 1, 4, 5, 8, 9, 12, 13) + SHUFFLE(ab, cd, 2, 3, 6, 7, 10, 11, 14, 15);
-    four += SHUFFLE(four, four, 1, 0, 3, 2, 5, 4, 7, 6);
-    return (Sums){{four[0], four[2], four[4], four[6]}};
+    vec abcd = SHUFFLE(ab, cd, 0, 1, 4, 5, 8, 9, 12, 13) + SHUFFLE(ab, cd, 2, 3, 6, 7, 10, 11, 14, 15);
+    abcd += SHUFFLE(abcd, abcd, 1, 0, 3, 2, 5, 4, 7, 6);
+    abcd = SHUFFLE(abcd, abcd, 0, 2, 4, 6, 0, 2, 4, 6);
 #else
     vec ab = SHUFFLE(a, b, 0, 1, 4, 5) + SHUFFLE(a, b, 2, 3, 6, 7);
     vec cd = SHUFFLE(c, d, 0, 1, 4, 5) + SHUFFLE(c, d, 2, 3, 6, 7);
-    vec four = SHUFFLE(ab, cd, 0, 2, 4, 6) + SHUFFLE(ab, cd, 1, 3, 5, 7);
-    return (Sums){{four[0], four[1], four[2], four[3]}};
+    vec abcd = SHUFFLE(ab, cd, 0, 2, 4, 6) + SHUFFLE(ab, cd, 1, 3, 5, 7);
 #endif
+    four sums;
+    memcpy(&sums, &abcd, sizeof sums);
+    return sums;
 }
 
-static inline float add_up(vec a) { return add_lanes(a, a, a, a).of[0]; }
+static inline float add_up(vec a) { return add_lanes(a, a, a, a)[0]; }
 
 /* e^x within 2 units in the last place; 0 below -87, where it would be too small to matter, and infinite above 88.
  *
@@ -185,69 +185,89 @@ enum { STRETCH = 768 };
 /* Rows of W that all tokens are multiplied by before the next ones: they stay in the second-level cache. */
 enum { PANEL = 32 };
 
-/* Adds the products of a stretch of up to ROWS rows of W and exactly `tokens` rows of x to y; inlined for each number of
- * tokens, so that the sums are in registers. */
+/* Adds the products of a stretch of up to ROWS rows of W and exactly `tokens` rows of x to y. Inlined for each number of
+ * tokens, so that the sums are in registers. If ahead is not 0, fetches what lies so many numbers behind the weights. */
 static inline __attribute__((always_inline)) void tile(const float *const *w, const float *x, size_t in, size_t count,
-                                                       float *y, size_t out, size_t rows, const size_t tokens) {
+                                                       float *y, size_t out, size_t rows, const size_t tokens,
+                                                       size_t ahead) {
     vec sums[ROWS][TOKENS] = {{{0}}};
     size_t i = 0;
     for (; i + LANES <= count; i += LANES)
         for (size_t r = 0; r < ROWS; r++) {
             vec weights = load(w[r] + i);
+            if (ahead)
+                __builtin_prefetch((const char *)(w[r] + i) + ahead, 0, 2);
             for (size_t t = 0; t < tokens; t++)
                 sums[r][t] += weights * load(x + t * in + i);
         }
-    if (i < count)
-        for (size_t r = 0; r < ROWS; r++) {
-            vec weights = load_part(w[r] + i, count - i);
-            for (size_t t = 0; t < tokens; t++)
-                sums[r][t] += weights * load_part(x + t * in + i, count - i);
-        }
+#pragma GCC unroll 8
     for (size_t t = 0; t < tokens; t++) {
-        Sums found = add_lanes(sums[0][t], sums[1][t], sums[2][t], sums[3][t]);
-        for (size_t r = 0; r < rows; r++)
-            y[t * out + r] += found.of[r];
+        four found = add_lanes(sums[0][t], sums[1][t], sums[2][t], sums[3][t]), before = {0};
+        if (rows == ROWS) {
+            memcpy(&before, y + t * out, sizeof before);
+            before += found;
+            memcpy(y + t * out, &before, sizeof before);
+        } else {
+            for (size_t r = 0; r < rows; r++)
+                y[t * out + r] += found[r];
+        }
     }
+    if (i < count) /* a width that the registers do not divide */
+        for (size_t t = 0; t < tokens; t++)
+            for (size_t r = 0; r < rows; r++) {
+                float sum = 0.0f;
+                for (size_t j = i; j < count; j++)
+                    sum += w[r][j] * x[t * in + j];
+                y[t * out + r] += sum;
+            }
 }
 
-static void tile_of(size_t tokens, const float *const *w, const float *x, size_t in, size_t count, float *y, size_t out,
-                    size_t rows) {
+static inline __attribute__((always_inline)) void tile_of(size_t tokens, const float *const *w, const float *x, size_t in,
+                                                          size_t count, float *y, size_t out, size_t rows,
+                                                          size_t ahead) {
     switch (tokens) {
     case 1:
-        tile(w, x, in, count, y, out, rows, 1);
+        tile(w, x, in, count, y, out, rows, 1, ahead);
         break;
     case 2:
-        tile(w, x, in, count, y, out, rows, 2);
+        tile(w, x, in, count, y, out, rows, 2, ahead);
         break;
 #if LANES == 16
     case 3:
-        tile(w, x, in, count, y, out, rows, 3);
+        tile(w, x, in, count, y, out, rows, 3, ahead);
         break;
     case 4:
-        tile(w, x, in, count, y, out, rows, 4);
+        tile(w, x, in, count, y, out, rows, 4, ahead);
         break;
     case 5:
-        tile(w, x, in, count, y, out, rows, 5);
+        tile(w, x, in, count, y, out, rows, 5, ahead);
         break;
 #endif
     default:
-        tile(w, x, in, count, y, out, rows, TOKENS);
+        tile(w, x, in, count, y, out, rows, TOKENS, ahead);
     }
 }
 
-static void multiply(const float *w, const float *x, float *y, size_t tokens, size_t in, size_t out) {
-    for (size_t first = 0; first < out; first += PANEL) {
-        size_t last = smaller(first + PANEL, out);
+static void multiply(const float *w, const float *x, float *y, size_t tokens, size_t in, size_t out, size_t begin,
+                     size_t end) {
+    /* Weights come from far away: from memory, or from a cache that all processors share. The first tokens that need them
+     * fetch those needed next: the next panel, or, if there are no other tokens, those of three tiles later. */
+    size_t ahead = (tokens > TOKENS ? PANEL : 3 * ROWS) * in * sizeof(float);
+    for (size_t first = begin; first < end; first += PANEL) {
+        size_t last = smaller(first + PANEL, end);
         for (size_t start = 0; start < in; start += STRETCH) {
             size_t count = smaller(STRETCH, in - start);
             for (size_t t = 0; t < tokens; t += TOKENS)
                 for (size_t r = first; r < last; r += ROWS) {
                     /* A tile always has ROWS rows: the last one stands in for those that do not exist. */
-                    size_t rows = smaller(ROWS, last - r);
+                    size_t rows = smaller(ROWS, last - r), some = smaller(TOKENS, tokens - t);
                     const float *row[ROWS];
                     for (size_t i = 0; i < ROWS; i++)
                         row[i] = w + (r + smaller(i, rows - 1)) * in + start;
-                    tile_of(smaller(TOKENS, tokens - t), row, x + t * in + start, in, count, y + t * out + r, out, rows);
+                    if (t)
+                        tile_of(some, row, x + t * in + start, in, count, y + t * out + r, out, rows, 0);
+                    else
+                        tile_of(some, row, x + start, in, count, y + r, out, rows, ahead);
                 }
         }
     }
@@ -268,9 +288,10 @@ static inline __attribute__((always_inline)) void tile8(const int8_t *w, const f
         store_part(y + t * out, load_part(y + t * out, columns) + sums[t], columns);
 }
 
-static void multiply8(const int8_t *w, const float *x, float *y, size_t tokens, size_t in, size_t out) {
-    for (size_t column = 0; column < out; column += LANES) {
-        size_t columns = smaller(LANES, out - column);
+static void multiply8(const int8_t *w, const float *x, float *y, size_t tokens, size_t in, size_t out, size_t begin,
+                      size_t end) {
+    for (size_t column = begin; column < end; column += LANES) {
+        size_t columns = smaller(LANES, end - column);
         size_t t = 0;
         for (; t + TOKENS <= tokens; t += TOKENS)
             if (columns == LANES)
@@ -282,18 +303,20 @@ static void multiply8(const int8_t *w, const float *x, float *y, size_t tokens, 
     }
 }
 
-static void linear(const Linear *layer, Activation activation, const float *x, float *y, size_t tokens) {
+static void linear(const Linear *layer, Activation activation, const float *x, float *y, size_t tokens, size_t first,
+                   size_t last) {
     size_t in = layer->in, out = layer->out;
     const float *scale = layer->weight.scale, *bias = layer->bias;
-    memset(y, 0, tokens * out * sizeof(float));
+    for (size_t t = 0; t < tokens; t++)
+        memset(y + t * out + first, 0, (last - first) * sizeof(float));
     if (scale)
-        multiply8(layer->weight.values, x, y, tokens, in, out);
+        multiply8(layer->weight.values, x, y, tokens, in, out, first, last);
     else
-        multiply(layer->weight.values, x, y, tokens, in, out);
+        multiply(layer->weight.values, x, y, tokens, in, out, first, last);
     for (size_t t = 0; t < tokens; t++) {
         float *row = y + t * out;
-        for (size_t i = 0; i < out; i += LANES) {
-            size_t count = smaller(LANES, out - i);
+        for (size_t i = first; i < last; i += LANES) {
+            size_t count = smaller(LANES, last - i);
             vec v = load_part(row + i, count);
             if (scale)
                 v *= load_part(scale + i, count);
@@ -339,8 +362,8 @@ static void add_and_normalise(float *x, const float *more, size_t tokens, size_t
 
 /* ---- Attention ---- */
 
-/* Queries that are computed together. */
-enum { QUERIES = 4 };
+/* Queries that are computed together: with two registers of keys each, as many sums as keep the processor busy. */
+enum { QUERIES = LANES == 16 ? 8 : 4 };
 
 static size_t padded(size_t length) { return (length + LANES - 1) / LANES * LANES; }
 
@@ -408,12 +431,13 @@ static void attend(const float *query, const float *key, const float *value, flo
     size_t stride = padded(length);
     float *keys = scratch, *scores = scratch + stride * size; /* keys (size, length), scores (QUERIES, length) */
     float factor = 1.0f / sqrtf((float)size);
-    for (size_t i = 0; i < size; i++) {
-        for (size_t j = 0; j < length; j++)
-            keys[i * stride + j] = key[j * width + i] * factor;
-        for (size_t j = length; j < stride; j++)
-            keys[i * stride + j] = 0.0f;
-    }
+    for (size_t j = 0; j < length; j += LANES) /* a few rows at a time: all of them would not fit into the cache */
+        for (size_t i = 0; i < size; i++) {
+            vec column = {0};
+            for (size_t lane = 0; lane < smaller(LANES, length - j); lane++)
+                column[lane] = key[(j + lane) * width + i];
+            store(keys + i * stride + j, column * factor);
+        }
     for (size_t first = 0; first < length; first += QUERIES) {
         size_t queries = smaller(QUERIES, length - first);
         const float *rows[QUERIES];
@@ -478,29 +502,38 @@ static void dot_rows(const float *query, const char *rows, size_t count, size_t 
 
 /* ---- Searching ---- */
 
-/* Compares the first and the last byte of many places at once: a place where both are right is rare. From the end on. */
+typedef int8_t wide __attribute__((vector_size(LANES * 4)));
+typedef int64_t words __attribute__((vector_size(LANES * 4)));
+
+/* Where the first two and the last two bytes of a piece are, at so many places at once. */
+static inline wide ends_match(const char *at, const char *piece, size_t size) {
+    size_t offsets[4] = {0, 1, size - 2, size - 1};
+    wide match = (wide){0} == (wide){0};
+    for (size_t i = 0; i < 4; i++) {
+        wide there;
+        memcpy(&there, at + offsets[i], sizeof there);
+        match &= there == (wide){0} + (int8_t)piece[offsets[i]];
+    }
+    return match;
+}
+
+/* From the end on, many places at once, looking closer only where the ends of the piece are. */
 static const char *find_last(const char *text, size_t length, const char *piece, size_t size) {
-    typedef int8_t wide __attribute__((vector_size(LANES * 4)));
-    typedef int64_t words __attribute__((vector_size(LANES * 4)));
+    enum { AT_ONCE = 4 };
     if (!size || size > length)
         return NULL;
-    const wide first = (wide){0} + (int8_t)piece[0], last = (wide){0} + (int8_t)piece[size - 1];
-    size_t places = length - size + 1;
-    while (places >= sizeof(wide)) {
-        const char *at = text + places - sizeof(wide);
-        wide a, b;
-        memcpy(&a, at, sizeof a);
-        memcpy(&b, at + size - 1, sizeof b);
-        wide match = (a == first) & (b == last);
-        words any = (words)match;
-        int64_t found = 0;
+    size_t places = length - size + 1, stride = AT_ONCE * sizeof(wide);
+    for (; size > 1 && places >= stride; places -= stride) {
+        const char *at = text + places - stride;
+        wide match = ends_match(at, piece, size);
+        for (size_t i = 1; i < AT_ONCE; i++)
+            match |= ends_match(at + i * sizeof(wide), piece, size);
+        int64_t any = 0;
         for (size_t i = 0; i < sizeof(wide) / 8; i++)
-            found |= any[i];
-        if (found)
-            for (size_t i = sizeof(wide); i-- > 0;)
-                if (match[i] && !memcmp(at + i, piece, size))
-                    return at + i;
-        places -= sizeof(wide);
+            any |= ((words)match)[i];
+        for (size_t i = stride; any && i-- > 0;)
+            if (at[i] == piece[0] && !memcmp(at + i, piece, size))
+                return at + i;
     }
     while (places-- > 0)
         if (text[places] == piece[0] && !memcmp(text + places, piece, size))

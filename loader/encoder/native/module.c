@@ -15,8 +15,9 @@
 
 enum { ABI = 1 };
 
-/* Tokens from which on a second thread is worth waking. */
-enum { TOKENS_FOR_THREADS = 48 };
+/* Tokens from which on a second thread is worth waking. With fewer, reading the weights takes the time, and one thread can
+ * keep the memory busy. */
+enum { TOKENS_FOR_THREADS = 24 };
 
 /* Products above this are no lengths of buffers, so sums of a few do not overflow. */
 static const size_t TOO_LARGE = SIZE_MAX / 64;
@@ -144,9 +145,9 @@ static int get_layer(EncoderObject *self, PyObject *weights, Layer *layer) {
     size_t width = self->model.width, inner = self->model.inner;
     if (!weights || !PyTuple_Check(weights) || PyTuple_Size(weights) != 16)
         return is_error("a layer is not a tuple of 16 weights");
-    return get_linear(self, weights, 0, "query", width, width, &layer->query) ||
-                   get_linear(self, weights, 2, "key", width, width, &layer->key) ||
-                   get_linear(self, weights, 4, "value", width, width, &layer->value) ||
+    return get_linear(self, weights, 0, "query", width, width, &layer->projections[0]) ||
+                   get_linear(self, weights, 2, "key", width, width, &layer->projections[1]) ||
+                   get_linear(self, weights, 4, "value", width, width, &layer->projections[2]) ||
                    get_linear(self, weights, 6, "attention_output", width, width, &layer->attention_output) ||
                    get_norm(self, weights, 8, "attention_norm", width, &layer->attention_norm) ||
                    get_linear(self, weights, 10, "up", width, inner, &layer->up) ||
@@ -412,9 +413,10 @@ static PyObject *encoder_encode(PyObject *object, PyObject *texts) {
     vectors = PyByteArray_FromStringAndSize(NULL, (Py_ssize_t)(count * model->dimension * sizeof(float)));
     if (!vectors)
         goto done;
-    if (!self->pool && self->threads > 1 && found >= TOKENS_FOR_THREADS)
+    int is_worth_it = found >= TOKENS_FOR_THREADS;
+    if (!self->pool && self->threads > 1 && is_worth_it)
         self->pool = pool_new((size_t)self->threads);
-    Pool *pool = found >= TOKENS_FOR_THREADS ? self->pool : NULL;
+    Pool *pool = is_worth_it ? self->pool : NULL;
     float *to = (float *)(void *)PyByteArray_AsString(vectors);
     int result;
     Py_BEGIN_ALLOW_THREADS
