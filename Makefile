@@ -55,12 +55,18 @@ reports: $(VENV)/ready
 micro: $(VENV)/ready
 	$(PROGRAMS)/python -m pytest tests/benchmarks --benchmark-enable --benchmark-json=reports/micro.json $(MICRO_ARGS)
 
+# The kernel alone, after a change to its sources.
+.PHONY: native
+native: $(VENV)/ready
+	$(PROGRAMS)/python loader/encoder/native/build.py
+
 lint: $(VENV)/ready
 	$(PROGRAMS)/python -m ruff format --check .
 	$(PROGRAMS)/python -m ruff check .
 	$(PROGRAMS)/python -m mypy
 
-$(VENV)/ready: pyproject.toml constraints.txt
+# The kernel is compiled by the installation.
+$(VENV)/ready: pyproject.toml constraints.txt $(wildcard loader/encoder/native/*)
 	$(PYTHON) -m venv $(VENV)
 	$(PROGRAMS)/python -m pip install $(PIP_ARGS) -c constraints.txt -e ".[$(EXTRAS)]"
 	touch $@

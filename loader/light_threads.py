@@ -3,20 +3,19 @@
 ``threading`` is Python over what ``_thread`` does in C. It is still used where the program has imported it, so that our
 threads have names there.
 
-Up to Python 3.12, the thread that imports ``threading`` first counts as the main thread, whichever it is. So no thread
-of ours may be the first: before it imports anything that could import ``threading``, it calls ``import_threading``.
+A thread of ours calls ``import_threading`` before it imports anything that could import ``threading``.
 """
 
 import os
 import sys
 from _thread import allocate_lock, get_ident, start_new_thread
-from time import monotonic, sleep
+from time import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _thread import LockType, RLock
     from collections.abc import Callable
-    from typing import Final, Self
+    from typing import Any, Final, Self
 
 if sys.platform == "linux":
     from _thread import get_native_id
@@ -51,29 +50,33 @@ def start_thread(function: "Callable[[], object]", name: str) -> "int | None":
     return start_new_thread(function, ())
 
 
-_MAIN_IS_FIRST: "Final" = sys.version_info < (3, 13)
-_PATIENCE_S: "Final" = 0.25
-_PAUSE_S: "Final" = 0.005
-_wanted = False
-_main_waiter: "LockType | None" = None
-"""What the main thread waits for in a ``Condition``, as long as ``threading`` is not imported."""
+_MAIN: "Final" = get_ident() if is_main_thread() else None
+"""The main thread's identifier; None if another thread imports this module, which it can only do with ``threading``."""
 
 
 def import_threading() -> None:
-    """Import ``threading``, or let the main thread do it, if that waits for a ``Condition`` or begins to.
+    """Import ``threading``, so that the main thread counts as the main thread.
 
-    If it is busy elsewhere for a quarter of a second, this thread imports it after all.
+    Python 3.11 and 3.12 take the thread that imports it first for the main thread, and exit only when that has ended.
     """
-    global _wanted
-    if _MAIN_IS_FIRST and "threading" not in sys.modules and not is_main_thread():
-        _wanted = True
-        waiter = _main_waiter
-        if waiter is not None and waiter.locked():
-            waiter.release()  # it finds that nothing has happened, imports threading and waits on
-        end_s = monotonic() + _PATIENCE_S
-        while "threading" not in sys.modules and monotonic() < end_s:
-            sleep(_PAUSE_S)
-    import threading  # noqa: F401
+    if "threading" in sys.modules or _MAIN is None or is_main_thread():
+        import threading
+
+        return
+    import threading
+
+    main: Any = threading.main_thread()
+    if main.ident == _MAIN or not hasattr(threading, "_shutdown_locks"):
+        return
+    lock = allocate_lock()
+    lock.acquire()  # until the interpreter exits
+    with threading._active_limbo_lock:  # type: ignore[attr-defined]
+        threading._shutdown_locks.discard(main._tstate_lock)
+        main._tstate_lock = lock
+        threading._active.pop(main.ident, None)  # type: ignore[attr-defined]
+        main._ident = _MAIN
+        main._native_id = os.getpid()
+        threading._active[_MAIN] = main  # type: ignore[attr-defined]
 
 
 class Condition:
@@ -109,7 +112,7 @@ class Condition:
             self._waiters.append(waiter)
             held = self._release()
             try:
-                _sleep(waiter, left_s)
+                waiter.acquire(True, left_s)
             finally:
                 self._take_again(held)
                 if waiter in self._waiters:
@@ -120,8 +123,7 @@ class Condition:
         """Wake all who wait. The lock must be held."""
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
-            if waiter.locked():
-                waiter.release()
+            waiter.release()
 
     def _release(self) -> object:
         """Release the lock however often it is held, and return what takes it again."""
@@ -135,19 +137,3 @@ class Condition:
             self._lock._acquire_restore(held)
         else:
             self._lock.acquire()
-
-
-def _sleep(waiter: "LockType", timeout_s: float) -> None:
-    """Wait until another thread releases the lock, at most so many seconds; -1 for no limit."""
-    if not _MAIN_IS_FIRST or "threading" in sys.modules or not is_main_thread():
-        waiter.acquire(True, timeout_s)
-        return
-    global _main_waiter
-    _main_waiter = waiter
-    try:
-        if not _wanted:
-            waiter.acquire(True, timeout_s)
-    finally:
-        _main_waiter = None
-    if _wanted:
-        import threading  # noqa: F401

@@ -4,7 +4,7 @@ from _thread import RLock
 
 from .errors import LoaderError, ModelLoadError, ModelUnreadableError, ShutdownError, release_frames
 from .exit_gate import GATE, LoadInterrupted
-from .light_threads import Condition, start_thread
+from .light_threads import Condition, import_threading, start_thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -172,6 +172,7 @@ class ModelParts:
         if found is not None:
             return found.folder
         if precision == "int8" or settings.compile == "now":
+            import_threading()
             from .artifacts.compile import prepare
 
             return prepare(source, settings.model_name, precision, (engine,)).folder

@@ -32,7 +32,7 @@ FORK_SAFE = True
 ABI: "Final" = 1
 """The version of the kernel's interface that this code calls."""
 VARIANT: "Final" = "EMBEDDING_LOADER_KERNEL"
-"""Environment variable that forces one of the kernel's instruction sets."""
+"""Environment variable that forces one of the kernel's instruction sets, or ``none``."""
 TOKENS_PER_RUN: "Final" = 1024
 """Tokens that are computed together. More take more memory but no less time."""
 
@@ -43,6 +43,8 @@ def kernel() -> "ModuleType":
     Raises:
         EngineMissingError: it was not built, does not load here, or belongs to another version of this library.
     """
+    if os.environ.get(VARIANT) == "none":
+        raise EngineMissingError(f"The compiled kernel is not used, because {VARIANT} is set to none.")
     try:
         from .. import _native
     except ImportError as error:

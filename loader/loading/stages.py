@@ -141,6 +141,7 @@ def artifact(load: "Load") -> None:
     """Make sure that a prepared model exists for the next use; this load already has what it needs."""
     if load.settings.compile is None and not is_heard():
         return  # all it could do is log a hint
+    import_threading()
     from .hint import ensure
 
     try:

@@ -172,6 +172,9 @@ def _download(name: str, looked_at: list[str], allowed: bool | None, progress: b
     ids = repo_ids(name)
     ways = []
     if downloads_allowed(allowed):
+        from ..light_threads import import_threading
+
+        import_threading()
         from .download import download
 
         path = download(ids, looked_at, progress=progress)

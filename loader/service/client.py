@@ -16,7 +16,7 @@ compete for processors and disk with the load that the caller waits for.
 
 import os
 import sys
-import threading
+from _thread import allocate_lock
 from _weakrefset import WeakSet
 from time import monotonic, sleep, time
 
@@ -74,7 +74,7 @@ class ServiceProvider(EmbeddingProvider):
         self._identity = identity
         self._open_local = local
         self._local: EmbeddingProvider | None = None
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._idle: list[Connection] = []
         self._welcome: Welcome | None = None
         self._owes_start = False
@@ -283,7 +283,7 @@ class ServiceProvider(EmbeddingProvider):
 
     def _after_fork_in_child(self) -> None:
         """Forget the parent's connections, and the lock that one of its other threads may have held."""
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._idle = []
 
 

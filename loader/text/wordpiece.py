@@ -23,6 +23,7 @@ except ImportError:
     def _find_last(text: bytes, piece: bytes, start: int) -> int:
         return text.rfind(piece, start)
 
+
 _HEAD_BYTES: "Final" = 1 << 16
 """What stands before the vocabulary fits in here, or the library reads the file."""
 _BLANK: "Final" = b" \t\r\n"

@@ -17,11 +17,12 @@ pytestmark = [pytest.mark.real_model, pytest.mark.timeout(900)]
 EXITS = int(os.environ.get("EXIT_SAMPLES", "20"))
 """Processes for each strategy and engine, where moments are random; with PyTorch, which takes seconds, half as many."""
 CHOSEN = {
+    ("progressive", "native"),
     ("progressive", "numpy"),
     ("background", "sentence_transformers"),
     ("cached", "onnx"),
     ("quantized", "onnx"),
-    ("service", "numpy"),
+    ("service", "native"),
 }
 """Each engine, and each strategy that has something under way, at a few moments."""
 

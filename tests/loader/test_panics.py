@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 
 import pytest
@@ -62,6 +63,7 @@ def test_an_engine_that_panics_while_it_embeds(tmp_path, monkeypatch):
 def test_a_faster_engine_that_panics_is_not_used(tmp_path, own_cache, monkeypatch):
     folder = make_tiny_bert(tmp_path / "model")
     compile_model(folder)
+    monkeypatch.setenv("EMBEDDING_LOADER_KERNEL", "none")
     monkeypatch.setattr(other_engine_module, "open_engine", panics)
     ended = threading.Event()
     monkeypatch.setattr(
@@ -78,6 +80,7 @@ def test_a_faster_engine_that_panics_is_not_used(tmp_path, own_cache, monkeypatc
 def test_a_faster_engine_whose_vectors_cannot_be_compared_is_not_used(tmp_path, own_cache, monkeypatch):
     folder = make_tiny_bert(tmp_path / "model")
     compile_model(folder)
+    monkeypatch.setenv("EMBEDDING_LOADER_KERNEL", "none")
     monkeypatch.setattr(other_engine_module.OnnxEngine, "encode", panics)
     ended = threading.Event()
     monkeypatch.setattr(
@@ -110,14 +113,12 @@ def test_a_thread_beside_the_callers_that_panics(tmp_path, own_cache, monkeypatc
 
 @pytest.mark.parametrize("error", [None, OSError("out of descriptors"), SystemExit()], ids=["panic", "error", "exit"])
 def test_a_check_that_cannot_be_made_refuses_the_model(error):
-    refused: list[Exception] = []
+    refused: queue.SimpleQueue[Exception] = queue.SimpleQueue()
 
     def check() -> None:
         if error is not None:
             raise error
         panic()
 
-    thread = _Check(check, refused.append)
-    thread.begin()
-    thread.join(WAIT_S)
-    assert [type(found) for found in refused] == [ModelLoadError]
+    _Check(check, refused.put).begin()
+    assert type(refused.get(timeout=WAIT_S)) is ModelLoadError

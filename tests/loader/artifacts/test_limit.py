@@ -14,6 +14,7 @@ from loader.__main__ import main
 from loader.artifacts import workshop
 from loader.artifacts.compile import compile_model
 from loader.artifacts.manifest import FILE
+from tests.support.engines import INSTANT
 from tests.support.prepared import (
     assert_same_vectors,
     copied,
@@ -99,7 +100,7 @@ class TestLimit:
             compile_model(str(tiny), progress=lambda step, done: pytest.fail(step))
         with pytest.raises(CacheError, match="not a number of MiB"):
             load(tiny, "quantized")
-        assert load(tiny, "cached").engine == "numpy"
+        assert load(tiny, "cached").engine == INSTANT
         assert main(["cache", "list"]) == 1
         captured = capsys.readouterr()
         assert captured.out == ""

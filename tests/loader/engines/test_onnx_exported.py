@@ -10,6 +10,7 @@ import pytest
 
 from loader import OptimizedEmbeddingLoader, compile_model
 from tests.loader.engines.comparing import TOLERANCE, least_invariance
+from tests.support.engines import INSTANT
 from tests.support.texts_corpus import varied_texts
 from tests.support.tiny_models import LITERAL_SPECIALS, Tiny, edit_tensors, plain_model, unit
 
@@ -189,6 +190,6 @@ for precision, folder in zip(("float32", "int8"), sys.argv[1:]):
             assert used in {"ArtifactError", "CompileError", "EngineMissingError", "ModelUnsupportedError"}, case
             continue
         assert vectors is not None, case
-        assert (used, said) == ("numpy" if engine == "auto" else engine, wanted), case
+        assert (used, said) == (INSTANT if engine == "auto" else engine, wanted), case
         cosines = np.sum(np.array(vectors) * expected, axis=1)
         assert np.min(cosines) >= (0.99999 if wanted == "float32" else 0.99), case

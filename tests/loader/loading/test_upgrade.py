@@ -24,6 +24,12 @@ EXITS = int(os.environ.get("EXIT_SAMPLES", "12"))
 """Processes that leave at a random moment of a move."""
 
 
+@pytest.fixture(autouse=True)
+def no_kernel(monkeypatch):
+    """On a CPU, only a provider of the engine numpy has something to gain."""
+    monkeypatch.setenv("EMBEDDING_LOADER_KERNEL", "none")
+
+
 @pytest.fixture
 def said(monkeypatch):
     """Collect what the library logs about moving: ``said.wait(part of a message)`` returns the message."""

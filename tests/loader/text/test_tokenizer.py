@@ -80,7 +80,7 @@ def test_progressive_counts_tokens_long_before_the_model_is_ready(python):
     code = """
 import sys
 from loader import OptimizedEmbeddingLoader
-loader = OptimizedEmbeddingLoader("all-MiniLM-L6-v2", "progressive")
+loader = OptimizedEmbeddingLoader("all-MiniLM-L6-v2", "progressive", engine="sentence_transformers")
 loader.start_loading()
 counted = loader.count_tokens("database connection")
 print(counted, loader.truncate("database connection " * 400) != "", loader.get_metadata().embedding_dim,
