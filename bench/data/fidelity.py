@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bench.plan.cell import ANSWERED_BY
+from bench.plan.cell import ANSWERED_BY, EMPTY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MIN_COSINE = {"float32": 0.99999, "int8": 0.95}
 """Lowest cosine with the reference at which a vector counts as right, by precision."""
 
-WITHOUT_VECTORS = frozenset({"import_numpy", "command"})
+WITHOUT_VECTORS = frozenset({"import_numpy", EMPTY, "command"})
 """Subjects that embed nothing."""
 
 ANOTHER_MODEL = frozenset({"model2vec"})

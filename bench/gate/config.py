@@ -13,7 +13,7 @@ from bench.data.metrics import METRICS_BY_KEY
 from bench.errors import ConfigError
 from bench.gate.decide.rules import Rule, at_most, no_slower
 from bench.gate.decide.sequence import FIRST_LOOK, DecisionSettings
-from bench.plan.cell import BASELINE, PEERS
+from bench.plan.cell import BASELINE, EMPTY, PEERS
 from bench.plan.config import compose, compose_plain
 from bench.plan.plan import OF_THE_RUN, cell_of, other_cell
 
@@ -48,7 +48,7 @@ class CeilingConf:
         cell: the cell, as options of ``python -m bench``.
         metric: key of a metric.
         at_most: the limit, in its unit, or as a multiple of the same metric of ``times``.
-        times: a peer, or ``baseline``.
+        times: a peer, or ``baseline``; or ``empty_python``, whose whole time every time is a multiple of.
     """
 
     cell: str = MISSING
@@ -163,6 +163,11 @@ def _check(conf: GateConf) -> None:
     for ceiling in conf.ceilings:
         if ceiling.times is not None and ceiling.times not in {BASELINE, *PEERS}:
             raise ConfigError(f"ceilings: times={ceiling.times} must be {BASELINE} or one of {', '.join(PEERS)}")
+        if ceiling.times == EMPTY and METRICS_BY_KEY[ceiling.metric].unit != "ms":
+            raise ConfigError(
+                f"ceilings: {ceiling.metric} cannot be a multiple of {EMPTY}, of which only the time is known. Use "
+                f"times={BASELINE}, times=import_numpy, or none"
+            )
         if not ceiling.at_most > 0:
             raise ConfigError(f"ceilings: at_most={ceiling.at_most} must be above 0")
     rules = {

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from bench.data.metrics import METRICS_BY_KEY, leading_metric
 from bench.stats.comparison import MAX_DRIFT, Criteria
 from bench.stats.intervals import Interval, median_interval
-from bench.stats.pairing import OTHER_REFERENCE
+from bench.stats.pairing import OTHER_REFERENCES
 from bench.stats.shifts import Shift, independent_shift, paired_shift
 
 if TYPE_CHECKING:
@@ -171,13 +171,14 @@ def _ratios(values: Mapping[int, float], reference: Mapping[int, float]) -> dict
 
 
 def _reference(runs: Sequence[HistoryRun], cell: Cell, metric: Metric) -> Cell | None:
-    """Return the reference that all runs measured in the same rounds: plain sentence-transformers, or else NumPy."""
+    """Return the reference that all runs measured in the same rounds: plain sentence-transformers, or else a floor."""
     cells: Iterable[Cell] = sorted({other for run in runs for other in run.cells} - {cell}, key=_order)
     plain = [other for other in cells if other.is_baseline and other.reference == cell.reference]
     peers = [
         other
+        for subject in OTHER_REFERENCES
         for other in cells
-        if other.subject == OTHER_REFERENCE and (other.model, other.scenario) == (cell.model, cell.scenario)
+        if other.subject == subject and (other.model, other.scenario) == (cell.model, cell.scenario)
     ]
     for other in [] if cell.is_baseline else [*plain, *peers]:
         if all(_ratios(_values(run, cell, metric), _values(run, other, metric)) for run in runs):

@@ -16,10 +16,10 @@ from bench.measure.lock import parent_option
 from bench.measure.noise import between, read_state
 from bench.measure.prepare import FOR_WORKERS
 from bench.measure.process import refused, run_worker
-from bench.measure.scenarios import concurrent, search_command, service_beside
+from bench.measure.scenarios import concurrent, empty_program, search_command, service_beside
 from bench.measure.variables import thread_variables
 from bench.measure.worker import BEAT_S, spin
-from bench.plan.cell import WARM, strategy_of
+from bench.plan.cell import EMPTY, WARM, strategy_of
 from bench.plan.plan import Slot
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Sampler:
     def __call__(self, slot: Slot) -> Outcome:
         """Take a sample and return the outcome of its processes."""
         cell = slot.cell
-        if impossible := service_beside.refusal(cell):
+        if impossible := service_beside.refusal(cell) or empty_program.refusal(cell):
             return refused(impossible)
         self._warm_up(cell)
         with arranged(cell.cache_state, self._files(cell), self.scratch) as state:
@@ -108,6 +108,8 @@ class Sampler:
             return passes.memory(options, environ, self.timeout_s, self.python)
         if slot.instrument == "memray":
             return passes.allocations(slot.cell, options, environ, self.timeout_s, self.scratch, self.folder)
+        if cell.subject == EMPTY:
+            return empty_program.run(environ, self.timeout_s, self.python)
         if cell.scenario == "search_command":
             database = self.prepared[cell.model].get("database", "")
             return search_command.search(cell, options, database, environ, self.timeout_s, self.python)

@@ -11,8 +11,11 @@ if TYPE_CHECKING:
 BASELINE = "baseline"
 """Name of the reference, plain sentence-transformers, in place of a strategy."""
 
-PEERS = ("fastembed", "openvino", "model2vec", "import_numpy")
-"""Subjects that can be measured beside ours, by their modules' names in ``bench.subjects``."""
+EMPTY = "empty_python"
+"""Subject of a cell that measures an empty Python program, ``python -c pass``: the floor of every Python program."""
+
+PEERS = ("fastembed", "openvino", "model2vec", "import_numpy", EMPTY)
+"""What can be measured beside ours: subjects, by their modules' names in ``bench.subjects``, and an empty program."""
 
 SCENARIOS = ("idle", "at_once", "think_time", "search_command", "concurrent")
 """What a measured process does: the first three are in ``bench.measure.worker``, the others in modules that
@@ -91,7 +94,7 @@ class Cell:
     @property
     def is_worker(self) -> bool:
         """Whether one process of ``bench.measure.worker`` takes the sample, not a program or several processes."""
-        return self.scenario not in {"search_command", "concurrent"}
+        return self.scenario not in {"search_command", "concurrent"} and self.subject != EMPTY
 
     @property
     def is_peer(self) -> bool:

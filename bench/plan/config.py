@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 QUALITY = "quality"
-SUITES = ("none", SPECIFICATION, FULL, "strategies", "peers", "models", "devices", "waiting", QUALITY)
+SUITES = ("none", SPECIFICATION, FULL, "strategies", "engines", "peers", "models", "devices", "waiting", QUALITY)
 """What a run measures: ``quality`` the vectors, all others the costs; all but ``none`` are predefined sweeps."""
 
 MIN_DOCUMENTS = 20

@@ -10,10 +10,10 @@ from bench.errors import RecordError
 from bench.load.records import read_memory, read_phases
 from bench.load.summary import memory_over_time, ratios
 from bench.load.summary import summarise as summarise_load
-from bench.plan.cell import BASELINE, SERVICE
+from bench.plan.cell import BASELINE, EMPTY, SERVICE
 from bench.report import tables
 from bench.report.choice.candidates import choices
-from bench.report.choice.reasons import kept_loaded
+from bench.report.choice.reasons import join, kept_loaded
 from bench.report.choice.recommend import recommend
 from bench.report.document import Table, escape
 from bench.report.first_screen import lead
@@ -114,10 +114,12 @@ def difference(reports: Reports) -> Mapping[str, str]:
 def startup_sentences(reports: Reports) -> str:
     """Return what the start-up table says."""
     cells = _idle(reports.contexts["reference"])
-    ours, floor = cells["progressive"], cells["import_numpy"]
+    ours = cells["progressive"]
     others = [
         f"{name} {show(cells[key], 'total_ms')} (`{key}`)"
         for key, name in (
+            (EMPTY, "an empty Python program"),
+            ("import_numpy", "a process that only imports NumPy"),
             (BASELINE, "plain sentence-transformers"),
             ("fastembed", "fastembed"),
             ("openvino", "OpenVINO"),
@@ -129,8 +131,8 @@ def startup_sentences(reports: Reports) -> str:
         kept = f" With a process that keeps the model loaded it is {show(cells[SERVICE], 'total_ms')} (`{SERVICE}`)."
     return (
         f"- **Total** is the time from the start of the process to the first vector: {show(ours, 'total_ms')} with "
-        "`progressive`, at full precision, with nothing prepared and PyTorch not imported. In the same rounds: a "
-        f"process that only imports NumPy {show(floor, 'total_ms')} (`import_numpy`), {', '.join(others)}.{kept}\n"
+        "`progressive`, at full precision, with nothing prepared and PyTorch not imported. In the same rounds: "
+        f"{', '.join(others)}.{kept}\n"
         f"- **Init** is how long the main thread is blocked: {show(ours, 'init_ms')}."
     )
 
@@ -198,7 +200,7 @@ def vectors(reports: Reports) -> str:
         for record, found in context.quality.compared
         if record.facts["precision"] == "int8" and found.cosine_mean is not None
     ]
-    told = " and ".join(f"{found.cosine_mean:.4f} (`{engine}`)" for engine, found in eight_bits)
+    told = join([f"{found.cosine_mean:.4f} (`{engine}`)" for engine, found in eight_bits])
     count = max((found.text_count for _, found in eight_bits), default=0)
     return (
         f"{text}. With 8 bits the mean cosine is {told}, over {count:,} texts. The reference report also shows how "

@@ -5,12 +5,14 @@ Where a run has several models, each has a table of its own: figures of differen
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bench.data.fidelity import WITHOUT_VECTORS
 from bench.data.metrics import MEMORY, METRICS_BY_KEY, STARTUP
-from bench.plan.cell import WARM
+from bench.data.selection import ratios_by_round
+from bench.plan.cell import EMPTY, WARM
 from bench.report.document import Table
 from bench.report.published import HEADINGS, MODEL, is_asked_for, published
 
@@ -43,7 +45,7 @@ def startup_tables(context: Context) -> list[Table]:
         keys = list(STARTUP)
         if any(summary.cell.cache_state != WARM for summary in summaries):
             keys.append("disk_reads_mib")
-        table = _figures(context, title, summaries, keys, "total_ms")
+        table = _in_empty_programs(context, _figures(context, title, summaries, keys, "total_ms"), summaries)
         return _with_published(context, table, "startup", summaries)
 
     return _for_each_model(context, "Startup time (ms)", started(context), make)
@@ -60,7 +62,8 @@ def memory_tables(context: Context) -> list[Table]:
         return _with_published(context, table, "memory", summaries)
 
     summaries = started(context) or context.in_scenarios("think_time")
-    return _for_each_model(context, "Memory usage (MiB)", summaries, make)
+    known = [summary for summary in summaries if summary.cell.subject != EMPTY]  # only its time is known
+    return _for_each_model(context, "Memory usage (MiB)", known, make)
 
 
 def concurrent_tables(context: Context) -> list[Table]:
@@ -232,6 +235,30 @@ def _figures(
         for summary in summaries
     )
     return Table(title, headings, rows, details=("Excluded", "Ratio, 95 %", f"{name}, 95 %"))
+
+
+def _in_empty_programs(context: Context, table: Table, summaries: Sequence[CellSummary]) -> Table:
+    """Return the table with how many times an empty program each cell takes, if that was measured beside them."""
+    if all(summary.cell.subject != EMPTY for summary in summaries):
+        return table
+    rows = ((*row, _times_empty(context, summary)) for row, summary in zip(table.rows, summaries, strict=True))
+    return replace(table, headings=(*table.headings, "Times empty"), rows=tuple(rows))
+
+
+def _times_empty(context: Context, summary: CellSummary) -> str:
+    metric = METRICS_BY_KEY["total_ms"]
+    empty = next(
+        (
+            other.cell
+            for other in context.measured
+            if other.cell.subject == EMPTY
+            and (other.cell.reference, other.machine) == (summary.cell.reference, summary.machine)
+        ),
+        None,
+    )
+    records = [record for record in context.chosen if record.machine == summary.machine]
+    ratios = ratios_by_round(records, summary.cell, empty, metric) if empty is not None else []
+    return show_ratio(statistics.median(ratios)) if ratios else "-"
 
 
 def shown(summary: CellSummary, key: str) -> str:

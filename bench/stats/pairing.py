@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from bench.data.selection import ratios_by_round
 from bench.errors import BenchError
+from bench.plan.cell import EMPTY
 from bench.stats.shifts import (
     ENOUGH,
     excess_probability,
@@ -35,8 +36,9 @@ if TYPE_CHECKING:
 
 Design = Literal["by round", "by reference", "absolute"]
 
-OTHER_REFERENCE = "import_numpy"
-"""The peer whose times stand for the machine's speed in runs without plain sentence-transformers."""
+OTHER_REFERENCES = ("import_numpy", EMPTY)
+"""Peers whose times stand for the machine's speed in runs without plain sentence-transformers: the first that both
+have. The longer one comes first, because its times vary less, as a share."""
 
 
 @dataclass(frozen=True)
@@ -176,9 +178,10 @@ def reference_of(cell: Cell, common: Sequence[Cell]) -> Cell | None:
     for other in common:
         if other.is_baseline and other.reference == cell.reference:
             return other
-    for other in common:
-        if other.subject == OTHER_REFERENCE and (other.model, other.scenario) == (cell.model, cell.scenario):
-            return other
+    for subject in OTHER_REFERENCES:
+        for other in common:
+            if other.subject == subject and (other.model, other.scenario) == (cell.model, cell.scenario):
+                return other
     return None
 
 

@@ -1,7 +1,7 @@
 """``python -m bench.init_cost``: what importing the library, constructing a loader and starting it add to a program.
 
-Whole processes, timed from outside from spawn to exit, in randomised interleaved rounds: a program that only
-imports ``threading`` and ``enum``, and for each strategy one that makes a loader, calls ``start_loading()`` and ends.
+Whole processes, timed from outside from spawn to exit, in randomised interleaved rounds: an empty program, and for each
+strategy one that makes a loader, calls ``start_loading()`` and ends.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bench.plan.cell import SERVICE_COLD
 from bench.plan.places import CONF
 from bench.programs import at_least_one, new_parser, run_main
 
-REFERENCE = "import threading, enum"
+REFERENCE = "pass"
 PROGRAM = """
 from loader import LoadingStrategy, OptimizedEmbeddingLoader
 OptimizedEmbeddingLoader("all-MiniLM-L6-v2", LoadingStrategy({strategy!r})).start_loading()

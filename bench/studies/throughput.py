@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 
 BASELINE = "sentence-transformers"
 SUBJECTS: dict[str, dict[str, str]] = {
+    "native, float32": {"strategy": "lazy", "engine": "native"},
     "numpy, float32": {"strategy": "lazy", "engine": "numpy"},
     "onnx, float32": {"strategy": "lazy", "engine": "onnx"},
+    "native, int8": {"strategy": "quantized", "engine": "native"},
     "numpy, int8": {"strategy": "quantized", "engine": "numpy"},
     "onnx, int8": {"strategy": "quantized", "engine": "onnx"},
 }

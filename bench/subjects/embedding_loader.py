@@ -61,11 +61,8 @@ class Subject:
         return True
 
     def embed(self, text: str) -> "Iterable[float]":
-        """Return the vector of a text; through a service as bytes, so that NumPy need not be imported."""
-        provider = self._provide()
-        if self._options["strategy"] == "service":
-            return memoryview(provider.embed_query_bytes(text)).cast("f")
-        return provider.embed_query(text)
+        """Return the vector of a text; as bytes, so that NumPy is imported only where the engine needs it."""
+        return memoryview(self._provide().embed_query_bytes(text)).cast("f")
 
     def facts(self) -> dict[str, object]:
         """Return facts about what answered."""

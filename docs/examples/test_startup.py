@@ -11,7 +11,7 @@ pytest_plugins = ["bench.pytest_plugin"]
 
 def test_first_vector(cold_start):
     records = cold_start("strategy=progressive", "model=minilm", rounds=5)
-    assert {record.facts["engine"] for record in records} == {"numpy"}
+    assert {record.facts["engine"] for record in records} <= {"native", "numpy"}  # the engines that start at once
 
 
 def test_import(cold_start):

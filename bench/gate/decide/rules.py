@@ -11,7 +11,9 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
+from bench.data.metrics import METRICS_BY_KEY
 from bench.errors import BenchError
+from bench.plan.cell import EMPTY
 from bench.stats.shifts import Shift, excess_probability, holm_levels, paired_shift
 
 if TYPE_CHECKING:
@@ -63,6 +65,12 @@ class Rule:
     def is_regression(self) -> bool:
         """Whether this compares two revisions, rather than one with a fixed limit."""
         return self.against is not None and self.against.arm == BASE
+
+    @property
+    def against_metric(self) -> Metric:
+        """What the metric is divided by. An empty program has no phases: every time is divided by its whole time."""
+        is_empty = self.against is not None and self.against.cell.subject == EMPTY
+        return METRICS_BY_KEY["process_ms"] if is_empty else self.metric
 
     @property
     def control(self) -> Place | None:
@@ -188,16 +196,17 @@ def _logs(rule: Rule, rounds: Sequence[Round], candidate: Place, reference: Plac
 
 
 def values(rule: Rule, rounds: Sequence[Round], place: Place) -> list[float]:
-    """Return the rule's metric at a place, one value for each round.
+    """Return the rule's metric at a place, or what it is divided by, one value for each round.
 
     Raises:
         BenchError: a round has none, or one that is not positive.
     """
-    found = [measured[place].get(rule.metric.key) for measured in rounds]
+    metric = rule.against_metric if place == rule.against else rule.metric
+    found = [measured[place].get(metric.key) for measured in rounds]
     positive = [value for value in found if value is not None and 0.0 < value < math.inf]
     if len(positive) != len(found):
         raise BenchError(
-            f"{place.cell.label()} has no {rule.metric.key} above 0 in the arm {place.arm}. Gate another "
+            f"{place.cell.label()} has no {metric.key} above 0 in the arm {place.arm}. Gate another "
             "metric of this cell."
         )
     return positive

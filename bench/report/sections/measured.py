@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.plan.cell import BASELINE, MEANINGS
+from bench.plan.cell import BASELINE, EMPTY, MEANINGS
 from bench.report.document import Prose, Section, escape
 from loader.strategies import STRATEGIES
 
@@ -19,7 +19,8 @@ OTHERS = {
     "fastembed": "another library, with an ONNX file of the same model",
     "openvino": "another library, with an ONNX file of the same model",
     "model2vec": "another library with another model: one stored vector per token",
-    "import_numpy": "a process that only imports NumPy: the floor",
+    "import_numpy": "a process that only imports NumPy",
+    EMPTY: "an empty Python program, `python -c pass`: the floor",
 }
 """What is compared and never recommended; so are the cells of ``bench.measure.scenarios.service_beside``."""
 

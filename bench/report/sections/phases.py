@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.data.metrics import METRICS_BY_KEY, PHASES
+from bench.plan.cell import EMPTY
 from bench.report.choice.candidates import choices, where_of
 from bench.report.choice.reasons import join
 from bench.report.choice.recommend import recommend
@@ -26,6 +27,9 @@ PHASES_IN_WORDS = {
     "first_embedding_ms": "the first request {}",
 }
 """What a start is made of, in order."""
+
+FLOORS = {"import_numpy": "a process that only imports NumPy", EMPTY: "an empty Python program"}
+"""What embeds nothing, in words."""
 
 SHOWN_PACKAGES = 2
 """How many packages are named."""
@@ -63,18 +67,21 @@ def _in_words(context: Context) -> str:
         text.format(show(value)) for key, text in PHASES_IN_WORDS.items() if (value := summary.median(key)) is not None
     ]
     text = f"**{escape(winner.name)}, {escape(where_of(choice))}**: {', then '.join(phases)}."
-    floor = _floor(context, summary)
-    if floor is not None:
-        total = show(summary.median("total_ms"))
-        text += f" The total is {total}; a process that only imports NumPy takes {show(floor)}."
+    floors = [
+        f"{name} takes {show(found)}"
+        for subject, name in FLOORS.items()
+        if (found := _floor(context, summary, subject)) is not None
+    ]
+    if floors:
+        text += f" The total is {show(summary.median('total_ms'))}; {join(floors)}."
     return text + _packages(context, summary)
 
 
-def _floor(context: Context, summary: CellSummary) -> float | None:
-    """Return how long a process takes that only imports NumPy, if that was measured in the same rounds."""
+def _floor(context: Context, summary: CellSummary, subject: str) -> float | None:
+    """Return how long a process takes that embeds nothing, if that was measured in the same rounds."""
     for other in context.measured:
         is_beside = (other.cell.reference, other.machine) == (summary.cell.reference, summary.machine)
-        if other.cell.subject == "import_numpy" and is_beside:
+        if other.cell.subject == subject and is_beside:
             return other.median("total_ms")
     return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.plan.cell import EMPTY
 from bench.report.document import Prose, Section
 from bench.report.plots import pictures
 from bench.report.published import NOTE, is_asked_for
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 FOOTNOTES = {
     "model2vec": "model2vec is another model, the mean of one stored vector per token. Its vectors are checked to be "
     "finite and nonzero, not compared with the reference.",
-    "import_numpy": "import\\_numpy embeds nothing. It is the floor: a process that only imports NumPy.",
+    "import_numpy": "import\\_numpy embeds nothing: a process that only imports NumPy, which every program needs that "
+    "wants arrays.",
+    EMPTY: "empty\\_python embeds nothing. It is the floor: `python -c pass`, from spawn to exit. *Times empty*: the "
+    "total divided by its, in the same round; median over the rounds.",
 }
 """What has to be said of a subject wherever it is measured."""
 

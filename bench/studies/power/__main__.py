@@ -51,7 +51,8 @@ def _record(asked: argparse.Namespace) -> None:
             words=_command_line(),
         )
         recording = record(gate, asked.minutes * 60)
-    metrics = {rule.metric.key for rule in make_rules(load_gate(asked.overrides))}
+    rules = make_rules(load_gate(asked.overrides))
+    metrics = {metric.key for rule in rules for metric in (rule.metric, rule.against_metric)}
     write_recording(asked.output, recording, sorted(metrics))
     announce(f"{len(recording.rounds)} rounds: {asked.output}", quiet=False)
 

@@ -111,7 +111,7 @@ class Replay:
 
 
 def slows(place: Place) -> bool:
-    """Whether a place measures our loader: a floor such as ``import numpy`` does not get slower with it."""
+    """Whether a place measures our loader: a floor such as an empty program does not get slower with it."""
     return not place.cell.is_peer and not place.cell.is_baseline
 
 
@@ -159,4 +159,7 @@ def _check(recording: Recording, question: Question) -> None:
     missing = {place for rule in question.rules for place in rule.places} - set(recording.rounds[0])
     if missing:
         place = min(missing)
-        raise ConfigError(f"The recording has no {place.cell.label()} in the arm {place.arm}: use its own overrides")
+        raise ConfigError(
+            f"The recording has no {place.cell.label()} in the arm {place.arm}: use its own overrides, and "
+            "the ceilings of then, with --set; --set 'ceilings=[]' for none"
+        )

@@ -6,7 +6,7 @@ import numpy as np
 
 from bench.data.environment import PROJECT
 from bench.data.records import append_record
-from bench.plan.cell import BASELINE
+from bench.plan.cell import BASELINE, EMPTY
 from tests.bench.support import fakes
 from tests.bench.support.manifests import fingerprint, write_manifest
 
@@ -15,6 +15,7 @@ LAZY, PLAIN = fakes.make_cell("lazy"), fakes.make_cell(BASELINE)
 
 OTHER = fakes.make_cell("progressive")
 NUMPY = fakes.make_cell("import_numpy", subject="import_numpy", engine="")
+EMPTY_PROGRAM = fakes.make_cell(EMPTY, subject=EMPTY, engine="")
 
 
 PROTOCOL = {"sample_timeout_s": 60.0, "max_steal": 0.05, "max_foreign_cpu": 0.15}

@@ -11,7 +11,7 @@ from bench.compare.__main__ import load_comparable
 from bench.plan.cell import BASELINE
 from bench.stats.comparison import Criteria, compare, rounds_needed_for
 from bench.stats.shifts import Shift
-from tests.bench.compare.runs import LAZY, NUMPY, PLAIN, only, write_run
+from tests.bench.compare.runs import EMPTY_PROGRAM, LAZY, NUMPY, PLAIN, only, write_run
 from tests.bench.support import fakes
 
 NEGLIGIBLE = 1e-6
@@ -132,8 +132,14 @@ class TestDrift:
         comparison = two({PLAIN: 3000, LAZY: 100}, {PLAIN: 3000, LAZY: 300}, head=self.slower(factor))
         assert (only(comparison).verdict, comparison.exit_code) == ("inconclusive", 3)
 
-    def test_numpy_is_the_reference_where_there_is_no_other(self, two):
-        difference = only(two({NUMPY: 90, LAZY: 100}, {NUMPY: 90, LAZY: 100}, head=self.slower(1.08)))
+    @pytest.mark.parametrize("floor", [NUMPY, EMPTY_PROGRAM])
+    def test_a_floor_is_the_reference_where_there_is_no_other(self, two, floor):
+        difference = only(two({floor: 90, LAZY: 100}, {floor: 90, LAZY: 100}, head=self.slower(1.08)))
+        assert (difference.samples.reference, difference.verdict) == (floor, "same")
+
+    @pytest.mark.parametrize(("base", "head"), [({}, {}), ({EMPTY_PROGRAM: 20}, {}), ({}, {EMPTY_PROGRAM: 20})])
+    def test_the_floor_of_older_runs_is_still_one(self, two, base, head):
+        difference = only(two({NUMPY: 90, LAZY: 100} | base, {NUMPY: 90, LAZY: 100} | head, head=self.slower(1.08)))
         assert (difference.samples.reference, difference.verdict) == (NUMPY, "same")
 
     def test_plain_sentence_transformers_comes_first(self, two):

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.data.metrics import METRICS_BY_KEY
-from bench.errors import BenchError
+from bench.errors import BenchError, ConfigError
+from bench.gate.config import load_gate, make_rules
 from bench.gate.decide.rules import ARMS, BASE, HEAD, SAME, Place, at_most, examine, no_slower, places_of
+from bench.plan.cell import EMPTY
 from bench.stats.shifts import paired_shift
 from tests.bench.support import fakes
 
@@ -103,6 +105,67 @@ class TestFixedLimits:
             assert finding.state == state
             assert finding.reference_median == pytest.approx(300, rel=0.02)
             assert finding.control is None
+
+
+class TestTimesAnEmptyProgram:
+    EMPTY_PROGRAM = fakes.make_cell(EMPTY, subject=EMPTY, engine="")
+
+    def rounds(self, figures, *, empty_ms=10.0, noise=0.02):
+        """Rounds of what an empty program takes and what the head does, on a machine whose speed wanders."""
+        rng = np.random.default_rng(1)
+        speeds = [math.exp(rng.normal(0, 0.3)) for _ in range(40)]
+
+        def noisy(value, speed):
+            return value * speed * math.exp(rng.normal(0, noise))
+
+        return [
+            {
+                Place(HEAD, self.EMPTY_PROGRAM): {"process_ms": noisy(empty_ms, speed), "total_ms": 1e9},
+                Place(HEAD, LAZY): {key: noisy(value, speed) for key, value in figures.items()},
+            }
+            for speed in speeds
+        ]
+
+    @pytest.mark.parametrize(("init_ms", "state"), [(4.0, "within"), (6.0, "over")])
+    def test_every_time_is_a_multiple_of_its_whole_time(self, init_ms, state):
+        rule = at_most(LAZY, METRICS_BY_KEY["init_ms"], 0.5, self.EMPTY_PROGRAM)
+        finding = examine_one(rule, self.rounds({"init_ms": init_ms}))
+        assert finding.state == state
+        assert finding.shift.ratio == pytest.approx(init_ms / 10.0, rel=0.05)
+        assert finding.reference_median == pytest.approx(10.0, rel=0.3)
+
+    def test_other_references_are_compared_in_the_same_figure(self):
+        assert at_most(LAZY, TOTAL, 1.0, PLAIN).against_metric == TOTAL
+        assert no_slower(LAZY, PEAK, 0.03, 0.0).against_metric == PEAK
+
+    @pytest.mark.parametrize("name", ["standard", "thorough"])
+    @pytest.mark.parametrize(
+        ("figures", "broken"),
+        [
+            # In times an empty program takes: as it was when the limits were chosen, a third more, and one that imports
+            # NumPy on the way to the vector or in the caller's thread.
+            ({"total_ms": 30.0, "init_ms": 6.0}, set()),
+            ({"total_ms": 38.0, "init_ms": 8.0}, set()),
+            ({"total_ms": 90.0, "init_ms": 6.0}, {"total_ms"}),
+            ({"total_ms": 90.0, "init_ms": 60.0}, {"total_ms", "init_ms"}),
+        ],
+    )
+    def test_the_default_limits_neither_cry_wolf_nor_sleep(self, name, figures, broken):
+        given = [rule for rule in make_rules(load_gate([f"gate={name}"])) if not rule.is_regression]
+        assert {rule.against.cell.subject for rule in given} == {EMPTY}
+        rules = [at_most(LAZY, rule.metric, rule.limit, self.EMPTY_PROGRAM) for rule in given]
+        found = {finding.rule.metric.key: finding.state for finding in examine(rules, self.rounds(figures), ALPHA)}
+        assert found == {key: "over" if key in broken else "within" for key in ("total_ms", "init_ms")}
+
+    def test_its_memory_is_not_known(self):
+        ceiling = "ceilings=[{cell:'strategy=lazy model=minilm',metric:peak_mib,at_most:2,times:empty_python}]"
+        with pytest.raises(ConfigError, match=r"peak_mib cannot be a multiple of empty_python.*times=baseline"):
+            load_gate([ceiling])
+
+    def test_limits_of_older_configurations_mean_what_they_meant(self):
+        ceiling = "ceilings=[{cell:'strategy=lazy model=minilm',metric:init_ms,at_most:0.2,times:import_numpy}]"
+        rule = next(rule for rule in make_rules(load_gate([ceiling])) if not rule.is_regression)
+        assert (rule.against.cell.subject, rule.against_metric.key, rule.limit) == ("import_numpy", "init_ms", 0.2)
 
 
 class TestSeveralRules:

@@ -102,7 +102,7 @@ def test_the_states_of_the_caches(bench, tmp_path):
 @pytest.mark.real_model
 @pytest.mark.timeout(600)
 def test_passes_tell_of_imports_memory_and_allocations(bench, tmp_path):
-    words = ("strategy=progressive", "baseline=false", "protocol.passes=[importtime,memory,memray]")
+    words = ("strategy=progressive", "engine=numpy", "baseline=false", "protocol.passes=[importtime,memory,memray]")
     records, report = bench(*words)
     by_instrument = {record.instrument: record for record in records}
     unsupported = [] if sys.platform == "linux" else ["memory"]

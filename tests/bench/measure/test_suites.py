@@ -5,14 +5,20 @@ from itertools import product
 
 import pytest
 
+import loader.engines
 from bench.plan.config import SUITES
 from tests.conftest import ROOT
 from tests.support.tiers import representative
 
 STRATEGIES = ("lazy", "background", "progressive", "quantized", "cached", "service", "service_cold")
+ENGINES = tuple(spec.name for spec in loader.engines.ENGINES)
 MODELS = ("minilm", "minilm-l3", "mpnet")
-PEERS = ["fastembed", "openvino", "model2vec", "import_numpy"]
-WITH_PEERS = {"peers": PEERS, "full": ["fastembed", "openvino", "import_numpy"]}
+PEERS = ["fastembed", "openvino", "model2vec", "import_numpy", "empty_python"]
+WITH_PEERS = {
+    "peers": PEERS,
+    "full": ["fastembed", "openvino", "import_numpy", "empty_python"],
+    "engines": ["empty_python", "import_numpy"],
+}
 SWEPT = ("strategy", "engine", "model", "device", "scenario")
 ONE = {
     "strategy": ("progressive",),
@@ -24,28 +30,30 @@ ONE = {
 EXPECTED = {
     "none": ONE,
     "strategies": ONE | {"strategy": STRATEGIES},
+    "engines": ONE | {"strategy": ("progressive", "quantized"), "engine": ENGINES},
     "peers": ONE | {"strategy": ("progressive", "quantized")},
     "models": ONE | {"strategy": ("progressive", "quantized"), "model": MODELS},
     "devices": ONE | {"device": ("cpu", "cuda", "mps")},
     "specification": ONE
     | {
         "strategy": ("lazy", "background", "progressive", "quantized", "service", "service_cold"),
-        "engine": ("sentence_transformers", "auto"),
+        "engine": ("sentence_transformers", "numpy", "auto"),
         "scenario": ("idle", "think_time", "search_command"),
     },
     "waiting": ONE | {"strategy": ("lazy", "background", "progressive", "quantized"), "scenario": ("think_time",) * 12},
     "full": ONE | {"strategy": STRATEGIES, "model": MODELS, "scenario": ("idle", "think_time", "search_command")},
-    "quality": ONE | {"strategy": ("lazy", "quantized"), "engine": ("numpy", "onnx", "sentence_transformers")},
+    "quality": ONE | {"strategy": ("lazy", "quantized"), "engine": ENGINES},
 }
 CELLS = {
     "none": 2,
     "strategies": 8,
-    "peers": 7,
+    "engines": 11,
+    "peers": 8,
     "models": 9,
     "devices": 6,
-    "specification": 39,
+    "specification": 57,
     "waiting": 48,
-    "full": 90,
+    "full": 96,
 }
 """With references and peers, as the comments of the files say."""
 

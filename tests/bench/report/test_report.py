@@ -6,7 +6,7 @@ import pytest
 
 from bench.data.records import append_record
 from bench.errors import BenchError
-from bench.plan.cell import BASELINE
+from bench.plan.cell import BASELINE, EMPTY
 from bench.report import gather
 from bench.report.document import escape
 from bench.report.making import make_document
@@ -15,7 +15,7 @@ from bench.report.markdown import render as render_markdown
 from bench.report.markdown import to_markdown
 from bench.report.plots import PLOTS
 from bench.report.sections import SECTIONS
-from bench.report.tables import startup_tables
+from bench.report.tables import memory_tables, startup_tables
 from bench.stats.context import Context, load_context
 from bench.stats.summary import summarise
 from tests.bench.support import fakes
@@ -79,6 +79,39 @@ def test_a_report_has_the_specified_tables():
     assert "| lazy | 10.0 | - | 180 | 200 | - | 2.00 | - | 3 | 0 |" in report
     assert "### Startup time (ms): b" in report
     assert "plain sentence-transformers is 1.0000000" in report
+
+
+class TestInEmptyPrograms:
+    EMPTY_PROGRAM = fakes.make_cell(EMPTY, subject=EMPTY, engine="")
+
+    def table(self, *totals):
+        """The startup table of rounds: of each, what an empty program and the strategy took."""
+        cells = (self.EMPTY_PROGRAM, CELLS[1])
+        records = [
+            fakes.make_record(cell, number, taken, memory={} if cell == self.EMPTY_PROGRAM else {"steady": {}})
+            for number, pair in enumerate(totals)
+            for cell, taken in zip(cells, pair, strict=True)
+        ]
+        return context_of(records)
+
+    def test_a_total_is_divided_round_by_round(self):
+        """On a machine that has become five times slower meanwhile, too."""
+        (table,) = startup_tables(self.table((10.0, 30.0), (50.0, 150.0), (11.0, 44.0)))
+        assert table.headings[-1] == "Times empty"
+        assert {row[0]: row[-1] for row in table.rows} == {EMPTY: "1.00", "lazy": "3.00"}
+
+    def test_without_an_empty_program_there_is_no_such_column(self):
+        (table,) = startup_tables(context_of([fakes.make_record(CELLS[1])]))
+        assert "Times empty" not in table.headings
+
+    def test_its_memory_is_not_known(self):
+        (table,) = memory_tables(self.table((10.0, 30.0)))
+        assert [row[0] for row in table.rows] == ["lazy"]
+
+    def test_it_is_said_in_words(self):
+        report = render(self.table((10.0, 30.0), (10.0, 30.0)))
+        assert "The total is 30.0 ms; an empty Python program takes 10.0 ms." in report
+        assert "`python -c pass`, from spawn to exit" in report
 
 
 @pytest.mark.parametrize(

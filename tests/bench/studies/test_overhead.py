@@ -6,7 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.studies.overhead import COMMANDS, REFERENCE, TOLERANCE, _agrees, summarise
+from bench.errors import BenchError
+from bench.measure.variables import worker_environment
+from bench.studies.overhead import (
+    COMMANDS,
+    FIRST_RUN,
+    REFERENCE,
+    SEARCHES,
+    TOLERANCE,
+    _agrees,
+    _run,
+    measure,
+    summarise,
+)
+from loader.runtime.paths import CACHE_VARIABLE
 
 pytestmark = pytest.mark.process
 
@@ -39,12 +52,47 @@ def test_another_vector_is_noticed(vector, agrees):
 @pytest.mark.real_model
 def test_a_run(minilm_folder, tmp_path, python):
     report = tmp_path / "overhead.json"
-    words = ["-m", "bench.overhead", "--rounds", "2", "--model", str(minilm_folder), "--json", str(report)]
+    words = [
+        "-m",
+        "bench.overhead",
+        "--rounds",
+        "2",
+        "--passages",
+        "50",
+        "--model",
+        str(minilm_folder),
+        "--json",
+        str(report),
+    ]
     done = python(None, *words)
     assert done.code == 0, done.err
     found = json.loads(report.read_text())
     assert list(found["seconds"]) == list(COMMANDS)
+    assert (found["rounds"], found["passages"]) == (2, 50)
     assert all(len(values) == 2 and min(values) > 0 for values in found["seconds"].values())
+
+
+@pytest.mark.parametrize("name", [FIRST_RUN, "library, progressive"])
+def test_only_a_first_run_has_an_empty_cache(name, tmp_path, monkeypatch):
+    listing = "import os; cache = os.environ['{}']; print(os.path.isdir(cache) and os.listdir(cache), end='')"
+    monkeypatch.setitem(COMMANDS, name, ("-c", listing.format(CACHE_VARIABLE)))
+    (tmp_path / "kept").touch()
+    for _ in range(2):
+        outcome = _run(name, "model", worker_environment(tmp_path), None)
+        assert outcome.output.decode() == ("[]" if name == FIRST_RUN else "['kept']")
+
+
+def test_another_search_result_is_noticed(tmp_path, monkeypatch):
+    """Two searches that find different passages, and vectors that are right."""
+    vector = ("-c", "print('00' * 8)")
+    for name in COMMANDS:
+        monkeypatch.setitem(COMMANDS, name, vector)
+    for name in SEARCHES:
+        monkeypatch.setitem(COMMANDS, name, ("-c", f"print({name!r})"))
+    environ = worker_environment(tmp_path)
+    with pytest.raises(BenchError, match="another search"):
+        measure("model", 1, environ, tmp_path / "aur.sqlite")
+    assert set(measure("model", 1, environ, None)) == set(COMMANDS) - set(SEARCHES)
 
 
 def test_a_model_that_is_nowhere(tmp_path, python):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.colors import to_rgba
 from matplotlib.lines import Line2D
 
-from bench.plan.cell import BASELINE
+from bench.plan.cell import BASELINE, EMPTY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -92,6 +92,7 @@ _KNOWN = {
     "openvino": Look(GREEN, "p", DASHED, inside=WHITE),
     "model2vec": Look(VERMILION, "h", DASHED, inside=WHITE),
     "import_numpy": Look(BLACK, "d", DASHED, inside=WHITE),
+    EMPTY: Look(BLACK, "*", DASHED, inside=WHITE),
 }
 _OTHER_COLOURS = (SKY, PURPLE, BLUE, ORANGE, GREEN, VERMILION, GREY)
 _OTHER_MARKERS = ("<", ">", "8", "*", "d", "h")

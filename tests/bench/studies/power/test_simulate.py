@@ -137,6 +137,7 @@ def test_a_damaged_recording_is_said(tmp_path_factory, position, junk):
 def test_the_command(tmp_path, capsys):
     # The rules come from conf/gate, so the recording has the default gate's places.
     from bench.gate.config import load_gate, make_rules
+    from bench.plan.cell import EMPTY
 
     overrides = ["max_rounds=60"]
     rules = make_rules(load_gate(overrides))
@@ -145,19 +146,19 @@ def test_the_command(tmp_path, capsys):
     rounds = [
         {
             place: {
-                key: (1.0 if place.cell.subject == "import_numpy" else 1.2) * size * chance.lognormvariate(0, 0.03)
-                for key, size in (("total_ms", 70.0), ("init_ms", 5.0), ("peak_mib", 70.0))
+                key: size * chance.lognormvariate(0, 0.03)
+                for key, size in (
+                    {"process_ms": 10.0}
+                    if place.cell.subject == EMPTY
+                    else {"total_ms": 30.0, "init_ms": 6.0, "peak_mib": 70.0}
+                ).items()
             }
             for place in places
         }
         for _ in range(40)
     ]
-    for found in rounds:
-        for place in places:
-            if place.cell.subject == "import_numpy":
-                found[place]["init_ms"] = 60.0
     recording = Recording("c", overrides, {}, "2026-01-01", rounds, [0.4] * 40)
-    write_recording(tmp_path / "r.json", recording, ["init_ms", "peak_mib", "total_ms"])
+    write_recording(tmp_path / "r.json", recording, ["init_ms", "peak_mib", "process_ms", "total_ms"])
     words = ["simulate", str(tmp_path / "r.json"), "--gates", "20", "--effects", "0", "0.3"]
     assert call(main, [*words, "--json", str(tmp_path / "s.json")]) == 0
     study = read_study(tmp_path / "s.json")
