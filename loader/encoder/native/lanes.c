@@ -10,6 +10,11 @@
 
 #include <math.h>
 #include <string.h>
+#if defined(FOR_AVX512) || defined(FOR_AVX2)
+#include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
 
 #if defined(FOR_AVX512)
 #define LANES 16
@@ -73,6 +78,19 @@ static inline void store_part(float *to, vec v, size_t count) {
 
 static inline vec all(float number) { return (vec){0} + number; }
 
+/* a * b + c, rounded once where the processor can. Not left to the compiler, which may do one here and the other there. */
+static inline vec multiply_add(vec a, vec b, vec c) {
+#if defined(FOR_AVX512)
+    return (vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(FOR_AVX2)
+    return (vec)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(__ARM_NEON)
+    return (vec)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#else
+    return a * b + c;
+#endif
+}
+
 /* Where the mask is set (all bits), a, otherwise b. */
 static inline vec choose(ivec mask, vec a, vec b) { return (vec)(((ivec)a & mask) | ((ivec)b & ~mask)); }
 
@@ -117,17 +135,17 @@ static inline float add_up(vec a) { return add_lanes(a, a, a, a)[0]; }
 static inline vec exponential(vec x) {
     const vec magic = all(12582912.0f);
     vec within = larger(all(-87.0f), choose(x > all(88.0f), all(88.0f), x));
-    vec shifted = within * 1.44269504088896341f + magic;
+    vec shifted = multiply_add(within, all(1.44269504088896341f), magic);
     vec n = shifted - magic;
-    vec r = within - n * 0.693359375f;
-    r = r - n * -2.12194440e-4f;
+    vec r = multiply_add(n, all(-0.693359375f), within);
+    r = multiply_add(n, all(2.12194440e-4f), r);
     vec p = all(1.9875691500e-4f);
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * (r * r) + r + 1.0f;
+    p = multiply_add(p, r, all(1.3981999507e-3f));
+    p = multiply_add(p, r, all(8.3334519073e-3f));
+    p = multiply_add(p, r, all(4.1665795894e-2f));
+    p = multiply_add(p, r, all(1.6666665459e-1f));
+    p = multiply_add(p, r, all(5.0000001201e-1f));
+    p = multiply_add(p, r * r, r) + 1.0f;
     p = (vec)((ivec)p + (((ivec)shifted - (ivec)magic) << 23));
     p = choose(x < all(-87.0f), all(0.0f), p);
     p = choose(x > all(88.0f), all(INFINITY), p);
@@ -138,12 +156,12 @@ static inline vec exponential(vec x) {
 static inline vec gelu(vec x) {
     vec square = x * x;
     vec p = all(1.99591119e-09f);
-    p = p * square + -1.41107027e-07f;
-    p = p * square + 4.08202524e-06f;
-    p = p * square + -5.60041075e-05f;
-    p = p * square + -3.06972320e-05f;
-    p = p * square + 3.63309637e-02f;
-    p = p * square + 7.97885638e-01f;
+    p = multiply_add(p, square, all(-1.41107027e-07f));
+    p = multiply_add(p, square, all(4.08202524e-06f));
+    p = multiply_add(p, square, all(-5.60041075e-05f));
+    p = multiply_add(p, square, all(-3.06972320e-05f));
+    p = multiply_add(p, square, all(3.63309637e-02f));
+    p = multiply_add(p, square, all(7.97885638e-01f));
     return x / (1.0f + exponential(-2.0f * (x * p)));
 }
 
@@ -198,7 +216,7 @@ static inline __attribute__((always_inline)) void tile(const float *const *w, co
             if (ahead)
                 __builtin_prefetch((const char *)(w[r] + i) + ahead, 0, 2);
             for (size_t t = 0; t < tokens; t++)
-                sums[r][t] += weights * load(x + t * in + i);
+                sums[r][t] = multiply_add(weights, load(x + t * in + i), sums[r][t]);
         }
 #pragma GCC unroll 8
     for (size_t t = 0; t < tokens; t++) {
@@ -282,7 +300,7 @@ static inline __attribute__((always_inline)) void tile8(const int8_t *w, const f
         memcpy(&integers, w + i * out, columns);
         vec weights = __builtin_convertvector(integers, vec);
         for (size_t t = 0; t < tokens; t++)
-            sums[t] += weights * x[t * in + i];
+            sums[t] = multiply_add(weights, all(x[t * in + i]), sums[t]);
     }
     for (size_t t = 0; t < tokens; t++)
         store_part(y + t * out, load_part(y + t * out, columns) + sums[t], columns);
@@ -349,13 +367,14 @@ static void add_and_normalise(float *x, const float *more, size_t tokens, size_t
             vec v = load_part(x + i, count) - mean;
             if (count < LANES) /* the lanes that do not exist are not -mean, but 0 */
                 v = load_part((const float *)&v, count);
-            squares += v * v;
+            squares = multiply_add(v, v, squares);
         }
         float factor = 1.0f / sqrtf(add_up(squares) / (float)width + epsilon);
         for (size_t i = 0; i < width; i += LANES) {
             size_t count = smaller(LANES, width - i);
             vec v = (load_part(x + i, count) - mean) * factor;
-            store_part(x + i, v * load_part(norm->gain + i, count) + load_part(norm->shift + i, count), count);
+            v = multiply_add(v, load_part(norm->gain + i, count), load_part(norm->shift + i, count));
+            store_part(x + i, v, count);
         }
     }
 }
@@ -410,9 +429,9 @@ static inline __attribute__((always_inline)) void broadcast(const float *const *
                 right = load_part(b + i * b_stride + LANES, columns - LANES);
         }
         for (size_t q = 0; q < QUERIES; q++) {
-            c[q][0] += a[q][i] * left;
+            c[q][0] = multiply_add(all(a[q][i]), left, c[q][0]);
             if (columns > LANES)
-                c[q][1] += a[q][i] * right;
+                c[q][1] = multiply_add(all(a[q][i]), right, c[q][1]);
         }
     }
 }
@@ -488,13 +507,13 @@ static void dot_rows(const float *query, const char *rows, size_t count, size_t 
             for (size_t part = 0; part < 4; part++) {
                 vec v;
                 memcpy(&v, rows + (i + part * LANES) * sizeof(float), sizeof v); /* need not be aligned */
-                sums[part] += v * load(query + i + part * LANES);
+                sums[part] = multiply_add(v, load(query + i + part * LANES), sums[part]);
             }
         for (size_t part = 0; i < width; i += LANES, part++) {
             size_t there = smaller(LANES, width - i);
             vec v = {0};
             memcpy(&v, rows + i * sizeof(float), there * sizeof(float));
-            sums[part] += v * load_part(query + i, there);
+            sums[part] = multiply_add(v, load_part(query + i, there), sums[part]);
         }
         products[row] = add_up((sums[0] + sums[1]) + (sums[2] + sums[3]));
     }
