@@ -91,6 +91,23 @@ static inline vec multiply_add(vec a, vec b, vec c) {
 #endif
 }
 
+/* The first count integers as float32. (GCC 12 converts vectors of bytes one by one.) */
+static inline vec widened(const int8_t *from, size_t count) {
+    bytes integers = {0};
+    memcpy(&integers, from, count);
+#if defined(FOR_AVX512)
+    return (vec)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32((__m128i)integers));
+#elif defined(FOR_AVX2)
+    return (vec)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_cvtsi64_si128((int64_t)integers)));
+#elif defined(__ARM_NEON)
+    int16x8_t sixteen = vmovl_s8(vcreate_s8((uint32_t)(int32_t)integers));
+    return (vec)vcvtq_f32_s32(vmovl_s16(vget_low_s16(sixteen)));
+#else
+    ivec whole = {integers[0], integers[1], integers[2], integers[3]};
+    return __builtin_convertvector(whole, vec);
+#endif
+}
+
 /* Where the mask is set (all bits), a, otherwise b. */
 static inline vec choose(ivec mask, vec a, vec b) { return (vec)(((ivec)a & mask) | ((ivec)b & ~mask)); }
 
@@ -291,33 +308,47 @@ static void multiply(const float *w, const float *x, float *y, size_t tokens, si
     }
 }
 
-/* The same for integers, stored as (in, out): a row of W times a number of x, for several tokens at once. */
+/* The same for integers, stored as (in, out): some columns of a row of W times a number of x, for several tokens at once.
+ * Inlined for each number of registers and tokens. */
+enum { COLUMNS = LANES == 16 ? 4 : 3 };
+
 static inline __attribute__((always_inline)) void tile8(const int8_t *w, const float *x, size_t in, size_t out, float *y,
-                                                        size_t columns, const size_t tokens) {
-    vec sums[TOKENS] = {{0}};
-    for (size_t i = 0; i < in; i++) {
-        bytes integers = {0};
-        memcpy(&integers, w + i * out, columns);
-        vec weights = __builtin_convertvector(integers, vec);
-        for (size_t t = 0; t < tokens; t++)
-            sums[t] = multiply_add(weights, all(x[t * in + i]), sums[t]);
-    }
+                                                        const size_t registers, size_t last, const size_t tokens) {
+    vec sums[COLUMNS][TOKENS] = {{{0}}};
+    for (size_t i = 0; i < in; i++)
+        for (size_t c = 0; c < registers; c++) {
+            vec weights = widened(w + i * out + c * LANES, c + 1 < registers ? LANES : last);
+            for (size_t t = 0; t < tokens; t++)
+                sums[c][t] = multiply_add(weights, all(x[t * in + i]), sums[c][t]);
+        }
     for (size_t t = 0; t < tokens; t++)
-        store_part(y + t * out, load_part(y + t * out, columns) + sums[t], columns);
+        for (size_t c = 0; c < registers; c++) {
+            size_t count = c + 1 < registers ? LANES : last;
+            float *to = y + t * out + c * LANES;
+            store_part(to, load_part(to, count) + sums[c][t], count);
+        }
 }
 
 static void multiply8(const int8_t *w, const float *x, float *y, size_t tokens, size_t in, size_t out, size_t begin,
                       size_t end) {
-    for (size_t column = begin; column < end; column += LANES) {
-        size_t columns = smaller(LANES, end - column);
-        size_t t = 0;
-        for (; t + TOKENS <= tokens; t += TOKENS)
-            if (columns == LANES)
-                tile8(w + column, x + t * in, in, out, y + t * out + column, LANES, TOKENS);
+    for (size_t column = begin; column < end;) {
+        size_t left = end - column, step = left >= COLUMNS * LANES ? COLUMNS * LANES : smaller(left, LANES);
+        for (size_t t = 0; t < tokens;) {
+            const float *from = x + t * in;
+            float *to = y + t * out + column;
+            size_t some = tokens - t >= TOKENS ? TOKENS : tokens - t > 1 ? 2 : 1;
+            if (step > LANES && some == TOKENS)
+                tile8(w + column, from, in, out, to, COLUMNS, LANES, TOKENS);
+            else if (step > LANES && some == 2)
+                tile8(w + column, from, in, out, to, COLUMNS, LANES, 2);
+            else if (step > LANES)
+                tile8(w + column, from, in, out, to, COLUMNS, LANES, 1);
             else
-                tile8(w + column, x + t * in, in, out, y + t * out + column, columns, TOKENS);
-        for (; t < tokens; t++)
-            tile8(w + column, x + t * in, in, out, y + t * out + column, columns, 1);
+                for (size_t one = 0; one < some; one++)
+                    tile8(w + column, from + one * in, in, out, to + one * out, 1, step, 1);
+            t += some;
+        }
+        column += step;
     }
 }
 
