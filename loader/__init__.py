@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from .profile import ResourceProfile
     from .provider import EmbeddingProvider
     from .service.options import ServiceOptions
-    from .similarity import cosine_similarity
+    from .similarity import cosine_similarity, top_k
     from .strategy_names import LoadingStrategy
     from .version import __version__ as __version__
 
@@ -97,6 +97,7 @@ __all__ = [
     "get_embedding_provider",
     "load",
     "preload_embeddings",
+    "top_k",
 ]
 
 _HOME_BY_NAME = {
@@ -112,6 +113,7 @@ _HOME_BY_NAME = {
     "get_embedding_provider": "api",
     "load": "api",
     "preload_embeddings": "api",
+    "top_k": "similarity",
 }
 
 

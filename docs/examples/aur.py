@@ -11,14 +11,13 @@ import os
 import re
 import sys
 from contextlib import closing, contextmanager
-from heapq import nlargest
 
-from loader import LoaderError, preload_embeddings  # imports neither NumPy nor PyTorch
+from loader import LoaderError, preload_embeddings, top_k  # imports neither NumPy nor PyTorch
 
+ENGINES = ("auto", "native", "numpy", "onnx", "sentence_transformers")
 STRATEGIES = ("lazy", "background", "progressive", "quantized", "cached", "service", "plain")
 SUFFIXES = (".txt", ".md", ".rst", ".py")
 BATCH = 512  # passages between two progress messages
-FEW = 4_000_000  # bytes of vectors that can be compared in less time than importing NumPy takes
 # A passage ends at a blank line, or between words after 800 characters: models ignore the rest of a long text.
 PASSAGE = re.compile(r"\S(?:(?:.|\n(?=.*\S)){0,799}(?!\S)|\S{0,799})")
 
@@ -35,29 +34,13 @@ def search(arguments):
         query = embed_query(arguments.query)
         if len(query) != 4 * dimension:
             sys.exit(f"aur: {arguments.model} has changed since {arguments.database} was made; index again")
-        scores = compare(vectors, query)
-        best = nlargest(arguments.top, range(len(scores)), scores.__getitem__)  # equal scores in the order of ids
-        hits = [number for number in best if scores[number] > 0]
-        for hit in hits:
-            _, path, line, text = connection.execute("SELECT * FROM passages WHERE id = ?", (hit,)).fetchone()
-            print(f"{scores[hit]:.3f}  {path}:{line}  {' '.join(text.split())[:80]}", flush=True)
+        # Cosines, because vectors have length 1; of equal ones the first.
+        hits = [(number, cosine) for number, cosine in top_k(query, vectors, arguments.top) if cosine > 0]
+        for number, cosine in hits:
+            _, path, line, text = connection.execute("SELECT * FROM passages WHERE id = ?", (number,)).fetchone()
+            print(f"{cosine:.3f}  {path}:{line}  {' '.join(text.split())[:80]}", flush=True)
     if not hits:
         sys.exit(f"aur: nothing in {arguments.database} is near {arguments.query!r}")
-
-
-def compare(vectors, query):
-    """Return how near each vector is to the query: dot products, the same for equal texts. All are float32."""
-    if len(vectors) > FEW or "numpy" in sys.modules:  # it is imported already, unless a service embedded the query
-        import numpy as np
-
-        scores = np.frombuffer(vectors, "<f4").reshape(-1, len(query) // 4) @ np.frombuffer(query, "<f4")
-        return scores.round(5).tolist()
-    import struct
-    from operator import mul
-
-    numbers = struct.Struct(f"<{len(query) // 4}f")
-    query = numbers.unpack(query)
-    return [round(sum(map(mul, vector, query)), 5) for vector in numbers.iter_unpack(vectors)]
 
 
 def begin_to_load(arguments):
@@ -100,10 +83,10 @@ def index(arguments):
     provider = model.load(timeout=None)
     vectors = []
     for start in range(0, len(passages), BATCH):
-        vectors.append(provider.embed_batch([text for _, _, text in passages[start : start + BATCH]]).astype("<f4"))
+        vectors.append(provider.embed_batch_bytes(text for _, _, text in passages[start : start + BATCH]))
         print(f"aur: {min(start + BATCH, len(passages))} of {len(passages)} passages", file=sys.stderr)
     # All vectors in one value: reading thousands of rows would take longer than computing the scores.
-    embeddings = (arguments.model, provider.dimension, b"".join(batch.tobytes() for batch in vectors))
+    embeddings = (arguments.model, provider.dimension, b"".join(vectors))
     temporary = Path(f"{arguments.database}.{os.getpid()}.tmp")
     try:
         with opened(temporary) as connection, connection:
@@ -152,7 +135,7 @@ def main():
         command = commands.add_parser(name, help=text)
         command.add_argument("--database", default="aur.sqlite", help="default: %(default)s")
         command.add_argument("--model", default="all-MiniLM-L6-v2", help="default: %(default)s")
-        command.add_argument("--engine", default="auto", choices=("auto", "numpy", "onnx", "sentence_transformers"))
+        command.add_argument("--engine", default="auto", choices=ENGINES)
     commands.choices["index"].add_argument("files", nargs="+", metavar="FOLDER|FILE")
     command.add_argument("query")
     command.add_argument("--top", type=int, default=5, help="how many passages, default: %(default)s")

@@ -8,7 +8,7 @@ from ..profile import SMALL_MEMORY_MB
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any, Final
 
 _COLUMNS: "Final" = 80
@@ -16,6 +16,7 @@ _LABEL: "Final" = 22
 _FULL_INDENT, _FULL_WIDTH = 28, 120
 
 _USED_FOR: "Final" = {
+    "native": "needs a compiler",
     "numpy": "default engine",
     "onnx": "for many texts",
     "sentence_transformers": "PyTorch: large",
@@ -65,7 +66,7 @@ def _works(facts: "dict[str, Any]") -> "Iterator[str]":
 
 
 def _missing(facts: "dict[str, Any]") -> "Iterator[str]":
-    yield from _installs(facts["engines"][:1])
+    yield from _installs(engine for engine in facts["engines"] if engine["name"] == "numpy")
     model = facts["models"][0]
     label = model["name"].rpartition("/")[2]
     if model["problem"]:
@@ -84,10 +85,10 @@ def _missing(facts: "dict[str, Any]") -> "Iterator[str]":
 
 
 def _optional(facts: "dict[str, Any]") -> "Iterator[str]":
-    yield from _installs(facts["engines"][1:])
+    yield from _installs(engine for engine in facts["engines"] if engine["name"] != "numpy")
 
 
-def _installs(engines: "list[dict[str, Any]]") -> "Iterator[str]":
+def _installs(engines: "Iterable[dict[str, Any]]") -> "Iterator[str]":
     """Return a command for each engine that is missing, which a shell can run as it stands."""
     for engine in engines:
         if engine["missing"]:
@@ -138,7 +139,7 @@ def _machine(facts: "dict[str, Any]") -> "Iterator[str]":
     yield _full("CUDA, MPS", ", ".join("yes" if facts[key] else "no" for key in ("has_cuda", "has_mps")))
     yield "\nEngines"
     for engine in facts["engines"]:
-        advice = f"missing {', '.join(engine['missing'])}: {engine['command']}"
+        advice = f"{engine['problem'] or 'missing ' + ', '.join(engine['missing'])}: {engine['command']}"
         yield _full(engine["name"], advice if engine["missing"] else _versions(engine))
 
 

@@ -80,13 +80,29 @@ def facts(model: str) -> "dict[str, Any]":
 
 def _engine(spec: "EngineSpec") -> "dict[str, Any]":
     missing = spec.missing()
-    extra = f"[{spec.extra}]" if spec.extra else ""
+    versions = {package: _version(package) for package in spec.requires if package not in missing}
+    problem = None
+    if spec.name == "native":
+        versions, problem = _kernel()
+        missing = missing or [*spec.requires] * (problem is not None)
     return {
         "name": spec.name,
-        "versions": {package: _version(package) for package in spec.requires if package not in missing},
+        "versions": versions,
         "missing": missing,
-        "command": f"python -m pip install 'optimized-embedding-loader{extra}'" if missing else None,
+        "problem": problem,
+        "command": spec.command if missing else None,
     }
+
+
+def _kernel() -> "tuple[dict[str, str], str | None]":
+    """Return what the compiled kernel uses here, or why it cannot be used."""
+    from ..engines.native import variant
+    from ..errors import EngineMissingError
+
+    try:
+        return {"compiled for": variant()}, None
+    except EngineMissingError as error:
+        return {}, str(error)
 
 
 def _version(package: str) -> str:

@@ -48,6 +48,14 @@ class EngineSpec:
         """Return the required packages that are not installed, without importing any."""
         return [package for package in self.requires if package not in sys.modules and not _is_installed(package)]
 
+    @property
+    def command(self) -> str:
+        """The command that installs what is missing."""
+        if self.name == "native":
+            return "python -m loader.encoder.native.build"
+        extra = f"[{self.extra}]" if self.extra else ""
+        return f"python -m pip install 'optimized-embedding-loader{extra}'"
+
     def module(self) -> "EngineModule":
         """Import and return the engine's module."""
         path = f"{__name__}.{self.name}"
@@ -135,9 +143,8 @@ def candidates(name: str, device: str | None, precision: str) -> "list[EngineSpe
 
 
 def missing_error(spec: EngineSpec) -> EngineMissingError:
-    """Return the error that names the missing packages of an engine and the extra that installs them."""
-    extra = f"[{spec.extra}]" if spec.extra else ""
+    """Return the error that names what an engine needs and the command that installs it."""
+    how = "Compile it, with any C compiler" if spec.name == "native" else "Install with"
     return EngineMissingError(
-        f"The engine {spec.name} needs {' and '.join(spec.missing())}, not installed here. "
-        f"Install with: python -m pip install 'optimized-embedding-loader{extra}'"
+        f"The engine {spec.name} needs {' and '.join(spec.missing())}, not installed here. {how}: {spec.command}"
     )

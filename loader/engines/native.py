@@ -56,6 +56,12 @@ def kernel() -> "ModuleType":
     return _native
 
 
+def variant() -> str:
+    """Return the instruction set that the kernel uses here, for instance ``"avx2"``. Raises as ``kernel``."""
+    best = str(kernel().VARIANTS[0])
+    return os.environ.get(VARIANT) or best
+
+
 class NativeEngine:
     """The kernel's encoder and the model's tokenizer behind the engine contract."""
 

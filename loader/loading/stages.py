@@ -92,6 +92,8 @@ def open_first(parts: "ModelParts", specs: "list[EngineSpec]", settings: "Settin
     refusal: LoaderError | None = None
     for spec in specs:
         if spec.missing():
+            if not spec.extra:  # what installs it is not what people would guess
+                log("info", "%s", missing_error(spec))
             continue
         try:
             return open_engine(parts, spec, settings)

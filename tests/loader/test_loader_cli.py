@@ -14,6 +14,7 @@ from loader.__main__ import COMMANDS, build_parser, main
 from loader.commands._doctor_text import screen
 from loader.commands.doctor import facts
 from tests.conftest import MINILM, ROOT
+from tests.support.engines import INSTANT
 from tests.support.tiers import representative
 
 
@@ -208,7 +209,7 @@ def test_doctor_for_programs(python):
         "recommendation",
         "measured",
     ]
-    assert set(found["engines"][0]) == {"name", "versions", "missing", "command"}
+    assert set(found["engines"][0]) == {"name", "versions", "missing", "problem", "command"}
     assert set(found["models"][0]) == {"name", "origin", "path", "problem", "command"}
     assert set(found["cache"]) == set(found["hub_caches"][0]) == {"path", "state"}
     assert set(found["recommendation"]) == {"strategy", "reason", "device", "batch_size"}
@@ -291,7 +292,7 @@ OptimizedEmbeddingLoader("all-MiniLM-L6-v2").load().embed_query("text")
     done = python(code)
     assert (done.out, done.err) == ("", "")
     done = python("import logging; logging.basicConfig(level='INFO')" + code)
-    assert "INFO:loader:<LocalProvider 'all-MiniLM-L6-v2' engine=numpy" in done.err
+    assert f"INFO:loader:<LocalProvider 'all-MiniLM-L6-v2' engine={INSTANT}" in done.err
 
 
 @pytest.mark.real_model

@@ -18,6 +18,7 @@ from loader import (
     get_embedding_provider,
     load,
     preload_embeddings,
+    top_k,
 )
 
 
@@ -26,7 +27,8 @@ def functions() -> None:
     loader: OptimizedEmbeddingLoader = preload_embeddings(Path("m"), "background")
     sure: EmbeddingProvider = load("m", "service", precision="int8", service=ServiceOptions(start=None))
     similarity: float = cosine_similarity([1.0], np.ones(1))
-    print(maybe, loader, sure, similarity)
+    nearest: list[tuple[int, float]] = top_k(sure.embed_query_bytes("a"), np.ones((2, 384), np.float32), 1)
+    print(maybe, loader, sure, similarity, nearest)
 
 
 def loader(one: OptimizedEmbeddingLoader) -> None:

@@ -30,6 +30,7 @@ typedef struct {
     Py_ssize_t threads;
     Py_buffer *buffers; /* all that the model points into */
     size_t buffer_count;
+    int is_ready; /* __init__ has succeeded */
 } EncoderObject;
 
 /* ---- Reading arguments ---- */
@@ -323,10 +324,11 @@ static int encoder_init(PyObject *object, PyObject *arguments, PyObject *keyword
     if (threads < 1 || threads > 1024)
         return is_error("threads must be from 1 to 1024");
     self->threads = threads;
-    return get_lanes(self, variant) || get_sizes(self, sizes) || get_embeddings(self, embeddings) ||
-                   get_layers(self, layers) || get_head(self, head)
-               ? -1
-               : 0;
+    if (get_lanes(self, variant) || get_sizes(self, sizes) || get_embeddings(self, embeddings) ||
+        get_layers(self, layers) || get_head(self, head))
+        return -1;
+    self->is_ready = 1;
+    return 0;
 }
 
 static void encoder_dealloc(PyObject *object) {
@@ -345,8 +347,6 @@ static void encoder_dealloc(PyObject *object) {
 
 /* Checks a text's tokens and copies their numbers. Returns how many there are, or -1. */
 static Py_ssize_t get_tokens(const Model *model, PyObject *text, uint32_t *numbers) {
-    if (!PyList_Check(text))
-        return is_error("a text is not a list of numbers");
     size_t count = (size_t)PyList_Size(text), not_padding = 0;
     for (size_t i = 0; i < count; i++) {
         PyObject *item = PyList_GetItem(text, (Py_ssize_t)i);
@@ -378,6 +378,10 @@ static PyObject *encoder_encode(PyObject *object, PyObject *texts) {
     PyObject *vectors = NULL;
     uint32_t *tokens = NULL;
     size_t *lengths = NULL, total = 0, found = 0;
+    if (!self->is_ready) {
+        is_error("the Encoder was not initialised");
+        return NULL;
+    }
     if (!PyList_Check(texts)) {
         PyErr_SetString(PyExc_TypeError, "texts must be a list of lists of numbers");
         return NULL;
@@ -398,13 +402,8 @@ static PyObject *encoder_encode(PyObject *object, PyObject *texts) {
         goto done;
     }
     for (size_t i = 0; i < count; i++) {
-        PyObject *text = PyList_GetItem(texts, (Py_ssize_t)i);
-        /* Converting a number may run Python code, which may change the lists. */
-        if (!text || !PyList_Check(text) || (size_t)PyList_Size(text) > total - found) {
-            is_error("the texts were changed meanwhile");
-            goto done;
-        }
-        Py_ssize_t length = get_tokens(model, text, tokens + found);
+        /* No Python code has run since the lists were counted: numbers are only read, never converted. */
+        Py_ssize_t length = get_tokens(model, PyList_GetItem(texts, (Py_ssize_t)i), tokens + found);
         if (length < 0)
             goto done;
         lengths[i] = (size_t)length;

@@ -1,0 +1,154 @@
+"""The kernel computes what the engine numpy computes, on every instruction set, alone and in any company."""
+
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loader._native import VARIANTS
+from tests.loader.native.models import Random, computed, unit
+
+NEAR = 2e-6
+"""The largest difference of two numbers of normalised vectors."""
+
+models = st.tuples(st.integers(1, 6), st.sampled_from([1, 3, 8, 16, 20])).flatmap(
+    lambda shape: st.builds(
+        Random,
+        kind=st.sampled_from(["bert", "distilbert", "roberta", "mpnet"]),
+        width=st.just(shape[0] * shape[1]),
+        heads=st.just(shape[0]),
+        inner=st.integers(1, 90),
+        layers=st.integers(1, 2),
+        activation=st.sampled_from(["gelu", "gelu_tanh", "relu"]),
+        pooling=st.lists(
+            st.sampled_from(["cls", "max", "mean", "mean_sqrt_len_tokens"]), min_size=1, max_size=3, unique=True
+        ).map(tuple),
+        dense=st.lists(
+            st.tuples(st.integers(1, 40), st.sampled_from(["identity", "tanh", "relu", "gelu"]), st.booleans()),
+            max_size=2,
+        ).map(tuple),
+        seed=st.integers(0, 2**32 - 1),
+    )
+)
+texts = st.lists(st.integers(1, 37), min_size=1, max_size=6)
+
+
+def near(found, wanted):
+    """Whether vectors point the same way; a Dense layer may leave nothing of one, then both are nothing."""
+    lengths = np.linalg.norm(wanted, axis=1)
+    some = lengths > 1e-3
+    assert np.all(np.abs(found[~some] - wanted[~some]) < 1e-4)
+    return not np.any(some) or float(np.abs(unit(found[some]) - unit(wanted[some])).max()) < NEAR * 5
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@given(model=models, lengths=texts)
+@settings(deadline=None, max_examples=60)
+def test_any_shape(variant, model, lengths):
+    """Of any width, odd ones included. The bound is wider here: a vector of one number or two may be short."""
+    given_texts = model.texts(lengths)
+    assert near(computed(model.kernel(variant=variant), given_texts), model.reference(given_texts))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("activation", ["gelu", "gelu_tanh", "relu"])
+@pytest.mark.parametrize("kind", ["bert", "distilbert", "mpnet", "roberta"])
+def test_each_family(variant, activation, kind):
+    model = Random(kind, width=64, heads=4, inner=96, activation=activation, positions=300, size=0.3)
+    given_texts = model.texts([1, 2, 3, 4, 7, 16, 17, 33, 64, 128, 200])
+    found, wanted = unit(computed(model.kernel(variant=variant), given_texts)), unit(model.reference(given_texts))
+    assert np.abs(found - wanted).max() < NEAR
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("pooling", ["cls", "max", "mean", "mean_sqrt_len_tokens"])
+@pytest.mark.parametrize("activation", ["identity", "tanh", "relu", "gelu"])
+def test_each_pooling_and_head(variant, pooling, activation):
+    model = Random(pooling=(pooling, "mean"), dense=((48, activation, True), (20, "identity", False)), size=0.3)
+    given_texts = model.texts([1, 5, 20])
+    found, wanted = unit(computed(model.kernel(variant=variant), given_texts)), unit(model.reference(given_texts))
+    assert found.shape == (3, 20)
+    assert np.abs(found - wanted).max() < NEAR
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("width", [24, 32, 37, 96])
+def test_alone_in_a_batch_and_with_threads_to_the_last_bit(variant, width):
+    """Also where other sizes of blocks are used: from 1 token to more than a thousand."""
+    model = Random("mpnet" if width == 96 else "bert", width=width, heads=1, inner=3 * width, positions=300)
+    given_texts = model.texts([1, 2, 5, 11, 48, 97, 200, 3, 3, 250, 6, 250, 250])
+    alone = np.concatenate([computed(model.kernel(variant=variant), [text]) for text in given_texts])
+    for threads in (1, 2, 5):
+        kernel = model.kernel(threads, variant)
+        assert np.array_equal(computed(kernel, given_texts), alone)
+        assert np.array_equal(computed(kernel, given_texts[::-1]), alone[::-1])
+        assert np.array_equal(computed(kernel, given_texts[8:10]), alone[8:10])
+
+
+def test_texts_without_tokens_are_zero():
+    model = Random(dense=((8, "identity", True),))
+    some, none = model.texts([3, 0])
+    vectors = computed(model.kernel(), [none, some, none])
+    assert not vectors[[0, 2]].any()
+    assert np.array_equal(vectors[1:2], computed(model.kernel(), [some]))
+    assert model.kernel().encode([]) == b""
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30, 1e-42, -0.0])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_unusual_weights(variant, value):
+    """What is not finite with NumPy is not finite here, and nothing else."""
+    model = Random(pooling=("mean", "max"))
+    model.weights[0][10][3, 5] = value
+    with np.errstate(all="ignore"):
+        wanted = model.reference(given_texts := model.texts([3, 9]))
+    found = computed(model.kernel(variant=variant), given_texts)
+    assert np.array_equal(np.isfinite(found), np.isfinite(wanted))
+    if np.isfinite(wanted).all():
+        assert np.abs(unit(found) - unit(wanted)).max() < NEAR
+
+
+def test_eight_bits():
+    """Integers and scales, expanded while they are used."""
+    model = Random(width=64, heads=4, inner=96, size=0.3)
+    exact = Random(width=64, heads=4, inner=96, size=0.3)
+
+    def table(rows):
+        scale = (np.abs(rows).max(axis=1) / 127).astype(np.float32)
+        integers = np.rint(rows / scale[:, None]).astype(np.int8)
+        return integers, scale, integers * scale[:, None]
+
+    words, positions = table(model.embeddings[0]), table(model.embeddings[1])
+    exact.embeddings = (words[2], positions[2], *exact.embeddings[2:])
+    small, whole = [], []
+    for layer in model.weights:
+        small.append(tuple((table(w)[0].T.copy(), table(w)[1]) if w.ndim == 2 else w for w in layer))
+        whole.append(tuple(table(w)[2] if w.ndim == 2 else w for w in layer))
+    model.embeddings = (words[:2], positions[:2], *model.embeddings[2:])
+    model.weights, exact.weights = tuple(small), tuple(whole)
+    given_texts = model.texts([1, 2, 6, 7, 30])
+    for variant in VARIANTS:
+        kernel = model.kernel(variant=variant)
+        found = computed(kernel, given_texts)
+        assert np.abs(unit(found) - unit(exact.reference(given_texts))).max() < NEAR
+        assert np.array_equal(np.concatenate([computed(kernel, [text]) for text in given_texts]), found)
+
+
+def test_many_threads_at_once():
+    model = Random(width=96, heads=4, inner=200, positions=300)
+    given_texts = model.texts([200, 3, 150, 1] * 3)
+    kernel = model.kernel(threads=3)
+    wanted = computed(kernel, given_texts)
+    failures = []
+
+    def work():
+        failures.extend(1 for _ in range(20) if not np.array_equal(computed(kernel, given_texts), wanted))
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
