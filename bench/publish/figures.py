@@ -312,6 +312,7 @@ FIGURES: dict[str, Callable[[Reports], str]] = {
     "power of the gate": _simulated("default"),
     "power of the gate, busy": _simulated("busy"),
     "power of the gate, all threads": _simulated("all-threads"),
+    "power of the gate, native": _simulated("native"),
     "power of the gate, real": lambda reports: to_markdown(
         real_table(read_study(reports.root / "reports" / "study" / "real.json"))
     ),

@@ -25,7 +25,7 @@ LOAD_TESTS = ("reference/service/load",)
 """Runs of ``bench.load``, each with its page in its own folder."""
 
 STUDY = "study"
-SIMULATIONS = ("default", "busy", "all-threads")
+SIMULATIONS = ("default", "busy", "all-threads", "native")
 """The studies of the gate that one picture shows, and their folder."""
 
 BASELINE_RUN = "baseline/head"
