@@ -18,6 +18,7 @@ REPORTS = {
     "reference": ("reference/full", "reference/waiting", "reference/concurrent", "reference/quality"),
     "specification": ("specification",),
     "cold": ("cold",),
+    "cuda": ("cuda",),
 }
 """Reports and their runs, by their folders. Flame graphs are too large to be committed, so nothing links to them."""
 
