@@ -415,6 +415,7 @@ static PyObject *encoder_encode(PyObject *object, PyObject *texts) {
     int is_worth_it = found >= TOKENS_FOR_THREADS;
     if (!self->pool && self->threads > 1 && is_worth_it)
         self->pool = pool_new((size_t)self->threads);
+    pool_renew(self->pool); /* while the interpreter is locked */
     Pool *pool = is_worth_it ? self->pool : NULL;
     float *to = (float *)(void *)PyByteArray_AsString(vectors);
     int result;

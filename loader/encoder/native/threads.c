@@ -23,6 +23,8 @@ Pool *pool_new(size_t threads) {
     return pool;
 }
 
+void pool_renew(Pool *pool) { (void)pool; }
+
 void pool_free(Pool *pool) { free(pool); }
 
 void pool_run(Pool *pool, size_t count, void (*work)(void *, size_t, size_t), void *context) {
@@ -126,6 +128,11 @@ Pool *pool_new(size_t threads) {
     return pool;
 }
 
+void pool_renew(Pool *pool) {
+    if (pool && pool->process != getpid())
+        set_up(pool); /* the locks may be held by threads that do not exist here */
+}
+
 size_t pool_threads(const Pool *pool) { return pool ? pool->threads : 1; }
 
 /* Starts the threads that are missing. With signals blocked: they are for the program's own threads. */
@@ -152,8 +159,6 @@ void pool_run(Pool *pool, size_t count, void (*work)(void *, size_t, size_t), vo
         run_alone(count, work, context);
         return;
     }
-    if (pool->process != getpid())
-        set_up(pool); /* the locks may be held by threads that do not exist here */
     if (pthread_mutex_trylock(&pool->in_use)) {
         run_alone(count, work, context);
         return;

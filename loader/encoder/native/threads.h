@@ -9,6 +9,10 @@ typedef struct Pool Pool;
 /* A pool of so many threads, the caller's included, or NULL if there is not enough memory. It starts no thread yet. */
 Pool *pool_new(size_t threads);
 
+/* In a forked child, makes the pool anew: it has the memory of the parent's, but none of its threads. Call it before a run,
+ * one thread at a time: two that renew a pool at once would use each other's half-made locks. */
+void pool_renew(Pool *pool);
+
 /* Ends the threads. Nobody may be using the pool. */
 void pool_free(Pool *pool);
 
