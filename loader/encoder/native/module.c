@@ -489,8 +489,10 @@ static PyObject *normalise(PyObject *module, PyObject *arguments) {
         for (Py_ssize_t i = 0; i < dimension; i++)
             sum += (double)row[i] * (double)row[i];
         double length = sqrt(sum);
-        if (bad < 0 && !(length > 0.0 && length < (double)INFINITY))
-            bad = r;
+        if (!(length > 0.0 && length < (double)INFINITY)) { /* stays as it is: the caller says what is wrong with it */
+            bad = bad < 0 ? r : bad;
+            continue;
+        }
         for (Py_ssize_t i = 0; i < dimension; i++)
             row[i] = (float)((double)row[i] / length);
     }
@@ -600,7 +602,7 @@ static PyObject *native_top_k(PyObject *module, PyObject *arguments) {
 static PyMethodDef functions[] = {
     {"normalise", normalise, METH_VARARGS,
      "normalise(vectors, dimension)\n--\n\nScale each row of float32 to length 1, in place. Return the index of the first "
-     "that is zero or not finite, or -1."},
+     "that is zero or not finite, or -1; such rows stay as they are."},
     {"widen", widen, METH_VARARGS,
      "widen(buffer, kind)\n--\n\nReturn numbers of the kind F16 or BF16 as float32."},
     {"find_last", find_last, METH_VARARGS,
