@@ -1,0 +1,93 @@
+"""The engine native gives the vectors of the engine numpy: read from the same files, on every instruction set."""
+
+import numpy as np
+import pytest
+
+from loader import OptimizedEmbeddingLoader
+from loader.engines.native import VARIANT, kernel
+from loader.errors import EngineMissingError
+from loader.model.known_models import KNOWN_MODELS
+from loader.model.source import find
+from tests.loader.engines.comparing import TEXTS, TOLERANCE, opened
+from tests.loader.engines.test_numpy_vectors import CHOSEN, SAMPLE, described
+from tests.support.texts_corpus import varied_texts
+from tests.support.tiers import representative
+from tests.support.tiny_models import FAMILIES, Tiny
+
+try:
+    VARIANTS = kernel().VARIANTS
+except EngineMissingError as error:
+    pytest.skip(str(error), allow_module_level=True)
+
+REAL_TEXTS = 2000
+
+
+@pytest.fixture(params=VARIANTS)
+def variant(request, monkeypatch):
+    monkeypatch.setenv(VARIANT, request.param)
+    return request.param
+
+
+def provider_of(folder, engine, **settings):
+    provider = OptimizedEmbeddingLoader(str(folder), "lazy", "cpu", engine=engine, **settings).load(timeout=None)
+    assert provider.engine == engine
+    return provider
+
+
+def largest_difference(found, wanted):
+    assert found.shape == wanted.shape
+    assert np.isfinite(wanted).all()
+    return float(np.abs(found - wanted).max())
+
+
+@pytest.mark.parametrize("tiny", representative(CHOSEN, SAMPLE), ids=described)
+def test_vectors_equal_those_of_numpy(tiny, tiny_folder, variant):
+    folder = tiny_folder(tiny)
+    native, wanted = provider_of(folder, "native"), provider_of(folder, "numpy")
+    assert (native.dimension, native.max_seq_length) == (wanted.dimension, wanted.max_seq_length)
+    for size in (1, 64):
+        some = TEXTS if size == 64 else TEXTS[::7]
+        vectors = native.embed_batch(some, batch_size=size)
+        assert largest_difference(vectors, wanted.embed_batch(some, batch_size=size)) <= TOLERANCE
+    for text in TEXTS[::40]:
+        assert largest_difference(native.embed_query(text), wanted.embed_query(text)) <= TOLERANCE
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_eight_bits_equal_those_of_numpy(family, tiny_folder, prepared, variant):
+    folder = prepared(tiny_folder(Tiny(family)), "int8")
+    native, wanted = opened(folder, "native", "int8"), opened(folder, "numpy", "int8")
+    assert largest_difference(native.embed_batch(TEXTS), wanted.embed_batch(TEXTS)) <= TOLERANCE
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_alone_in_a_batch_and_with_threads_to_the_last_bit(family, tiny_folder, variant):
+    folder = tiny_folder(Tiny(family))
+    native = provider_of(folder, "native", threads=1)
+    alone = np.stack([native.embed_chunk(text) for text in TEXTS[::3]])
+    for threads, size in ((1, 64), (3, 64), (3, 7)):
+        assert np.array_equal(provider_of(folder, "native", threads=threads).embed_batch(TEXTS[::3], size), alone)
+
+
+@pytest.fixture(scope="module", params=KNOWN_MODELS)
+def real(request):
+    """A real model's folder, texts, and the vectors that NumPy computes of them."""
+    found = find(request.param)
+    if found is None:
+        pytest.skip(f"{request.param} is not on this machine")
+    # Mostly short ones: what differs is the kind of text, and long ones take most of the time.
+    texts = sorted(varied_texts(3 * REAL_TEXTS, seed=11), key=len)[: REAL_TEXTS - 5]
+    texts += sorted(varied_texts(54, seed=12), key=len)[-5:]
+    return found.path, texts, provider_of(found.path, "numpy").embed_batch(texts, batch_size=64)
+
+
+@pytest.mark.slow
+@pytest.mark.real_model
+@pytest.mark.timeout(900)
+def test_thousands_of_texts(real, variant, record_property):
+    folder, texts, wanted = real
+    assert len(texts) == REAL_TEXTS
+    largest = largest_difference(provider_of(folder, "native").embed_batch(texts, batch_size=64), wanted)
+    record_property("largest_difference", largest)
+    print(f"{folder}, {variant}: largest difference {largest:.1e}")
+    assert largest <= TOLERANCE
