@@ -66,7 +66,7 @@ lint: $(VENV)/ready
 	$(PROGRAMS)/python -m mypy
 
 # The kernel is compiled by the installation.
-$(VENV)/ready: pyproject.toml constraints.txt $(wildcard loader/encoder/native/*)
+$(VENV)/ready: pyproject.toml constraints.txt $(wildcard loader/encoder/native/*.[chp]*)
 	$(PYTHON) -m venv $(VENV)
 	$(PROGRAMS)/python -m pip install $(PIP_ARGS) -c constraints.txt -e ".[$(EXTRAS)]"
 	touch $@

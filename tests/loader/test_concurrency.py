@@ -1,6 +1,7 @@
 """One load however many ask; failures, time-outs and unloading reach everybody."""
 
 import gc
+import importlib
 import threading
 import weakref
 
@@ -18,9 +19,9 @@ from loader import (
     get_embedding_provider,
     preload_embeddings,
 )
-from loader.engines import numpy as engine_module
 from loader.loading import stages as stages_module
 from tests.conftest import MINILM, make_model_folder
+from tests.support.engines import INSTANT
 
 EVERY_STRATEGY = pytest.mark.parametrize("strategy", list(LoadingStrategy))
 
@@ -46,13 +47,14 @@ def ask_from_threads(loader, count=64):
 def opened(monkeypatch):
     """Count how often the real engine is opened."""
     calls = []
-    real = engine_module.open_engine
+    engine = importlib.import_module(f"loader.engines.{INSTANT}")
+    real = engine.open_engine
 
     def spy(*arguments):
         calls.append(arguments)
         return real(*arguments)
 
-    monkeypatch.setattr(engine_module, "open_engine", spy)
+    monkeypatch.setattr(engine, "open_engine", spy)
     return calls
 
 

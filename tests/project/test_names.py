@@ -9,8 +9,8 @@ from tests.conftest import ROOT
 
 OF_EACH_MODULE = {
     "bench": {"Subject"},
-    # Of commands, and of engines; a load's run of its stages.
-    "loader": {"add_arguments", "open_engine", "open_folder", "run"},
+    # Of commands, and of engines; a load's run of its stages; of programs.
+    "loader": {"add_arguments", "main", "open_engine", "open_folder", "run"},
 }
 """What several modules of a package define under the same name, because each is another kind of the same thing."""
 

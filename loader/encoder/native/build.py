@@ -64,7 +64,7 @@ def find_compiler() -> list[str]:
     Raises:
         BuildError: there is none.
     """
-    if os.environ.get("CC"):
+    if os.environ.get("CC", "").strip():
         return shlex.split(os.environ["CC"])
     for name in ("cc", "gcc", "clang"):
         found = shutil.which(name)
@@ -132,7 +132,7 @@ def _linking(target: str, headers: Path) -> list[str]:
         return ["-undefined", "dynamic_lookup"]
     if "windows" in target or (not target and os.name == "nt"):
         return [str(headers.parent / "libs" / "python3.lib")]
-    return ["-lm", "-lpthread"]
+    return ["-lm", "-lpthread", "-s"]  # without symbols: zig's are ten times the code
 
 
 def _run(command: list[str]) -> None:

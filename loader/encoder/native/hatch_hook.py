@@ -39,6 +39,8 @@ class KernelHook(BuildHookInterface):  # type: ignore[misc]
         except Exception as error:
             if target:
                 raise
+            if made == module:
+                module.unlink(missing_ok=True)  # an older one would not fit
             self.app.display_warning(
                 f"The engine native is left out: {error}. The engine numpy takes its place. To add it, see "
                 "'python -m loader doctor'."

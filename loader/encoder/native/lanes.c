@@ -11,6 +11,7 @@
 #include <math.h>
 #include <string.h>
 #if defined(FOR_AVX512) || defined(FOR_AVX2)
+#include <cpuid.h>
 #include <immintrin.h>
 #elif defined(__ARM_NEON)
 #include <arm_neon.h>
@@ -19,13 +20,11 @@
 #if defined(FOR_AVX512)
 #define LANES 16
 #define NAME avx512
-#define USABLE                                                                                                         \
-    (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && \
-     __builtin_cpu_supports("avx512vl"))
+#define USABLE has_features(0xE6, 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31) /* F, DQ, BW, VL */
 #elif defined(FOR_AVX2)
 #define LANES 8
 #define NAME avx2
-#define USABLE (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+#define USABLE has_features(0x06, 1u << 5) /* AVX2 */
 #else
 #define LANES 4
 #define NAME baseline
@@ -590,6 +589,19 @@ static const char *find_last(const char *text, size_t length, const char *piece,
             return text + places;
     return NULL;
 }
+
+#if defined(FOR_AVX512) || defined(FOR_AVX2)
+/* Whether the processor has FMA and the features of these bits of CPUID's leaf 7, and the system saves the registers of
+ * these bits of XCR0. Asked here, because __builtin_cpu_supports says no to everything where zig is the compiler. */
+static int has_features(unsigned registers, unsigned features) {
+    const unsigned fma = 1u << 12, osxsave = 1u << 27;
+    unsigned a, b, c, d, low, high;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || (c & (fma | osxsave)) != (fma | osxsave))
+        return 0;
+    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (low & registers) == registers && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & features) == features;
+}
+#endif
 
 static int is_usable(void) { return USABLE; }
 

@@ -67,7 +67,7 @@ def test_processes_at_the_same_time_share_their_weights(bench):
         assert record.facts["processes"] == 3
         together = record.memory["together"]
         assert together["pss_bytes"] < 0.7 * together["rss_bytes"], "most pages are counted once for all three"
-        assert METRICS_BY_KEY["together_mib"].value(record) > 20
+        assert METRICS_BY_KEY["together_mib"].value(record) > 5
     assert "## Memory of several processes" in report
     assert "3 processes" in report
 

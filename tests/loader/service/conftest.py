@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from loader import OptimizedEmbeddingLoader
 from loader.arguments import Settings
 from loader.service.identity import identify
 from tests.conftest import MINILM
@@ -32,6 +33,12 @@ def runtime(monkeypatch):
         folder.end()
         folder.remove()
     assert left == []
+
+
+@pytest.fixture(scope="session")
+def provider(minilm_folder):
+    """A provider of the engine that the services here are asked for, so that vectors are equal to the last bit."""
+    return OptimizedEmbeddingLoader(MINILM, engine="numpy").load(timeout=None)
 
 
 @pytest.fixture

@@ -145,8 +145,8 @@ def test_a_caller_that_leaves_takes_its_request_along(provider):
 class Picky(Held):
     """Fails where a certain text is in the batch, with a message that quotes it."""
 
-    def embed_texts(self, texts, kind, batch_size):
-        found = super().embed_texts(texts, kind, batch_size)
+    def embed_texts_bytes(self, texts, kind, batch_size):
+        found = super().embed_texts_bytes(texts, kind, batch_size)
         if "poison" in texts:
             raise RuntimeError("cannot digest 'poison'")
         return found
@@ -183,8 +183,8 @@ def test_only_the_guilty_request_fails_and_its_text_is_not_told(provider, caplog
 class Panicking(Held):
     """Panics where a certain text is in the batch."""
 
-    def embed_texts(self, texts, kind, batch_size):
-        found = super().embed_texts(texts, kind, batch_size)
+    def embed_texts_bytes(self, texts, kind, batch_size):
+        found = super().embed_texts_bytes(texts, kind, batch_size)
         if "poison" in texts:
             panic()
         return found

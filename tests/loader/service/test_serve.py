@@ -23,7 +23,6 @@ from loader.service.server.batcher import Batcher
 from loader.service.server.main import ServedModel, ServeOptions, serve
 from tests.conftest import MINILM, ROOT
 from tests.loader.service.wire import IDENTITY, WAIT_S, Client, listen, socket_folder, until
-from tests.support.engines import INSTANT
 from tests.support.panics import panic
 
 pytestmark = [
@@ -140,7 +139,7 @@ def test_a_service_from_its_start_to_its_end(provider, caplog):
     assert reason == "a client asked for it"
     assert report["pid"] == os.getpid()
     assert (report["name"], report["model"]) == ("model-0", MINILM)
-    assert (report["state"], report["engine"], report["device"]) == ("ready", INSTANT, "cpu")
+    assert (report["state"], report["engine"], report["device"]) == ("ready", "numpy", "cpu")
     assert (report["precision"], report["dimension"], report["queued_texts"]) == ("float32", 384, 0)
     assert report["memory_bytes"] > 2**20
     assert (report["counters"]["requests"], report["counters"]["texts"]) == (2, 2)

@@ -67,11 +67,11 @@ class Held:
     def __getattr__(self, name):
         return getattr(self._provider, name)
 
-    def embed_texts(self, texts, kind, batch_size):
+    def embed_texts_bytes(self, texts, kind, batch_size):
         self.calls.append((kind, list(texts)))
         self.begun.set()
         assert self.go.wait(WAIT_S)
-        return self._provider.embed_texts(texts, kind, batch_size)
+        return self._provider.embed_texts_bytes(texts, kind, batch_size)
 
 
 @dataclass
