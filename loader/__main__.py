@@ -4,7 +4,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import ArgumentParser
+    from argparse import ArgumentParser, Namespace
     from typing import Final
 
 COMMANDS: "Final" = ("embed", "info", "compile", "cache", "serve", "status", "stop", "restart", "doctor")
@@ -18,19 +18,48 @@ def build_parser(names: tuple[str, ...] = COMMANDS) -> "ArgumentParser":
 
     from .version import __version__
 
+    class Formatter(argparse.HelpFormatter):
+        """argparse makes one per argument, and each would import shutil (with it bz2 and lzma) for the terminal's width."""
+
+        def __init__(self, prog: str) -> None:
+            super().__init__(prog, width=_terminal_width() - 2)
+
     parser = argparse.ArgumentParser(
         prog="python -m loader",
         description="Make an embedding model available fast. 'python -m loader COMMAND -h' explains a command.",
+        formatter_class=Formatter,
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
     for name in names:
         module = import_module(f"loader.commands.{name}")
         summary, _, _ = str(module.__doc__).partition("\n")
-        sub = commands.add_parser(name, help=summary, description=module.__doc__)
+        sub = commands.add_parser(name, help=summary, description=module.__doc__, formatter_class=Formatter)
         module.add_arguments(sub)
         sub.set_defaults(run=module.run)
     return parser
+
+
+def _terminal_width() -> int:
+    """Return the columns that a help text may use, as ``shutil.get_terminal_size`` finds them."""
+    import os
+
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns):
+        return int(columns)
+    try:
+        return os.get_terminal_size(1).columns or 80
+    except OSError:
+        return 80
+
+
+def _parsed(given: list[str]) -> "Namespace":
+    if len(given) > 1 and given[0] == "embed" and not any(word.startswith("-") for word in given):
+        from .commands.embed import options_of_texts
+
+        return options_of_texts(given[1:])
+    # Import only the command that runs: the others have imports of their own.
+    return build_parser((given[0],) if given and given[0] in COMMANDS else COMMANDS).parse_args(given)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,8 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # a path may have bytes that do not decode
-    # Import only the command that runs: the others have imports of their own.
-    options = build_parser((given[0],) if given and given[0] in COMMANDS else COMMANDS).parse_args(given)
+    options = _parsed(given)
     try:
         options.run(options)
     except LoaderError as error:

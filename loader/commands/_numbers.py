@@ -1,8 +1,6 @@
 """Printing vectors without NumPy, which takes longer to import than the rest of the command takes to run."""
 
 import struct
-import sys
-from array import array
 
 _FLOAT = struct.Struct("<f")
 _NORMAL = 2.0**-126
@@ -11,10 +9,7 @@ _NORMAL = 2.0**-126
 
 def numbers(vector: bytes) -> list[float]:
     """Return the numbers of a little-endian float32 vector, each as the shortest decimal that reads back the same."""
-    values = array("f", vector)
-    if sys.byteorder == "big":
-        values.byteswap()
-    return [shortest(value) for value in values]
+    return [shortest(value) for value in struct.unpack(f"<{len(vector) // 4}f", vector)]
 
 
 def shortest(value: float) -> float:

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from loader import ResourceProfile
-from loader.__main__ import COMMANDS, build_parser, main
+from loader.__main__ import COMMANDS, _parsed, _terminal_width, build_parser, main
 from loader.commands._doctor_text import screen
 from loader.commands.doctor import facts
 from tests.conftest import MINILM, ROOT
@@ -22,6 +23,12 @@ def test_every_command_is_listed_and_every_module_is_a_command():
     modules = {path.stem for path in (ROOT / "loader" / "commands").glob("*.py") if not path.stem.startswith("_")}
     assert set(COMMANDS) == modules
     assert all(name in build_parser().format_help() for name in COMMANDS)
+
+
+def test_texts_alone_mean_what_the_parser_makes_of_them():
+    given = ["embed", "", "two words"]
+    expected = vars(build_parser().parse_args(given))
+    assert {"command": "embed", **vars(_parsed(given))} == expected
 
 
 @pytest.mark.real_model
@@ -37,6 +44,24 @@ def test_embed_lines_of_standard_input(python, provider):
     assert done.code == 0, done.err
     vectors = np.array([json.loads(line) for line in done.out.splitlines()], dtype=np.float32)
     assert np.min(np.sum(vectors * provider.embed_batch(["first", "second", ""]), axis=1)) >= 0.99999
+
+
+@pytest.mark.real_model
+@pytest.mark.parametrize(("words", "spared"), [([], "argparse"), (["--offline"], "shutil")], ids=["alone", "option"])
+def test_embed_spares_what_it_does_not_need(words, spared, python):
+    code = (
+        "import sys; from loader.__main__ import main\n"
+        f"main(['embed', 'database connection', *{words!r}])\n"
+        f"assert {spared!r} not in sys.modules"
+    )
+    done = python(code)
+    assert done.code == 0, done.err
+
+
+@pytest.mark.parametrize("columns", ["", "0", "33", "x", "-4"])
+def test_a_help_text_is_as_wide_as_argparse_would_make_it(columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", columns)
+    assert _terminal_width() == shutil.get_terminal_size().columns
 
 
 def test_info(capsys, minilm_folder):
