@@ -7,6 +7,7 @@ The model begins to load as soon as the arguments are known; everything else is 
 """
 
 import argparse
+import functools
 import os
 import re
 import sys
@@ -18,6 +19,7 @@ ENGINES = ("auto", "native", "numpy", "onnx", "sentence_transformers")
 STRATEGIES = ("lazy", "background", "progressive", "quantized", "cached", "service", "plain")
 SUFFIXES = (".txt", ".md", ".rst", ".py")
 BATCH = 512  # passages between two progress messages
+ROWS = 256  # vectors read at once
 # A passage ends at a blank line, or between words after 800 characters: models ignore the rest of a long text.
 PASSAGE = re.compile(r"\S(?:(?:.|\n(?=.*\S)){0,799}(?!\S)|\S{0,799})")
 
@@ -28,19 +30,29 @@ def search(arguments):
     if not os.path.isfile(arguments.database):  # noqa: PTH113 - importing pathlib costs milliseconds
         sys.exit(f"aur: there is no {arguments.database}; make it with: python aur.py index FOLDER")
     with opened(arguments.database) as connection:  # the model loads meanwhile
-        model, dimension, vectors = connection.execute("SELECT model, dimension, vectors FROM embeddings").fetchone()
+        model, dimension = connection.execute("SELECT model, dimension FROM embeddings").fetchone()
         if model != arguments.model:  # vectors of different models cannot be compared
             sys.exit(f"aur: {arguments.database} was made with --model {model}, not {arguments.model}")
         query = embed_query(arguments.query)
         if len(query) != 4 * dimension:
             sys.exit(f"aur: {arguments.model} has changed since {arguments.database} was made; index again")
-        # Cosines, because vectors have length 1; of equal ones the first.
-        hits = [(number, cosine) for number, cosine in top_k(query, vectors, arguments.top) if cosine > 0]
+        hits = [(number, cosine) for number, cosine in nearest(query, connection, arguments.top) if cosine > 0]
         for number, cosine in hits:
             _, path, line, text = connection.execute("SELECT * FROM passages WHERE id = ?", (number,)).fetchone()
             print(f"{cosine:.3f}  {path}:{line}  {' '.join(text.split())[:80]}", flush=True)
     if not hits:
         sys.exit(f"aur: nothing in {arguments.database} is near {arguments.query!r}")
+
+
+def nearest(query, connection, count):
+    """Return the numbers and cosines of the nearest passages. Reading piece by piece needs less memory, so less time."""
+    hits, first = [], 0
+    with connection.blobopen("embeddings", "vectors", 1, readonly=True) as vectors:
+        while piece := vectors.read(ROWS * len(query)):
+            # Products are cosines, because vectors have length 1.
+            hits += [(first + number, cosine) for number, cosine in top_k(query, piece, count)]
+            first += ROWS
+    return sorted(hits, key=lambda hit: -hit[1])[:count]  # of equal ones the first
 
 
 def begin_to_load(arguments):
@@ -85,11 +97,12 @@ def index(arguments):
     for start in range(0, len(passages), BATCH):
         vectors.append(provider.embed_batch_bytes(text for _, _, text in passages[start : start + BATCH]))
         print(f"aur: {min(start + BATCH, len(passages))} of {len(passages)} passages", file=sys.stderr)
-    # All vectors in one value: reading thousands of rows would take longer than computing the scores.
+    # All vectors in one value, on large pages: reading thousands of rows would take longer than computing the scores.
     embeddings = (arguments.model, provider.dimension, b"".join(vectors))
     temporary = Path(f"{arguments.database}.{os.getpid()}.tmp")
     try:
         with opened(temporary) as connection, connection:
+            connection.execute("PRAGMA page_size = 65536")
             connection.execute("CREATE TABLE embeddings (model TEXT, dimension INTEGER, vectors BLOB)")
             connection.execute("CREATE TABLE passages (id INTEGER PRIMARY KEY, path TEXT, line INTEGER, text TEXT)")
             connection.execute("INSERT INTO embeddings VALUES (?, ?, ?)", embeddings)
@@ -129,10 +142,12 @@ def passages_of(path):
 
 def main():
     """Parse the arguments, then run the command. --help and wrong usage end here, before anything is loaded."""
-    parser = argparse.ArgumentParser(prog="aur", description="Search text files by meaning.")
+    # With a width of its own, argparse does not import shutil, with bz2 and lzma, to ask for the terminal's.
+    formatter = functools.partial(argparse.HelpFormatter, width=100)
+    parser = argparse.ArgumentParser(prog="aur", description="Search text files by meaning.", formatter_class=formatter)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (("index", "read files and make an index"), ("search", "print the passages nearest to a query")):
-        command = commands.add_parser(name, help=text)
+        command = commands.add_parser(name, help=text, formatter_class=formatter)
         command.add_argument("--database", default="aur.sqlite", help="default: %(default)s")
         command.add_argument("--model", default="all-MiniLM-L6-v2", help="default: %(default)s")
         command.add_argument("--engine", default="auto", choices=ENGINES)
