@@ -12,6 +12,7 @@ from ..encoder.families import EncoderConfig
 from ..encoder.reader import DenseWeights, WeightReader
 from ..errors import EngineMissingError, ModelUnsupportedError
 from ..exit_gate import GATE
+from ..light_threads import start_thread
 from ..model.pipeline import Pipeline
 from ..model.safetensors import MappedTensors
 from ..model.weight_files import weight_files
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+    from .._native import Encoder
     from ..contract import Engine, Model, TextKind
     from ..encoder.reader import Weight
-    from ..text.tokenizer import TextTokenizer
 
 FORK_SAFE = True
 
@@ -71,7 +72,7 @@ class NativeEngine:
     batch_invariant = True
 
     def __init__(
-        self, pipeline: Pipeline, tensors: MappedTensors, tokenizer: "TextTokenizer", precision: str, threads: int
+        self, model: "Model", pipeline: Pipeline, tensors: MappedTensors, precision: str, threads: int
     ) -> None:
         native = kernel()
         config = EncoderConfig(pipeline.config, pipeline.transformer)
@@ -90,12 +91,14 @@ class NativeEngine:
             threads,
             os.environ.get(VARIANT) or None,
         )
+        if threads > 1:
+            _start_to_touch(self._encoder)
         self.precision = precision
         self.dimension = dense.dimension
         pipeline.check_dimension(self.dimension)
         self.max_seq_length = pipeline.max_seq_length
         self._files = [tensors, *dense.files]
-        self._tokenizer = tokenizer
+        self._tokenizer = model.tokenizer()
         self._prompts = pipeline.prompts
 
     @property
@@ -119,6 +122,17 @@ class NativeEngine:
             GATE.checkpoint()
             start = end
         return vectors
+
+
+def _start_to_touch(encoder: "Encoder") -> None:
+    """Have the weights' pages ready for the first text: a thread reads some of them beside the rest of the load.
+
+    It only reads memory that the encoder keeps, and ends within milliseconds, or with the process.
+    """
+    try:
+        start_thread(encoder.touch, "embedding-loader:touch")
+    except RuntimeError:
+        pass  # no thread can be started here or now: the first text reads them itself
 
 
 def _end_of_run(tokens: list[list[int]], start: int, batch_size: int) -> int:
@@ -173,4 +187,4 @@ def open_engine(model: "Model", device: str | None, precision: str, threads: int
     files = [os.path.join(pipeline.transformer, INT8_WEIGHTS)] if is_int8 else weight_files(pipeline.transformer)
     if threads is None:
         threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return NativeEngine(pipeline, MappedTensors(files), model.tokenizer(), precision, threads)
+    return NativeEngine(model, pipeline, MappedTensors(files), precision, threads)

@@ -265,6 +265,29 @@ static int head(const Run *run, float *vectors) {
     return 0;
 }
 
+/* ---- Weights that are read for the first time ---- */
+
+/* Linux maps so many bytes around a page that is read, if the page cache has them. */
+enum { AROUND = 65536 };
+
+static void touch_linear(const Linear *linear) {
+    const volatile char *bytes = linear->weight.values;
+    size_t size = linear->in * linear->out * (linear->weight.scale ? 1 : sizeof(float));
+    for (size_t i = 0; i < size; i += AROUND)
+        (void)bytes[i];
+}
+
+void touch(const Model *model) {
+    for (size_t i = 0; i < model->layer_count; i++) {
+        const Layer *layer = &model->layers[i];
+        for (size_t j = 0; j < 3; j++)
+            touch_linear(&layer->projections[j]);
+        touch_linear(&layer->attention_output);
+        touch_linear(&layer->up);
+        touch_linear(&layer->down);
+    }
+}
+
 /* ---- Everything ---- */
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }

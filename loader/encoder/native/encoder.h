@@ -92,6 +92,10 @@ extern const Lanes *const ALL_LANES[];
 /* The best of them that this processor has. */
 const Lanes *best_lanes(void);
 
+/* Reads a little here and there of the layers' weights. Mapped pages are entered into the page table when they are first
+ * read, which takes about as long as a short text's products. A second thread can do it ahead of the first run. */
+void touch(const Model *model);
+
 struct Pool;
 
 /* Computes the vectors (texts, dimension) of texts, given as the numbers of their tokens, one text after the other.

@@ -432,6 +432,19 @@ done:
     return vectors;
 }
 
+static PyObject *encoder_touch(PyObject *object, PyObject *nothing) {
+    EncoderObject *self = (EncoderObject *)object;
+    (void)nothing;
+    if (!self->is_ready) {
+        is_error("the Encoder was not initialised");
+        return NULL;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    touch(&self->model);
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
+}
+
 static PyObject *encoder_dimension(PyObject *object, void *closure) {
     (void)closure;
     return PyLong_FromSize_t(((EncoderObject *)object)->model.dimension);
@@ -448,6 +461,9 @@ static PyMethodDef encoder_methods[] = {
      "encode(texts)\n--\n\nReturn the vectors of some texts, given as lists of token numbers: float32, row by row, not "
      "normalised.\n\nThe vector of a text without tokens is zero. Raises ValueError for a number that is not in the table, "
      "or a text longer than there are positions."},
+    {"touch", encoder_touch, METH_NOARGS,
+     "touch()\n--\n\nRead a little here and there of the weights, so that the first run finds them in memory. For a thread of "
+     "its own, beside the rest of the load."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -1,5 +1,7 @@
 """The engine native gives the vectors of the engine numpy: read from the same files, on every instruction set."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -91,3 +93,35 @@ def test_thousands_of_texts(real, variant, record_property):
     record_property("largest_difference", largest)
     print(f"{folder}, {variant}: largest difference {largest:.1e}")
     assert largest <= TOLERANCE
+
+
+MAPPED = """
+import sys, time
+from loader import load
+provider = load(sys.argv[1], "lazy", engine="native", threads=int(sys.argv[2]))
+
+def mapped_mib():
+    kib, ours = 0, False
+    for line in open("/proc/self/smaps"):
+        if "-" in line.split()[0]:
+            ours = "safetensors" in line or "/blobs/" in line
+        elif ours and line.startswith("Rss:"):
+            kib += int(line.split()[1])
+    return kib / 1024
+
+end = time.monotonic() + 20 * (sys.argv[2] != "1")
+while mapped_mib() < 40 and time.monotonic() < end:
+    time.sleep(0.01)
+print(mapped_mib())
+"""
+
+
+@pytest.mark.real_model
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc/self/smaps")
+@pytest.mark.parametrize(("threads", "is_ahead"), [(2, True), (1, False)])
+def test_a_thread_reads_the_weights_ahead_of_the_first_text(threads, is_ahead, python, minilm_folder):
+    """The layers of MiniLM are 41 MiB; what is read while the model is opened is less than 1."""
+    done = python(MAPPED, str(minilm_folder), str(threads))
+    assert done.code == 0, done.err
+    assert (float(done.out) > 39) == is_ahead
+    assert is_ahead or float(done.out) < 5
