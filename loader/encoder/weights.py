@@ -36,10 +36,11 @@ class Linear:
 
 
 class QuantizedLinear(Linear):
-    """A linear layer whose W is stored as 8-bit integers, each row with its own scale.
+    """A linear layer in 8 bits: W is stored as integers, each row with its own scale, and so are the tokens of x used.
 
-    W is expanded to float32 while it is used, so the sums are float32 sums. A text's vector does not depend on the rest
-    of its batch, as it would if the numbers of a whole batch shared one scale.
+    Each token's numbers become integers of its own scale, so a text's vector does not depend on the rest of its batch.
+    What is multiplied is the same as in ``native/eight.h``, which explains it; here the integers are float32, whose sums
+    are almost exact and faster.
     """
 
     __slots__ = ("scale",)
@@ -51,11 +52,25 @@ class QuantizedLinear(Linear):
 
     def __call__(self, x: "Floats") -> "Floats":
         """Return y of shape (out, tokens) for x of shape (in, tokens)."""
-        y: Floats = self.weight.astype(np.float32).T @ x
-        y *= self.scale
+        integers, scales = integers_of(x)
+        y: Floats = self.weight.astype(np.float32).T @ integers
+        y *= self.scale * scales
         if self.bias is not None:
             y += self.bias
         return y
+
+
+def integers_of(x: "Floats") -> "tuple[Floats, Floats]":
+    """Return each column of x as whole numbers, and their scales, shape (tokens,).
+
+    The numbers of a column, 0 included, span 254 units. A column that is not finite has a scale that is no number.
+    """
+    span = np.maximum(x.max(axis=0), 0.0) - np.minimum(x.min(axis=0), 0.0)
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        inverse = np.where(span >= np.float32(1e-30), np.float32(254.0) / span, np.float32(0.0))
+        integers: Floats = np.rint(x * inverse)
+        scales: Floats = span / np.float32(254.0)
+    return integers, scales
 
 
 class Table:

@@ -23,8 +23,10 @@ SOURCES = ("module.c", "encoder.c", "threads.c", "topk.c")
 """Compiled once."""
 LANES = "lanes.c"
 """Compiled once for each instruction set."""
+AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma")
 X86_LANES = {
-    "avx512": ("-DFOR_AVX512", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"),
+    "vnni": ("-DFOR_AVX512", "-DFOR_VNNI", *AVX512, "-mavx512vnni"),
+    "avx512": ("-DFOR_AVX512", *AVX512),
     "avx2": ("-DFOR_AVX2", "-mavx2", "-mfma"),
     "baseline": (),
 }

@@ -6,13 +6,13 @@
 #include <string.h>
 
 #if defined(__x86_64__)
-extern const Lanes lanes_avx512, lanes_avx2;
+extern const Lanes lanes_vnni, lanes_avx512, lanes_avx2;
 #endif
 extern const Lanes lanes_baseline;
 
 const Lanes *const ALL_LANES[] = {
 #if defined(__x86_64__)
-    &lanes_avx512, &lanes_avx2,
+    &lanes_vnni, &lanes_avx512, &lanes_avx2,
 #endif
     &lanes_baseline, NULL,
 };
@@ -45,8 +45,9 @@ typedef struct {
     const float *biases;                 /* (heads, 2 * longest - 1), of the distances from 1 - longest on, or NULL */
     size_t longest;
     float *inner; /* (tokens, inner), for few tokens */
-    float *room;  /* (threads, room_size) */
-    size_t room_size;
+    float *bytes; /* room for what is multiplied in 8 bits, for few tokens */
+    float *room;  /* (threads, room_size): first what a product in 8 bits needs */
+    size_t room_size, packed_size, bytes_size;
 } Run;
 
 /* ---- Embeddings ---- */
@@ -116,21 +117,43 @@ static float *relative_biases(const Model *model, size_t longest) {
 
 /* ---- A layer ---- */
 
-static void multiply(const Run *run, const Linear *linear, Activation activation, const float *x, float *y,
-                     size_t tokens) {
-    run->lanes->linear(linear, activation, x, y, tokens, 0, linear->out);
+/* Where a matrix in 8 bits lies in some room: see bytes_size. */
+static Bytes bytes_in(float *room, size_t tokens) {
+    int32_t *shifts = (int32_t *)(void *)(room + tokens);
+    return (Bytes){.scales = room, .shifts = shifts, .values = (uint8_t *)(shifts + tokens)};
 }
+
+static void multiply(const Run *run, const Linear *linear, Activation activation, const float *x, float *y,
+                     size_t tokens, float *room) {
+    if (!linear->weight.scale) {
+        run->lanes->linear(linear, activation, x, y, tokens, 0, linear->out);
+        return;
+    }
+    Bytes bytes = bytes_in(room + run->packed_size, tokens);
+    run->lanes->quantise(x, tokens, linear->in, &bytes);
+    run->lanes->linear8(linear, activation, &bytes, y, tokens, 0, linear->out, (int8_t *)room);
+}
+
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+
+/* Loads that lie within one cache line are twice as fast. */
+enum { CACHE_LINE = 64 };
+
+static size_t rounded(size_t numbers) { return (numbers + 15) / 16 * 16; }
+
+/* How many numbers of room some rows need in 8 bits. */
+static size_t bytes_size(size_t tokens, size_t in) { return rounded(2 * tokens + tokens * ((in + 3) / 4)); }
 
 /* With many tokens, each thread takes blocks of them, in three steps: project, attend and finish. */
 
 static void project(void *context, size_t block, size_t worker) {
     const Run *run = context;
-    (void)worker;
     size_t width = run->model->width, first = block * BLOCK, tokens = smaller(BLOCK, run->tokens - first);
     const float *x = run->x + first * width;
-    multiply(run, &run->layer->projections[0], IDENTITY, x, run->query + first * width, tokens);
-    multiply(run, &run->layer->projections[1], IDENTITY, x, run->key + first * width, tokens);
-    multiply(run, &run->layer->projections[2], IDENTITY, x, run->value + first * width, tokens);
+    float *room = run->room + worker * run->room_size;
+    multiply(run, &run->layer->projections[0], IDENTITY, x, run->query + first * width, tokens, room);
+    multiply(run, &run->layer->projections[1], IDENTITY, x, run->key + first * width, tokens, room);
+    multiply(run, &run->layer->projections[2], IDENTITY, x, run->value + first * width, tokens, room);
 }
 
 static void attend(void *context, size_t index, size_t worker) {
@@ -152,11 +175,12 @@ static void finish(void *context, size_t block, size_t worker) {
     const Layer *layer = run->layer;
     size_t width = model->width, first = block * BLOCK, tokens = smaller(BLOCK, run->tokens - first);
     float *x = run->x + first * width;
-    float *inner = run->room + worker * run->room_size, *more = inner + BLOCK * model->inner;
-    multiply(run, &layer->attention_output, IDENTITY, run->context + first * width, more, tokens);
+    float *room = run->room + worker * run->room_size;
+    float *inner = room + run->packed_size + run->bytes_size, *more = inner + BLOCK * model->inner;
+    multiply(run, &layer->attention_output, IDENTITY, run->context + first * width, more, tokens, room);
     run->lanes->add_and_normalise(x, more, tokens, width, &layer->attention_norm, model->epsilon);
-    multiply(run, &layer->up, model->activation, x, inner, tokens);
-    multiply(run, &layer->down, IDENTITY, inner, more, tokens);
+    multiply(run, &layer->up, model->activation, x, inner, tokens, room);
+    multiply(run, &layer->down, IDENTITY, inner, more, tokens, room);
     run->lanes->add_and_normalise(x, more, tokens, width, &layer->output_norm, model->epsilon);
 }
 
@@ -179,22 +203,30 @@ typedef struct {
     const Linear *linears; /* all of the same shape */
     Activation activation;
     const float *x;
+    Bytes bytes; /* x, if the weights are integers */
     float *const *y;
 } Product;
 
 static void multiply_rows(void *context, size_t index, size_t worker) {
     const Product *product = context;
-    const Linear *linear = product->linears;
-    (void)worker;
-    size_t parts = (linear->out + ROWS_AT_ONCE - 1) / ROWS_AT_ONCE;
-    size_t which = index / parts, first = index % parts * ROWS_AT_ONCE;
-    product->run->lanes->linear(&linear[which], product->activation, product->x, product->y[which],
-                                product->run->tokens, first, smaller(first + ROWS_AT_ONCE, linear->out));
+    const Run *run = product->run;
+    size_t out = product->linears->out, parts = (out + ROWS_AT_ONCE - 1) / ROWS_AT_ONCE;
+    size_t which = index / parts, first = index % parts * ROWS_AT_ONCE, last = smaller(first + ROWS_AT_ONCE, out);
+    const Linear *linear = &product->linears[which];
+    if (linear->weight.scale)
+        run->lanes->linear8(linear, product->activation, &product->bytes, product->y[which], run->tokens, first, last,
+                            (int8_t *)(run->room + worker * run->room_size));
+    else
+        run->lanes->linear(linear, product->activation, product->x, product->y[which], run->tokens, first, last);
 }
 
 static void multiply_together(const Run *run, struct Pool *threads, const Linear *linears, size_t count,
                               Activation activation, const float *x, float *const *y) {
-    Product product = {run, linears, activation, x, y};
+    Product product = {.run = run, .linears = linears, .activation = activation, .x = x, .y = y};
+    if (run->bytes) {
+        product.bytes = bytes_in(run->bytes, run->tokens);
+        run->lanes->quantise(x, run->tokens, linears->in, &product.bytes);
+    }
     pool_run(threads, count * ((linears->out + ROWS_AT_ONCE - 1) / ROWS_AT_ONCE), multiply_rows, &product);
 }
 
@@ -250,7 +282,7 @@ static int head(const Run *run, float *vectors) {
         const Dense *dense = &model->dense[i];
         float *next = malloc((run->texts * dense->linear.out + 1) * sizeof(float));
         if (next)
-            multiply(run, &dense->linear, dense->activation, now, next, run->texts);
+            run->lanes->linear(&dense->linear, dense->activation, now, next, run->texts, 0, dense->linear.out);
         free(now);
         now = next;
     }
@@ -290,12 +322,8 @@ void touch(const Model *model) {
 
 /* ---- Everything ---- */
 
-static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
-
-/* Loads that lie within one cache line are twice as fast. */
-enum { CACHE_LINE = 64 };
-
-static size_t rounded(size_t numbers) { return (numbers + 15) / 16 * 16; }
+/* All layers' matrices are integers, or none is. */
+static int has_integers(const Model *model) { return model->layer_count && model->layers[0].up.weight.scale; }
 
 int encode(const Model *model, const Lanes *lanes, struct Pool *threads, const uint32_t *tokens, const size_t *lengths,
            size_t texts, float *vectors) {
@@ -316,10 +344,17 @@ int encode(const Model *model, const Lanes *lanes, struct Pool *threads, const u
     run.tokens = total;
     run.longest = longest;
     int is_few = total <= FEW;
-    size_t matrix = rounded(total * width), inner = is_few ? rounded(total * model->inner) : 0;
+    size_t matrix = rounded(total * width), inner = is_few ? rounded(total * model->inner) : 0, bytes = 0;
     size_t block = is_few ? 0 : BLOCK * (model->inner + width); /* for what one thread computes of finish */
-    run.room_size = rounded(larger(block, lanes->attend_scratch(longest, width / model->heads)));
-    memory = malloc((5 * matrix + inner + run.room_size * pool_threads(threads)) * sizeof(float) + CACHE_LINE);
+    if (has_integers(model)) {
+        size_t widest = larger(width, model->inner);
+        run.packed_size = rounded(lanes->packed_size(widest) / sizeof(float));
+        bytes = is_few ? bytes_size(total, widest) : 0;
+        run.bytes_size = is_few ? 0 : bytes_size(BLOCK, widest);
+    }
+    run.room_size = run.packed_size + run.bytes_size + block;
+    run.room_size = rounded(larger(run.room_size, lanes->attend_scratch(longest, width / model->heads)));
+    memory = malloc((5 * matrix + inner + bytes + run.room_size * pool_threads(threads)) * sizeof(float) + CACHE_LINE);
     if (!memory)
         goto done;
     if (model->relative_bias && longest) {
@@ -333,7 +368,8 @@ int encode(const Model *model, const Lanes *lanes, struct Pool *threads, const u
     run.value = run.key + matrix;
     run.context = run.value + matrix;
     run.inner = run.context + matrix;
-    run.room = run.inner + inner;
+    run.bytes = bytes ? run.inner + inner : NULL;
+    run.room = run.inner + inner + bytes;
     embed(&run, tokens);
     if (is_few)
         compute_few(&run, threads);

@@ -65,13 +65,26 @@ typedef struct {
     size_t dimension; /* of a text's vector */
 } Model;
 
+/* The rows of a matrix (tokens, in) in 8 bits, see eight.h: about (values + shift) * scale. Rows are padded to a multiple
+ * of four. */
+typedef struct {
+    uint8_t *values;
+    float *scales;
+    int32_t *shifts;
+} Bytes;
+
 /* The loops over numbers, compiled once for each instruction set: lanes.c. */
 typedef struct Lanes {
     const char *name;
     int (*is_usable)(void);
-    /* y (tokens, out) = activation(x (tokens, in) W^T + b), the columns from first up to last of it */
+    /* y (tokens, out) = activation(x (tokens, in) W^T + b), the columns from first up to last of it; W is float32 */
     void (*linear)(const Linear *linear, Activation activation, const float *x, float *y, size_t tokens, size_t first,
                    size_t last);
+    /* The same in 8 bits: quantise makes x, and packed is room for packed_size(in) bytes. */
+    void (*quantise)(const float *x, size_t tokens, size_t in, const Bytes *to);
+    void (*linear8)(const Linear *linear, Activation activation, const Bytes *x, float *y, size_t tokens, size_t first,
+                    size_t last, int8_t *packed);
+    size_t (*packed_size)(size_t in);
     /* Adds the rows of more to those of x, then normalises each to mean 0 and variance 1, and applies gain and shift. */
     void (*add_and_normalise)(float *x, const float *more, size_t tokens, size_t width, const Norm *norm, float epsilon);
     /* One head of one text: softmax(Q K^T / sqrt(size) + bias) V. The rows of all matrices are width apart. bias, if it

@@ -13,22 +13,29 @@
 #if defined(FOR_AVX512) || defined(FOR_AVX2)
 #include <cpuid.h>
 #include <immintrin.h>
+#elif defined(__SSE2__)
+#include <emmintrin.h>
 #elif defined(__ARM_NEON)
 #include <arm_neon.h>
 #endif
 
-#if defined(FOR_AVX512)
-#define LANES 16
+#if defined(FOR_VNNI)
+#define NAME vnni
+#define USABLE has_features(0xE6, 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31, 1u << 11) /* F, DQ, BW, VL; VNNI */
+#elif defined(FOR_AVX512)
 #define NAME avx512
-#define USABLE has_features(0xE6, 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31) /* F, DQ, BW, VL */
+#define USABLE has_features(0xE6, 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31, 0)
 #elif defined(FOR_AVX2)
 #define LANES 8
 #define NAME avx2
-#define USABLE has_features(0x06, 1u << 5) /* AVX2 */
+#define USABLE has_features(0x06, 1u << 5, 0) /* AVX2 */
 #else
 #define LANES 4
 #define NAME baseline
 #define USABLE 1
+#endif
+#if defined(FOR_AVX512)
+#define LANES 16
 #endif
 
 #define JOIN_(a, b) a##_##b
@@ -38,15 +45,18 @@
 
 typedef float vec __attribute__((vector_size(LANES * 4)));
 typedef int32_t ivec __attribute__((vector_size(LANES * 4)));
-typedef int8_t bytes __attribute__((vector_size(LANES)));
+typedef uint32_t uvec __attribute__((vector_size(LANES * 4)));
 
 /* Rows and tokens of a tile of a product: as many sums as fit into the registers. */
 enum { ROWS = 4, TOKENS = LANES == 16 ? 6 : 3 };
 
+/* Lanes, and single bytes, from two vectors. */
 #if defined(__clang__)
 #define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#define MIX(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
 #define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (ivec){__VA_ARGS__})
+#define MIX(a, b, ...) __builtin_shuffle(a, b, (sixteen){__VA_ARGS__})
 #endif
 
 static inline size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
@@ -87,23 +97,6 @@ static inline vec multiply_add(vec a, vec b, vec c) {
     return (vec)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
 #else
     return a * b + c;
-#endif
-}
-
-/* The first count integers as float32. (GCC 12 converts vectors of bytes one by one.) */
-static inline vec widened(const int8_t *from, size_t count) {
-    bytes integers = {0};
-    memcpy(&integers, from, count);
-#if defined(FOR_AVX512)
-    return (vec)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32((__m128i)integers));
-#elif defined(FOR_AVX2)
-    return (vec)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_cvtsi64_si128((int64_t)integers)));
-#elif defined(__ARM_NEON)
-    int16x8_t sixteen = vmovl_s8(vcreate_s8((uint32_t)(int32_t)integers));
-    return (vec)vcvtq_f32_s32(vmovl_s16(vget_low_s16(sixteen)));
-#else
-    ivec whole = {integers[0], integers[1], integers[2], integers[3]};
-    return __builtin_convertvector(whole, vec);
 #endif
 }
 
@@ -307,73 +300,25 @@ static void multiply(const float *w, const float *x, float *y, size_t tokens, si
     }
 }
 
-/* The same for integers, stored as (in, out): some columns of a row of W times a number of x, for several tokens at once.
- * Inlined for each number of registers and tokens. */
-enum { COLUMNS = LANES == 16 ? 4 : 3 };
-
-static inline __attribute__((always_inline)) void tile8(const int8_t *w, const float *x, size_t in, size_t out, float *y,
-                                                        const size_t registers, size_t last, const size_t tokens) {
-    vec sums[COLUMNS][TOKENS] = {{{0}}};
-    for (size_t i = 0; i < in; i++)
-        for (size_t c = 0; c < registers; c++) {
-            vec weights = widened(w + i * out + c * LANES, c + 1 < registers ? LANES : last);
-            for (size_t t = 0; t < tokens; t++)
-                sums[c][t] = multiply_add(weights, all(x[t * in + i]), sums[c][t]);
-        }
-    for (size_t t = 0; t < tokens; t++)
-        for (size_t c = 0; c < registers; c++) {
-            size_t count = c + 1 < registers ? LANES : last;
-            float *to = y + t * out + c * LANES;
-            store_part(to, load_part(to, count) + sums[c][t], count);
-        }
-}
-
-static void multiply8(const int8_t *w, const float *x, float *y, size_t tokens, size_t in, size_t out, size_t begin,
-                      size_t end) {
-    for (size_t column = begin; column < end;) {
-        size_t left = end - column, step = left >= COLUMNS * LANES ? COLUMNS * LANES : smaller(left, LANES);
-        for (size_t t = 0; t < tokens;) {
-            const float *from = x + t * in;
-            float *to = y + t * out + column;
-            size_t some = tokens - t >= TOKENS ? TOKENS : tokens - t > 1 ? 2 : 1;
-            if (step > LANES && some == TOKENS)
-                tile8(w + column, from, in, out, to, COLUMNS, LANES, TOKENS);
-            else if (step > LANES && some == 2)
-                tile8(w + column, from, in, out, to, COLUMNS, LANES, 2);
-            else if (step > LANES)
-                tile8(w + column, from, in, out, to, COLUMNS, LANES, 1);
-            else
-                for (size_t one = 0; one < some; one++)
-                    tile8(w + column, from + one * in, in, out, to + one * out, 1, step, 1);
-            t += some;
-        }
-        column += step;
-    }
-}
-
 static void linear(const Linear *layer, Activation activation, const float *x, float *y, size_t tokens, size_t first,
                    size_t last) {
     size_t in = layer->in, out = layer->out;
-    const float *scale = layer->weight.scale, *bias = layer->bias;
     for (size_t t = 0; t < tokens; t++)
         memset(y + t * out + first, 0, (last - first) * sizeof(float));
-    if (scale)
-        multiply8(layer->weight.values, x, y, tokens, in, out, first, last);
-    else
-        multiply(layer->weight.values, x, y, tokens, in, out, first, last);
+    multiply(layer->weight.values, x, y, tokens, in, out, first, last);
     for (size_t t = 0; t < tokens; t++) {
         float *row = y + t * out;
         for (size_t i = first; i < last; i += LANES) {
             size_t count = smaller(LANES, last - i);
             vec v = load_part(row + i, count);
-            if (scale)
-                v *= load_part(scale + i, count);
-            if (bias)
-                v += load_part(bias + i, count);
+            if (layer->bias)
+                v += load_part(layer->bias + i, count);
             store_part(row + i, activated(activation, v), count);
         }
     }
 }
+
+#include "eight.h"
 
 /* ---- Normalisation ---- */
 
@@ -591,15 +536,16 @@ static const char *find_last(const char *text, size_t length, const char *piece,
 }
 
 #if defined(FOR_AVX512) || defined(FOR_AVX2)
-/* Whether the processor has FMA and the features of these bits of CPUID's leaf 7, and the system saves the registers of
- * these bits of XCR0. Asked here, because __builtin_cpu_supports says no to everything where zig is the compiler. */
-static int has_features(unsigned registers, unsigned features) {
+/* Whether the processor has FMA and the features of these bits of CPUID's leaf 7 (EBX and ECX), and the system saves the
+ * registers of these bits of XCR0. Asked here, because __builtin_cpu_supports says no to everything where zig is the compiler. */
+static int has_features(unsigned registers, unsigned features, unsigned more) {
     const unsigned fma = 1u << 12, osxsave = 1u << 27;
     unsigned a, b, c, d, low, high;
     if (!__get_cpuid(1, &a, &b, &c, &d) || (c & (fma | osxsave)) != (fma | osxsave))
         return 0;
     __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    return (low & registers) == registers && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & features) == features;
+    return (low & registers) == registers && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & features) == features &&
+           (c & more) == more;
 }
 #endif
 
@@ -607,5 +553,6 @@ static int is_usable(void) { return USABLE; }
 
 extern const Lanes JOIN(lanes, NAME);
 const Lanes JOIN(lanes, NAME) = {
-    TEXT(NAME), is_usable, linear, add_and_normalise, attend, attend_scratch, dot_rows, find_last,
+    TEXT(NAME),        is_usable, linear,         quantise, linear8,   packed_size,
+    add_and_normalise, attend,    attend_scratch, dot_rows, find_last,
 };

@@ -22,6 +22,9 @@ enum { TOKENS_FOR_THREADS = 24 };
 /* Products above this are no lengths of buffers, so sums of a few do not overflow. */
 static const size_t TOO_LARGE = SIZE_MAX / 64;
 
+/* Sums of so many products of bytes, 254 * 128 each, fit into 32 bits. */
+static const size_t WIDEST_OF_INTEGERS = 1 << 16;
+
 typedef struct {
     PyObject_HEAD
     Model model;
@@ -131,8 +134,20 @@ static int get_linear(EncoderObject *self, PyObject *weights, Py_ssize_t index, 
     linear->out = out;
     if (get_weight(self, PyTuple_GetItem(weights, index), name, out, in, &linear->weight))
         return -1;
+    if (linear->weight.scale && in > WIDEST_OF_INTEGERS)
+        return is_error("an 8-bit matrix is too wide");
     linear->bias = get_floats(self, PyTuple_GetItem(weights, index + 1), name, out);
     return linear->bias ? 0 : -1;
+}
+
+/* Whether all of a layer's matrices are integers, or none is, as in the first layer. */
+static int is_uniform(const Model *model, const Layer *layer) {
+    const Linear *matrices[] = {&layer->projections[0], &layer->projections[1], &layer->projections[2],
+                                &layer->attention_output, &layer->up, &layer->down};
+    for (size_t i = 0; i < 6; i++)
+        if (!matrices[i]->weight.scale != !model->layers[0].up.weight.scale)
+            return 0;
+    return 1;
 }
 
 static int get_norm(EncoderObject *self, PyObject *weights, Py_ssize_t index, const char *name, size_t width,
@@ -233,9 +248,13 @@ static int get_layers(EncoderObject *self, PyObject *layers) {
         PyErr_NoMemory();
         return -1;
     }
-    for (; model->layer_count < count; model->layer_count++)
-        if (get_layer(self, PyTuple_GetItem(layers, (Py_ssize_t)model->layer_count), &model->layers[model->layer_count]))
+    for (; model->layer_count < count; model->layer_count++) {
+        Layer *layer = &model->layers[model->layer_count];
+        if (get_layer(self, PyTuple_GetItem(layers, (Py_ssize_t)model->layer_count), layer))
             return -1;
+        if (!is_uniform(model, layer))
+            return is_error("some matrices are integers and some are not");
+    }
     return 0;
 }
 

@@ -56,10 +56,13 @@ def test_vectors_equal_those_of_numpy(tiny, tiny_folder, variant):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_eight_bits_equal_those_of_numpy(family, tiny_folder, prepared, variant):
+def test_eight_bits_are_those_of_numpy(family, tiny_folder, prepared, variant):
+    """A number on the edge between two integers may become either of them, so vectors are not equal."""
     folder = prepared(tiny_folder(Tiny(family)), "int8")
     native, wanted = opened(folder, "native", "int8"), opened(folder, "numpy", "int8")
-    assert largest_difference(native.embed_batch(TEXTS), wanted.embed_batch(TEXTS)) <= TOLERANCE
+    cosines = np.sum(native.embed_batch(TEXTS) * wanted.embed_batch(TEXTS), axis=1)
+    assert cosines.min() >= 0.9999
+    assert cosines.mean() >= 0.999999
 
 
 @pytest.mark.parametrize("family", FAMILIES)

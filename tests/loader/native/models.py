@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from loader._native import Encoder as Kernel
+from loader.artifacts.quantize import quantize_matrix, quantize_table
 from loader.encoder.families import FAMILIES, EncoderConfig
 from loader.encoder.forward import Encoder
 from loader.encoder.pooling import _ACTIVATIONS, _pool
-from loader.encoder.weights import EncoderWeights, Layer, Linear, Norm, Table
+from loader.encoder.weights import EncoderWeights, Layer, Linear, Norm, _table
 
 KIND = {(False, False): "bert", (True, False): "roberta", (True, True): "mpnet"}
 """By whether positions are counted from the padding token, and whether there is a relative bias."""
@@ -72,6 +74,13 @@ class Random:
             columns = rows
         self.dimension = columns
 
+    def in_8_bits(self) -> Random:
+        """Return the encoder with tables and matrices of integers, as an artifact stores them."""
+        model = copy(self)
+        model.embeddings = (*(quantize_table(table) for table in self.embeddings[:2]), *self.embeddings[2:])
+        model.weights = tuple(tuple(_integers(part) if part.ndim == 2 else part for part in w) for w in self.weights)
+        return model
+
     def numbers(self, *shape: int, size: float | None = None) -> np.ndarray:
         return (self.random.standard_normal(shape) * (self.size if size is None else size)).astype(np.float32)
 
@@ -108,7 +117,7 @@ class Random:
         }
         weights = object.__new__(EncoderWeights)
         words, positions, token_type, gain, shift, bias = self.embeddings
-        weights.words, weights.positions, weights.token_type = Table(words), Table(positions), token_type
+        weights.words, weights.positions, weights.token_type = _table(words), _table(positions), token_type
         weights.embedding_norm, weights.relative_bias = Norm(gain, shift), bias
         weights.layers = [Layer(layer) for layer in self.weights]
         encoder = Encoder(EncoderConfig(settings, "random"), weights)
@@ -120,6 +129,11 @@ class Random:
             pooled = Linear(weight, bias)(np.ascontiguousarray(pooled))
             _ACTIVATIONS[activation](pooled)
         return pooled.T
+
+
+def _integers(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    integers, scale = quantize_matrix(weight)
+    return np.ascontiguousarray(integers.T), scale
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

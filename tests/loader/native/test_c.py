@@ -1,6 +1,7 @@
 """Functions of the kernel that Python does not see, called from C."""
 
 import ctypes
+import platform
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,15 +10,16 @@ import numpy as np
 import pytest
 
 from loader.encoder.forward import distance_buckets
-from loader.encoder.native.build import HERE
+from loader.encoder.native.build import HERE, X86_LANES
 
 pytestmark = pytest.mark.process
 
 DRIVER = Path(__file__).with_name("pool_driver.c")
+LANES_DRIVER = Path(__file__).with_name("lanes_driver.c")
 FLAGS = ("-std=c11", "-D_DEFAULT_SOURCE", "-g", "-O1", f"-I{HERE}")
 BUCKETS = """
 #include "encoder.c"
-const Lanes lanes_avx512, lanes_avx2, lanes_baseline; /* not called */
+const Lanes lanes_vnni, lanes_avx512, lanes_avx2, lanes_baseline; /* not called */
 size_t bucket_of(ptrdiff_t distance) { return bucket(distance); }
 """
 
@@ -56,3 +58,40 @@ def test_callers_share_a_pool_and_so_do_those_of_a_forked_child(tmp_path, saniti
     if "unexpected memory mapping" in done.stderr:
         pytest.skip("the sanitizer of threads does not run with this kernel's address space")
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
+
+
+def results(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    """The hash of each instruction set's products."""
+    assert done.returncode == 0, done.stdout + done.stderr
+    return dict(line.split() for line in done.stdout.splitlines())
+
+
+@pytest.fixture(scope="module")
+def of_this_processor(tmp_path_factory):
+    if platform.machine() != "x86_64":
+        pytest.skip("compares instruction sets of x86-64")
+    folder = tmp_path_factory.mktemp("lanes")
+    objects = []
+    for name, flags in X86_LANES.items():
+        objects.append(folder / f"{name}.o")
+        compiled("-ffp-contract=off", "-fsanitize=address,undefined", *flags, "-c", HERE / "lanes.c", "-o", objects[-1])
+    rest = [HERE / "encoder.c", HERE / "threads.c", LANES_DRIVER]
+    compiled("-fsanitize=address,undefined", "-fno-sanitize-recover=all", *objects, *rest, "-o", folder / "driver")
+    return results(subprocess.run([folder / "driver"], capture_output=True, text=True, timeout=200))
+
+
+def test_products_in_8_bits_have_the_same_bits_with_each_instruction_set(of_this_processor):
+    assert "baseline" in of_this_processor
+    assert len(set(of_this_processor.values())) == 1
+
+
+@pytest.mark.parametrize("architecture", ["armv8-a", "armv8.2-a+dotprod"])
+def test_and_on_arm(architecture, of_this_processor, tmp_path):
+    compiler, emulator = shutil.which("aarch64-linux-gnu-gcc"), shutil.which("qemu-aarch64")
+    if compiler is None or emulator is None:
+        pytest.skip("needs gcc for aarch64 and qemu-aarch64 (Debian: gcc-aarch64-linux-gnu and qemu-user)")
+    sources = [HERE / "lanes.c", HERE / "encoder.c", HERE / "threads.c", LANES_DRIVER]
+    flags = [*FLAGS, "-O2", "-ffp-contract=off", f"-march={architecture}", "-static"]
+    subprocess.run([compiler, *flags, *sources, "-lm", "-lpthread", "-o", tmp_path / "driver"], check=True)
+    done = subprocess.run([emulator, tmp_path / "driver"], capture_output=True, text=True, timeout=280)
+    assert results(done) == {"baseline": of_this_processor["baseline"]}

@@ -110,30 +110,64 @@ def test_unusual_weights(variant, value):
         assert np.abs(unit(found) - unit(wanted)).max() < NEAR
 
 
-def test_eight_bits():
-    """Integers and scales, expanded while they are used."""
-    model = Random(width=64, heads=4, inner=96, size=0.3)
-    exact = Random(width=64, heads=4, inner=96, size=0.3)
+def cosines(found, wanted):
+    return np.sum(unit(found) * unit(wanted), axis=1)
 
-    def table(rows):
-        scale = (np.abs(rows).max(axis=1) / 127).astype(np.float32)
-        integers = np.rint(rows / scale[:, None]).astype(np.int8)
-        return integers, scale, integers * scale[:, None]
 
-    words, positions = table(model.embeddings[0]), table(model.embeddings[1])
-    exact.embeddings = (words[2], positions[2], *exact.embeddings[2:])
-    small, whole = [], []
-    for layer in model.weights:
-        small.append(tuple((table(w)[0].T.copy(), table(w)[1]) if w.ndim == 2 else w for w in layer))
-        whole.append(tuple(table(w)[2] if w.ndim == 2 else w for w in layer))
-    model.embeddings = (words[:2], positions[:2], *model.embeddings[2:])
-    model.weights, exact.weights = tuple(small), tuple(whole)
-    given_texts = model.texts([1, 2, 6, 7, 30])
-    for variant in VARIANTS:
-        kernel = model.kernel(variant=variant)
-        found = computed(kernel, given_texts)
-        assert np.abs(unit(found) - unit(exact.reference(given_texts))).max() < NEAR
-        assert np.array_equal(np.concatenate([computed(kernel, [text]) for text in given_texts]), found)
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("kind", ["bert", "distilbert", "mpnet", "roberta"])
+def test_eight_bits(variant, kind):
+    """Integers times integers. A number on the edge between two integers may become either of them."""
+    model = Random(kind, width=96, heads=4, inner=160, positions=300, size=0.3).in_8_bits()
+    given_texts = model.texts([1, 2, 3, 4, 5, 6, 7, 8, 9, 30, 120, 250])
+    found = computed(model.kernel(variant=variant), given_texts)
+    assert cosines(found, model.reference(given_texts)).min() >= 0.99999
+    assert cosines(found, computed(model.kernel(variant=VARIANTS[-1]), given_texts)).min() >= 0.999999
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@given(model=models, lengths=texts)
+@settings(deadline=None, max_examples=40)
+def test_any_shape_in_8_bits(variant, model, lengths):
+    model = model.in_8_bits()
+    given_texts = model.texts(lengths)
+    found, wanted = computed(model.kernel(variant=variant), given_texts), model.reference(given_texts)
+    some = np.linalg.norm(wanted, axis=1) > 1e-2
+    assert np.all(np.abs(unit(found[some]) - unit(wanted[some])) < 0.1)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("width", [24, 37, 96])
+def test_eight_bits_alone_in_a_batch_and_with_threads_to_the_last_bit(variant, width):
+    model = Random("bert", width=width, heads=1, inner=3 * width, positions=300).in_8_bits()
+    given_texts = model.texts([1, 2, 3, 4, 5, 7, 8, 9, 13, 40, 95, 96, 97, 130, 200, 250])
+    kernel = model.kernel(variant=variant)
+    alone = np.concatenate([computed(kernel, [text]) for text in given_texts])
+    for threads in (1, 2, 3):
+        assert np.array_equal(computed(model.kernel(threads, variant), given_texts), alone)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_eight_bits_of_what_is_no_number(variant, number):
+    """A bias that is no number leaves no vector, as in float32."""
+    model = Random(width=32, layers=1).in_8_bits()
+    layer = list(model.weights[0])
+    layer[7] = np.full_like(layer[7], number)
+    model.weights = (tuple(layer),)
+    assert not np.isfinite(computed(model.kernel(variant=variant), model.texts([5]))).any()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("size", [0.0, 1e-38, 1e-20, 1e18])
+def test_eight_bits_of_tiny_and_enormous_numbers(variant, size):
+    """What is written over the gain of the first normalisation decides how large the numbers are."""
+    model = Random(width=32, layers=1).in_8_bits()
+    words, positions, token_type, gain, shift, bias = model.embeddings
+    model.embeddings = (words, positions, token_type, gain * np.float32(size), shift * np.float32(size), bias)
+    given_texts = model.texts([1, 6])
+    found, wanted = computed(model.kernel(variant=variant), given_texts), model.reference(given_texts)
+    assert cosines(found, wanted).min() >= 0.9999
 
 
 def test_many_threads_at_once():

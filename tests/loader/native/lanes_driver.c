@@ -1,0 +1,171 @@
+/* Compares products in 8 bits of all instruction sets that this processor has: every bit must be the same.
+ *
+ * Prints their names, and a hash of all results to compare with other processors. With an argument, prints how long each
+ * takes instead, beside float32.
+ */
+#include "encoder.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static uint32_t state = 1;
+
+static uint32_t random_number(uint32_t below) {
+    state = state * 1664525u + 1013904223u;
+    return (state >> 8) % below;
+}
+
+static void *allocated(size_t size) {
+    void *memory = malloc(size + 1);
+    if (!memory)
+        exit(3);
+    return memory;
+}
+
+typedef struct {
+    size_t in, out, tokens;
+    int8_t *weights, *packed;
+    float *scales, *bias, *x, *y;
+    Bytes bytes;
+} Case;
+
+/* Of two weights of the same sign in a group of four inputs, the sum is at most 128: see loader/artifacts/quantize.py. */
+static int8_t weight(size_t kind, size_t row) {
+    static const int8_t extreme[] = {127, -127, 1, -1};
+    if (kind == 0)
+        return extreme[row % 4];
+    return (int8_t)((int)random_number(129) - 64);
+}
+
+static Case made(size_t in, size_t out, size_t tokens, size_t kind, const Lanes *lanes) {
+    Case c = {.in = in, .out = out, .tokens = tokens};
+    size_t padded = (in + 3) / 4 * 4;
+    c.weights = allocated(in * out);
+    c.packed = allocated(lanes->packed_size(in));
+    c.scales = allocated(out * sizeof(float));
+    c.bias = allocated(out * sizeof(float));
+    c.x = allocated(tokens * in * sizeof(float));
+    c.y = allocated(tokens * out * sizeof(float));
+    c.bytes = (Bytes){allocated(tokens * padded), allocated(tokens * sizeof(float)), allocated(tokens * sizeof(int32_t))};
+    for (size_t row = 0; row < in; row++)
+        for (size_t column = 0; column < out; column++)
+            c.weights[row * out + column] = weight(kind, row);
+    for (size_t i = 0; i < out; i++) {
+        c.scales[i] = (float)(1 + random_number(1000)) / 1e5f;
+        c.bias[i] = (float)random_number(1000) / 1e3f - 0.5f;
+    }
+    for (size_t t = 0; t < tokens; t++)
+        for (size_t i = 0; i < in; i++) {
+            float number = (float)random_number(100000) / 3e4f - 1.0f;
+            if (kind == 0)
+                number = i % 4 == 1 ? -1e-3f : 1.0f; /* one end of the scale almost everywhere */
+            c.x[t * in + i] = t == 7 ? 0.0f : t == 8 && i == in / 2 ? NAN : number;
+        }
+    return c;
+}
+
+static void freed(Case *c) {
+    void *all[] = {c->weights, c->packed, c->scales, c->bias, c->x, c->y, c->bytes.values, c->bytes.scales, c->bytes.shifts};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        free(all[i]);
+}
+
+static void multiplied(const Lanes *lanes, Case *c) {
+    Linear linear = {{c->weights, c->scales}, c->bias, c->in, c->out};
+    lanes->quantise(c->x, c->tokens, c->in, &c->bytes);
+    lanes->linear8(&linear, IDENTITY, &c->bytes, c->y, c->tokens, 0, c->out, c->packed);
+}
+
+/* Fowler, Noll and Vo's hash, FNV-1a, of numbers; all that are no numbers are alike. */
+static void hash(uint32_t *hash, const float *numbers, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        uint32_t bits = 0x7FC00000u;
+        if (numbers[i] == numbers[i])
+            memcpy(&bits, &numbers[i], sizeof bits);
+        *hash = (*hash ^ bits) * 16777619u;
+    }
+}
+
+static int differs(const Lanes *lanes, const Lanes *from, uint32_t *results) {
+    static const size_t ins[] = {1, 3, 4, 5, 31, 64, 383, 384, 1536}, outs[] = {1, 7, 16, 17, 63, 64, 65, 130};
+    for (size_t i = 0; i < sizeof ins / sizeof *ins; i++)
+        for (size_t o = 0; o < sizeof outs / sizeof *outs; o++)
+            for (size_t tokens = 1; tokens < 20; tokens += tokens < 10 ? 1 : 8)
+                for (size_t kind = 0; kind < 2; kind++) {
+                    Case c = made(ins[i], outs[o], tokens, kind, from);
+                    size_t count = tokens * c.out;
+                    float *first = allocated(count * sizeof(float));
+                    multiplied(from, &c);
+                    memcpy(first, c.y, count * sizeof(float));
+                    free(c.packed);
+                    c.packed = allocated(lanes->packed_size(c.in));
+                    memset(c.y, 1, count * sizeof(float));
+                    multiplied(lanes, &c);
+                    hash(results, c.y, count);
+                    for (size_t at = 0; at < count; at++)
+                        if (memcmp(&c.y[at], &first[at], sizeof(float)) && (c.y[at] == c.y[at] || first[at] == first[at])) {
+                            printf("%s: %zu x %zu, %zu tokens, kind %zu: number %zu is %.9g, not %.9g\n", lanes->name,
+                                   c.in, c.out, tokens, kind, at, (double)c.y[at], (double)first[at]);
+                            return 1;
+                        }
+                    free(first);
+                    freed(&c);
+                }
+    return 0;
+}
+
+static double now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec * 1e6 + (double)time.tv_nsec / 1e3;
+}
+
+static void timed(const Lanes *lanes) {
+    enum { ROUNDS = 200 };
+    static const size_t all_tokens[] = {4, 96};
+    for (size_t i = 0; i < 2; i++) {
+        size_t tokens = all_tokens[i];
+        Case c = made(384, 1536, tokens, 1, lanes);
+        float *weights = allocated(c.in * c.out * sizeof(float));
+        for (size_t at = 0; at < c.in * c.out; at++)
+            weights[at] = (float)c.weights[at];
+        Linear linear = {{weights, NULL}, c.bias, c.in, c.out};
+        double best = 1e9, best8 = 1e9;
+        for (int round = 0; round < ROUNDS; round++) {
+            double start = now();
+            lanes->linear(&linear, IDENTITY, c.x, c.y, tokens, 0, c.out);
+            double middle = now();
+            multiplied(lanes, &c);
+            double end = now();
+            best = middle - start < best ? middle - start : best;
+            best8 = end - middle < best8 ? end - middle : best8;
+        }
+        printf("%s, %zu tokens: float32 %.0f us, 8 bits %.0f us, %.2f times as fast\n", lanes->name, tokens, best, best8,
+               best / best8);
+        free(weights);
+        freed(&c);
+    }
+}
+
+int main(int count, char **arguments) {
+    const Lanes *last = NULL;
+    (void)arguments;
+    for (size_t i = 0; ALL_LANES[i]; i++)
+        last = ALL_LANES[i];
+    for (size_t i = 0; ALL_LANES[i]; i++) {
+        if (!ALL_LANES[i]->is_usable())
+            continue;
+        uint32_t results = 2166136261u;
+        state = 1;
+        if (count > 1)
+            timed(ALL_LANES[i]);
+        else if (differs(ALL_LANES[i], last, &results))
+            return 1;
+        else
+            printf("%s %08x\n", ALL_LANES[i]->name, (unsigned)results);
+    }
+    return 0;
+}
