@@ -55,7 +55,9 @@ def _works(facts: "dict[str, Any]") -> "Iterator[str]":
             yield from _row(engine["name"], _versions(engine))
     model, *others = facts["models"]
     if model["path"]:
-        yield from _row(model["name"].rpartition("/")[2], f"{model['origin']}, {shown_path(_place(model))}")
+        yield from _row(
+            model["name"].rpartition("/")[2], f"{model['origin']}, {shown_path(_place(model))}{_open_to(model)}"
+        )
     here = [other["name"].rpartition("/")[2] for other in others if other["path"]]
     if here:
         yield from _row("other models", ", ".join(here))
@@ -99,6 +101,10 @@ def _place(model: "dict[str, Any]") -> str:
     """Return where a model is: of a hub cache its root, which says as much as the folder deep inside."""
     path: str = model["path"]
     return path.rpartition(f"{os.sep}models--")[0] if model["origin"] == "hub cache" else path
+
+
+def _open_to(model: "dict[str, Any]") -> str:
+    return f" (writable by {model['writable_by']})" if model["writable_by"] else ""
 
 
 def _row(label: str, text: str, most: int = 1) -> list[str]:
@@ -146,7 +152,7 @@ def _machine(facts: "dict[str, Any]") -> "Iterator[str]":
 def _places(facts: "dict[str, Any]") -> "Iterator[str]":
     yield "\nModels"
     for model in facts["models"]:
-        where = f"{model['origin']}, {model['path']}" if model["path"] else "not on this machine"
+        where = f"{model['origin']}, {model['path']}{_open_to(model)}" if model["path"] else "not on this machine"
         yield _full(model["name"].rpartition("/")[2], model["problem"] or where)
     yield _full("hub caches", ", ".join(f"{cache['path']} ({cache['state']})" for cache in facts["hub_caches"]))
     yield _full("own cache", f"{facts['cache']['path']} ({facts['cache']['state']})")

@@ -120,8 +120,9 @@ def _model(name: str) -> "dict[str, Any]":
     from ..model.names import repo_ids
     from ..model.packages import package_for
     from ..model.source import downloads_allowed, find, offline_variable
+    from ..model.weight_files import weight_writers
 
-    facts: dict[str, Any] = dict.fromkeys(("origin", "path", "problem", "command"))
+    facts: dict[str, Any] = dict.fromkeys(("origin", "path", "writable_by", "problem", "command"))
     try:
         folder = find(name)
         if folder is None:
@@ -134,6 +135,7 @@ def _model(name: str) -> "dict[str, Any]":
                 facts["command"] = f"unset {offline_variable()}"
         else:
             facts |= {"origin": folder.origin, "path": folder.path}
+            facts["writable_by"] = weight_writers(folder.path)
     except LoaderError as error:
         facts["problem"] = str(error)
     return {"name": name, **facts}

@@ -19,7 +19,7 @@ def run(options: "Namespace") -> None:
 
     from ..model.metadata import lookup
     from ..model.source import resolve
-    from ..model.weight_files import check_weights
+    from ..model.weight_files import check_weights, weight_writers
 
     folder = resolve(options.model, allow_download=False)
     if folder.origin == "package":
@@ -44,5 +44,8 @@ def run(options: "Namespace") -> None:
         "quantizable": "yes" if metadata.supports_quantization else "no",
         "last used": used,
     }
+    writers = weight_writers(folder.path)
+    if writers is not None:
+        rows["writable by"] = f"{writers}: a change in place can kill the programs that use it"
     for name, value in rows.items():
         print(f"{name + ':':14}{value}")

@@ -115,13 +115,17 @@ class NativeEngine:
         start = 0
         while start < len(tokens):
             end = _end_of_run(tokens, start, batch_size)
-            for file in self._files:
-                file.check_unchanged()
+            self._check_unchanged()
             run = self._encoder.encode(tokens[start:end])
             vectors = vectors + run if vectors else run
             GATE.checkpoint()
             start = end
+        self._check_unchanged()  # it may have been written to during the last run
         return vectors
+
+    def _check_unchanged(self) -> None:
+        for file in self._files:
+            file.check_unchanged()
 
 
 def _start_to_touch(encoder: "Encoder") -> None:

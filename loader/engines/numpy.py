@@ -66,6 +66,7 @@ class NumpyEngine:
             self._check_unchanged()
             vectors[chosen] = self._head(self._encoder(numbers, lengths), lengths)
             GATE.checkpoint()
+        self._check_unchanged()  # it may have been written to during the last run
         return vectors
 
     def _check_unchanged(self) -> None:

@@ -82,6 +82,7 @@ class OnnxEngine:
                 GATE.checkpoint()
         else:
             self._side_by_side(iter(runs), tokens, vectors)
+        self._check_unchanged()  # they may have been written to during the last run
         return vectors
 
     def _check_unchanged(self) -> None:

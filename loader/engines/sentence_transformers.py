@@ -59,8 +59,7 @@ class SentenceTransformersEngine:
         vectors = np.empty((len(texts), self.dimension), np.float32)
         for start in range(0, len(order), size):
             run = order[start : start + size]
-            for file in self._weights:
-                file.check_unchanged()
+            self._check_unchanged()
             with self._lock:
                 vectors[run] = method(
                     [texts[index] for index in run],
@@ -69,7 +68,12 @@ class SentenceTransformersEngine:
                     convert_to_numpy=True,
                 )
             GATE.checkpoint()
+        self._check_unchanged()  # they may have been written to during the last run
         return vectors
+
+    def _check_unchanged(self) -> None:
+        for file in self._weights:
+            file.check_unchanged()
 
 
 def open_engine(model: "Model", device: str | None, precision: str, threads: int | None) -> "Engine":  # noqa: ARG001

@@ -10,6 +10,8 @@ import stat
 
 from ..errors import ModelCorruptError, ModelError, ModelUnsupportedError, lacking
 from ..runtime import READING_ONCE
+from ..runtime.log import log
+from ..runtime.paths import other_writers
 from ..runtime.plain_json import loads
 
 TYPE_CHECKING = False
@@ -258,7 +260,13 @@ class WatchedFile:
         """Open the file. Raises OSError, or ModelCorruptError if it is a folder, a pipe, ..."""
         self.path = path
         self._descriptor = _open(path)
-        self._state = self._look()
+        found = os.fstat(self._descriptor)
+        self._state = (found.st_size, found.st_mtime_ns)
+        writers = other_writers(found)
+        if writers is not None:
+            log(
+                "warning", "%s can be changed by %s: truncating it while it is in use kills this process", path, writers
+            )
 
     def check_unchanged(self) -> None:
         """Check that the file has not changed since it was opened.
@@ -267,15 +275,12 @@ class WatchedFile:
             ModelCorruptError: it was written to in place. (Replacing it with another file is harmless: the old one
                 stays until it is unmapped.)
         """
-        if self._look() != self._state:
+        found = os.fstat(self._descriptor)
+        if (found.st_size, found.st_mtime_ns) != self._state:
             raise ModelCorruptError(
                 f"{self.path} was changed in place while it was in use. Load the model again; replace files by "
                 "renaming new ones over them."
             )
-
-    def _look(self) -> tuple[int, int]:
-        found = os.fstat(self._descriptor)
-        return (found.st_size, found.st_mtime_ns)
 
     def __del__(self) -> None:
         if hasattr(self, "_descriptor"):

@@ -2,8 +2,8 @@
 
 import os
 
-from ..errors import ModelCorruptError, ModelNotFoundError, ModelUnsupportedError, lacking
-from ..runtime.paths import at_once
+from ..errors import ModelCorruptError, ModelError, ModelNotFoundError, ModelUnsupportedError, lacking
+from ..runtime.paths import at_once, other_writers
 from ..runtime.plain_json import loads
 from .safetensors import read_header
 
@@ -46,6 +46,14 @@ def check_weights(folder: str) -> list[str]:
     for path in files:
         read_header(path)
     return files
+
+
+def weight_writers(folder: str) -> str | None:
+    """Return who else may write to a model's weights, see ``other_writers``; None if nobody, or if there are none."""
+    try:
+        return next(filter(None, (other_writers(os.stat(path)) for path in weight_files(folder))), None)
+    except (ModelError, OSError):
+        return None
 
 
 def _parts(folder: str, index: str) -> list[str]:

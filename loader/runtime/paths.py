@@ -1,6 +1,7 @@
 """Where this library keeps its files, and how it writes them."""
 
 import os
+import stat
 import sys
 
 from ..errors import CacheError
@@ -57,6 +58,23 @@ def set_mode(path: str, mode: int) -> None:
     """Restore the mode that something was just created with, if an unusual umask removed bits. Raises OSError."""
     if os.name == "posix" and os.lstat(path).st_mode & 0o777 != mode:
         os.chmod(path, mode)
+
+
+def other_writers(found: os.stat_result) -> str | None:
+    """Return who else may write to a file, besides this user and root, by its mode: words for a message, or None.
+
+    The group of this process does not count: where every user has a group of their own, files are often writable by
+    it. Access control lists and the folders above the file are not looked at.
+    """
+    if os.name != "posix":
+        return None
+    if found.st_uid not in {os.geteuid(), 0}:
+        return f"user {found.st_uid}"
+    if found.st_mode & stat.S_IWOTH:
+        return "every user"
+    if found.st_mode & stat.S_IWGRP and found.st_gid != os.getegid():
+        return f"group {found.st_gid}"
+    return None
 
 
 def at_once(path: str, flags: int) -> int:

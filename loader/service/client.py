@@ -8,7 +8,8 @@ A request goes through these steps, each with a deadline::
 
 The connection of an earlier request may have been closed meanwhile, because idle services exit: then one more is tried.
 In all other cases the caller gets its vector from this process, or, if the options forbid that, the reason as a
-ServiceError. The model then stays in this process: it is faster than asking.
+ServiceError. The model then stays in this process: it is faster than asking. Only if the model's files have changed
+since the first answer, the caller gets an error: vectors of two models must not be mixed.
 
 A service for the next caller is started once this caller has its first vectors: a process that imports and loads would
 compete for processors and disk with the load that the caller waits for.
@@ -20,7 +21,15 @@ from _thread import allocate_lock
 from _weakrefset import WeakSet
 from time import monotonic, sleep, time
 
-from ..errors import ForkError, ServiceError, ServiceRefusedError, ServiceUnavailableError, ShutdownError
+from ..errors import (
+    EmbeddingError,
+    ForkError,
+    ServiceError,
+    ServiceMismatchError,
+    ServiceRefusedError,
+    ServiceUnavailableError,
+    ShutdownError,
+)
 from ..exit_gate import GATE
 from ..forks import after_fork_in_child
 from ..provider import EmbeddingProvider
@@ -125,10 +134,13 @@ class ServiceProvider(EmbeddingProvider):
 
         Raises:
             ServiceError: the reason itself, if this process must not compute.
+            EmbeddingError: this process would compute with other files than the service did.
             LoaderError: the model cannot be loaded here either.
         """
         if not self._options.fallback:
             raise reason
+        if self._welcome is not None and self._identity.content_changed():
+            raise EmbeddingError(self._changed) from reason
         log("info", "%s is computed in this process: %s", self.model_name, reason)
         local = self._open_local()
         with self._lock:
@@ -138,6 +150,10 @@ class ServiceProvider(EmbeddingProvider):
         for connection in idle:
             connection.close()
         return local
+
+    @property
+    def _changed(self) -> str:
+        return f"The files of {self.model_name} have changed since it was loaded. Load it again, after unload()."
 
     @property
     def _waits(self) -> bool:
@@ -221,6 +237,8 @@ class ServiceProvider(EmbeddingProvider):
     def _start(self) -> bool:
         """Make sure that there is such a service; return whether this started a process, not another caller."""
         safe_folder(create=True)  # raises before the import on platforms without locks and such sockets
+        if self._identity.changed():  # the process would find out, and exit
+            raise ServiceMismatchError(self._changed)
         # A child forked meanwhile would keep the service's lock and socket as long as it lives.
         with GATE.section():
             from .starting import arguments_of, start

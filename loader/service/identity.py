@@ -75,6 +75,10 @@ class Identity:
         """Whether the model's files have changed since this was created."""
         return not _still_so(self._lines)
 
+    def content_changed(self) -> bool:
+        """Whether the name may mean other vectors by now: a file was changed, removed or replaced, not only added."""
+        return not _still_so([line for line in self._lines if not os.path.isdir(_as_it_was(line.partition(" ")[2]))])
+
 
 def meant(name: str) -> str:
     """Return the full path if the name means a folder here, else the name."""

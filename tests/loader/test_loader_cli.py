@@ -17,6 +17,7 @@ from loader.commands.doctor import facts
 from tests.conftest import MINILM, ROOT
 from tests.support.engines import INSTANT
 from tests.support.tiers import representative
+from tests.support.tiny_bert import make_tiny_bert
 
 
 def test_every_command_is_listed_and_every_module_is_a_command():
@@ -69,6 +70,18 @@ def test_info(capsys, minilm_folder):
     out = capsys.readouterr().out
     for fact in (str(minilm_folder), "384", "256 tokens", "86.7 MiB"):
         assert fact in out
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes of files")
+def test_info_and_doctor_say_who_else_may_write_to_the_weights(tmp_path, capsys):
+    model = make_tiny_bert(tmp_path / "model")
+    for mode, said in ((0o644, False), (0o666, True)):
+        (model / "model.safetensors").chmod(mode)
+        assert main(["info", str(model)]) == 0
+        assert main(["doctor", "--model", str(model)]) == 0
+        assert main(["doctor", "--model", str(model), "--verbose"]) == 0
+        assert capsys.readouterr().out.count("every user") == (3 if said else 0)
+        assert facts(str(model))["models"][0]["writable_by"] == ("every user" if said else None)
 
 
 def test_info_hashes_a_package_again(python, own_cache):
@@ -235,7 +248,7 @@ def test_doctor_for_programs(python):
         "measured",
     ]
     assert set(found["engines"][0]) == {"name", "versions", "missing", "problem", "command"}
-    assert set(found["models"][0]) == {"name", "origin", "path", "problem", "command"}
+    assert set(found["models"][0]) == {"name", "origin", "path", "writable_by", "problem", "command"}
     assert set(found["cache"]) == set(found["hub_caches"][0]) == {"path", "state"}
     assert set(found["recommendation"]) == {"strategy", "reason", "device", "batch_size"}
     assert set(found["measured"]) == {"model", "others", "costs", "uses", "on", "in_short", "problem"}

@@ -4,7 +4,8 @@ No delay is ever added to fill a batch: as soon as the thread is free, it takes 
 always in the next batch, whatever its kind, so no request can be overtaken for long.
 
 Anything raised while a batch is computed, including a panic in a Rust library, is the answer to its request, and the
-thread goes on. If the thread ends nevertheless, all waiting callers and the creator of the batcher are told: a service
+thread goes on, unless the model is damaged: then the creator of the batcher is told, and the service must exit. If the
+thread ends nevertheless, all waiting callers and the creator of the batcher are told: a service
 without it must exit.
 """
 
@@ -15,7 +16,13 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ...errors import ServiceBusyError, ServiceRefusedError, ServiceTimeoutError, ServiceUnavailableError
+from ...errors import (
+    ModelCorruptError,
+    ServiceBusyError,
+    ServiceRefusedError,
+    ServiceTimeoutError,
+    ServiceUnavailableError,
+)
 
 if TYPE_CHECKING:
     from ...contract import TextKind
@@ -53,6 +60,7 @@ class Batcher:
         max_batch_texts: texts of several requests that are computed together; a single request may have more.
         threads: sets the number of threads of each batch, or None to leave it unchanged.
         on_death: called in the event loop with the reason if the thread ends unasked.
+        on_damage: called in the event loop with the reason if the model's files turn out to be damaged.
     """
 
     def __init__(
@@ -64,6 +72,7 @@ class Batcher:
         max_batch_texts: int = MAX_BATCH_TEXTS,
         threads: "MatrixThreads | None" = None,
         on_death: "Callable[[ServiceUnavailableError], object] | None" = None,
+        on_damage: "Callable[[str], object] | None" = None,
     ) -> None:
         self._provider = provider
         self._counters = counters
@@ -71,6 +80,7 @@ class Batcher:
         self._max_batch_texts = max_batch_texts
         self._threads = threads
         self._on_death = on_death
+        self._on_damage = on_damage
         self._unanswered: set[_Request] = set()  # the event loop's: it knows these whatever happens to the thread
         self._queue: dict[_Request, None] = {}  # in order of arrival, with quick removal of any request
         self._queued_texts = 0
@@ -103,7 +113,8 @@ class Batcher:
         Raises:
             ServiceBusyError: the texts do not fit into the queue.
             ServiceTimeoutError: their turn did not come in time.
-            ServiceRefusedError: the engine failed; names only the type of its error, because messages may quote a text.
+            ServiceRefusedError: the engine failed; names only the type of its error, because messages may quote a text,
+                unless the model is damaged.
             ServiceUnavailableError: the service is stopping.
         """
         request = _Request(texts, kind, time.monotonic() + deadline_s, self._loop.create_future())
@@ -241,9 +252,14 @@ class Batcher:
                 for request in batch:
                     self._compute([request])
                 return
-            name = type(error.__cause__ or error).__name__
-            _log.warning("a request of %d texts failed: %s", len(texts), name)
-            self._call(_settle, batch[0], ServiceRefusedError(f"The engine failed: {name}."))
+            cause = error.__cause__ or error
+            is_damaged = isinstance(cause, ModelCorruptError)
+            # Its message names a file. Others may quote a text.
+            what = f"{type(cause).__name__}: {cause}" if is_damaged else f"{type(cause).__name__}."
+            _log.warning("a request of %d texts failed: %s", len(texts), what)
+            self._call(_settle, batch[0], ServiceRefusedError(f"The engine failed: {what}"))
+            if is_damaged and self._on_damage is not None:
+                self._call(self._on_damage, str(cause))
             return
         self._counters.compute_s += time.perf_counter() - started_s
         self._counters.batches += 1

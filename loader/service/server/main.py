@@ -251,6 +251,7 @@ class _Service:
             max_queued_texts=self._options.max_queued_texts,
             threads=matrix_threads(provider, model.served.settings.threads),
             on_death=partial(self._died, model),
+            on_damage=self.stop,
         )
         batcher.start()
         model.slot.fill(batcher, provider)

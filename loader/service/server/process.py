@@ -1,5 +1,6 @@
 """What makes a process a service: nothing inherited from its caller, a log, HTTP if requested, then ``serve``."""
 
+import faulthandler
 import logging
 import os
 import resource
@@ -52,6 +53,7 @@ def serve_here(
         _leave_folder()
         _remove_old_logs(safe_folder(create=False))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    faulthandler.enable()  # a crash says in the log where it happened: functions and lines, and no values
     for handler in logging.getLogger().handlers:
         handler.addFilter(NoRepeats())
     models = [

@@ -10,6 +10,7 @@ import pytest
 from loader import OptimizedEmbeddingLoader
 from loader.artifacts.compile import compile_model
 from loader.model.safetensors import MappedTensors
+from loader.runtime.paths import other_writers
 from tests.loader.model.test_safetensors import entry, write
 from tests.support.tiny_bert import TEXTS, make_tiny_bert
 from tests.support.tiny_models import Tiny
@@ -110,7 +111,7 @@ except ModelError as error:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="mapped files cannot be changed")
-@pytest.mark.parametrize("engine", ["numpy", "onnx"])
+@pytest.mark.parametrize("engine", ["native", "numpy", "onnx"])
 @pytest.mark.parametrize("how", ["truncated", "emptied", "overwritten"])
 def test_a_file_that_is_changed_in_place_ends_in_a_typed_error(python, tmp_path, how, engine):
     model = make_tiny_bert(tmp_path / "model", inner=4096)  # more than a page: the missing ones would kill the process
@@ -127,7 +128,7 @@ def test_a_file_that_is_changed_in_place_ends_in_a_typed_error(python, tmp_path,
         assert line.startswith("typed:")
         assert "changed in place" in line
     # Zeros where weights were are a model as well, unless somebody vouched for the file.
-    assert lines[2] == ("loaded" if (how, engine) == ("overwritten", "numpy") else "refused")
+    assert lines[2] == ("loaded" if how == "overwritten" and engine != "onnx" else "refused")
 
 
 TRUNCATED_IN_THE_MIDDLE = """
@@ -157,7 +158,7 @@ except EmbeddingError as error:
 
 @pytest.mark.skipif(os.name == "nt", reason="mapped files cannot be changed")
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("engine", ["numpy", "numpy-dense", "onnx", "sentence_transformers"])
+@pytest.mark.parametrize("engine", ["native", "numpy", "numpy-dense", "onnx", "sentence_transformers"])
 def test_a_file_that_is_truncated_in_the_middle_of_a_long_batch_does_not_kill_the_process(
     python, tmp_path, tiny_folder, engine
 ):
@@ -179,6 +180,80 @@ def test_a_file_that_is_truncated_in_the_middle_of_a_long_batch_does_not_kill_th
     assert done.code == 0, done
     assert done.out.startswith("3 ")
     assert f"{weights} was changed in place" in done.out
+
+
+WRITTEN_DURING_THE_LAST_RUN = """
+import sys
+from loader import EmbeddingError, ModelCorruptError, OptimizedEmbeddingLoader
+from loader.exit_gate import GATE
+model, weights, engine = sys.argv[1:]
+provider = OptimizedEmbeddingLoader(model, engine=engine).load(timeout=None)
+provider.embed_query("before")
+
+def overwrite():
+    with open(weights, "r+b") as file:
+        file.seek(-1000, 2)
+        file.write(bytes(1000))
+
+GATE.checkpoint = overwrite  # which each engine calls after a run
+try:
+    provider.embed_query("during")
+    print("no error")
+except EmbeddingError as error:
+    assert isinstance(error.__cause__, ModelCorruptError), error.__cause__
+    print(error)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="mapped files cannot be changed")
+@pytest.mark.parametrize("engine", ["native", "numpy", "onnx", "sentence_transformers"])
+def test_vectors_of_a_file_that_was_written_to_meanwhile_are_not_returned(python, tmp_path, engine):
+    model = make_tiny_bert(tmp_path / "model")
+    if engine == "sentence_transformers":
+        pytest.importorskip("sentence_transformers")
+    if engine == "onnx":
+        pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnx")
+        compile_model(str(model), output=tmp_path / "artifact")
+        model = tmp_path / "artifact"
+    done = python(WRITTEN_DURING_THE_LAST_RUN, str(model), str(model / "model.safetensors"), engine)
+    assert done.code == 0, done
+    assert "changed in place" in done.out
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes of files")
+def test_a_file_that_others_may_write_to_is_named_in_the_log(tmp_path, caplog):
+    path = make_tiny_bert(tmp_path / "model") / "model.safetensors"
+    path.chmod(0o644)
+    MappedTensors([str(path)])
+    assert caplog.messages == []
+    path.chmod(0o666)
+    MappedTensors([str(path)])
+    (message,) = caplog.messages
+    assert message.startswith(f"{path} can be changed by every user")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes of files")
+@pytest.mark.parametrize(
+    ("mode", "is_own", "own_group", "writers"),
+    [
+        (0o644, True, True, None),
+        (0o664, True, True, None),  # where every user has a group of their own
+        (0o664, True, False, "group"),
+        (0o646, True, True, "every user"),
+        (0o600, False, True, "user"),
+    ],
+)
+def test_who_else_may_write(tmp_path, monkeypatch, mode, is_own, own_group, writers):
+    path = tmp_path / "file"
+    path.write_text("")
+    path.chmod(mode)
+    found = path.stat()
+    owner = found.st_uid if is_own else found.st_uid + 1000
+    values = [found.st_mode, 0, 0, 1, owner, found.st_gid, 0, 0, 0, 0]
+    monkeypatch.setattr(os, "getegid", lambda: found.st_gid if own_group else found.st_gid + 1)
+    said = other_writers(os.stat_result(values))
+    assert said is None if writers is None else said is not None and said.startswith(writers)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="mapped files cannot be changed")

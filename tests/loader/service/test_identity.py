@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from loader import OptimizedEmbeddingLoader
+from loader import EmbeddingError, OptimizedEmbeddingLoader
 from loader.arguments import Settings
 from loader.errors import ServiceMismatchError, ServiceUnavailableError
 from loader.service import control
@@ -114,8 +114,9 @@ def test_a_model_that_changes_on_disk_has_another_service(runtime, minilm_folder
     np.testing.assert_allclose(fresh.embed_query(TEXT), expected, rtol=0, atol=1e-6)
     assert fresh.answered_by == "service"
     ended(old)
-    # A provider of the old state finds its service gone, and no other that is the same.
-    np.testing.assert_allclose(asking_again(asking), expected, rtol=0, atol=1e-6)
+    # A provider of the old state finds its service gone, and must not go on with vectors of the new one.
+    with pytest.raises(EmbeddingError, match="Load it again"):
+        asking_again(asking)
     until(lambda: len(control.running()) == 1)
     assert [found.problem for found in control.running()] == [None]
 
