@@ -16,7 +16,7 @@ from ..runtime.plain_json import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any, Final
 
     import numpy as np
@@ -282,9 +282,10 @@ class WatchedFile:
                 "renaming new ones over them."
             )
 
-    def __del__(self) -> None:
+    def __del__(self, close: "Callable[[int], None]" = os.close) -> None:
+        # Bound, because the module may have been cleared already: at exit, after gc.freeze().
         if hasattr(self, "_descriptor"):
-            os.close(self._descriptor)
+            close(self._descriptor)
 
 
 class _MappedFile(WatchedFile):

@@ -272,3 +272,15 @@ def test_the_expected_vectors_tell_models_and_texts_apart(tiny, expected, tmp_pa
     other = OptimizedEmbeddingLoader(str(make_tiny_bert(tmp_path / "other", seed=1))).load().embed_batch(TEXTS)
     assert np.max(np.abs(np.sum(expected * other, axis=1))) < 0.5
     assert np.max(expected @ expected.T - np.eye(len(TEXTS))) < 0.95
+
+
+def test_a_program_that_froze_its_objects_ends_without_a_word(python, tiny_folder):
+    """Then modules are cleared before the file's last reference is gone."""
+    code = """
+import gc, sys
+from loader import load
+load(sys.argv[1], "lazy").embed_query_bytes("text")
+gc.freeze()
+"""
+    done = python(code, str(tiny_folder(Tiny("bert"))))
+    assert (done.code, done.err) == (0, "")
