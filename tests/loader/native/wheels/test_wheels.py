@@ -1,10 +1,12 @@
 """``make wheels``: the table of wheels, and that each check finds what it is for."""
 
+import json
 import os
 import re
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +14,6 @@ pytest.importorskip("packaging.tags", reason="needs packaging (extra wheels)")
 
 from packaging.tags import parse_tag
 
-from loader.encoder.native import build as builder
 from loader.encoder.native.build import HERE, module_path
 from loader.encoder.native.wheels import __main__ as program_module
 from loader.encoder.native.wheels import arm64, checking
@@ -20,11 +21,9 @@ from loader.encoder.native.wheels.checking import check_contents, check_symbols,
 from loader.encoder.native.wheels.making import WheelError, make_wheel, run
 from loader.encoder.native.wheels.targets import TARGETS, Target
 from tests.conftest import ROOT
-from tests.loader.native.test_build import needs_compiler
 
-LINUX, ARM, WINDOWS, PURE = (
-    next(target for target in TARGETS if text in target.platform) for text in ("_x86_64", "_aarch64", "win_", "any")
-)
+LINUX, ARM, PURE = TARGETS[0], TARGETS[1], TARGETS[-1]
+MUSL = next(target for target in TARGETS if "musl" in target.platform)
 
 
 @pytest.fixture
@@ -68,15 +67,13 @@ def test_contents(tmp_path, target):
     [
         ("manylinux_2_17_x86_64", [], LINUX, "manylinux_2_17_x86_64"),
         ("manylinux_2_34_x86_64", [], LINUX, WheelError),
-        ("linux_x86_64", ["libc.so"], TARGETS[2], "only libc.so"),
-        ("linux_x86_64", ["libc.so", "libgomp.so.1"], TARGETS[2], WheelError),
+        ("linux_x86_64", ["libc.so"], MUSL, "only libc.so"),
+        ("linux_x86_64", ["libc.so", "libgomp.so.1"], MUSL, WheelError),
     ],
 )
 def test_what_auditwheel_says(tmp_path, monkeypatch, tag, needed, platform, outcome):
-    answer = (
-        f'{{"overall_tag": "{tag}", "external_libs": {{{", ".join(f"{chr(34)}{n}{chr(34)}: null" for n in needed)}}}'
-    )
-    monkeypatch.setattr(checking, "run", lambda command: f'{answer}, "versioned_symbols": {{"libm.so.6": ["G"]}}}}')
+    answer = {"overall_tag": tag, "external_libs": dict.fromkeys(needed), "versioned_symbols": {"libm.so.6": ["G"]}}
+    monkeypatch.setattr(checking, "run", lambda command: json.dumps(answer))
     if outcome is WheelError:
         with pytest.raises(WheelError, match="needs"):
             check_symbols(tmp_path / "any.whl", platform)
@@ -98,7 +95,7 @@ def test_what_cannot_be_run_is_said(tmp_path, monkeypatch):
 def test_a_command_that_fails(monkeypatch):
     done = subprocess.CompletedProcess([], 1, stdout="some", stderr="reason")
     monkeypatch.setattr(subprocess, "run", lambda *args, **options: done)
-    with pytest.raises(WheelError, match="some.*reason"):
+    with pytest.raises(WheelError, match="somereason"):
         run(["any"])
 
 
@@ -133,14 +130,13 @@ def test_one_that_fails_hides_no_other(tmp_path, monkeypatch, capsys):
         program_module.main()
 
 
-@needs_compiler
-@pytest.mark.process
-def test_what_is_linked_on_windows_is_what_the_kernel_calls(tmp_path):
+def test_what_is_linked_on_windows_is_what_the_kernel_calls():
     """The linker of Windows needs the names; elsewhere they are found when the module is loaded."""
+    kernel = pytest.importorskip("loader._native", reason="the kernel is not built: make native")
     if not sys.platform.startswith("linux"):
         pytest.skip("reads the names from a module of Linux")
-    module = builder.build(tmp_path / "_native.abi3.so").read_bytes()
-    called = {name.decode() for name in re.findall(rb"\0(_?Py\w+)(?=\0)", module)} - {"PyInit__native"}
+    called = set(re.findall(r"\0(_?Py\w+)(?=\0)", Path(kernel.__file__).read_bytes().decode("latin-1")))
+    called.remove("PyInit__native")
     lines = (HERE / "python3.def").read_text().partition("EXPORTS\n")[2].splitlines()
     listed = {line.split()[0]: "DATA" in line for line in lines}
     assert "PyErr_NoMemory" in called
