@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from .checking import check
+from .checking import check_wheel
 from .making import WheelError, make_sdist, make_wheel
 from .targets import TARGETS
 
@@ -42,7 +42,7 @@ def main() -> int:
                 began = time.monotonic()
                 try:
                     wheel = make_wheel(sources, target, options.output)
-                    found = check(wheel, target, options.arm64)
+                    found = check_wheel(wheel, target, options.arm64)
                 except WheelError as error:
                     failures += 1
                     print(f"{target.tag}\n  FAILED: {error}", flush=True)

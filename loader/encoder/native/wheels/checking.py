@@ -11,6 +11,7 @@ from pathlib import Path
 from packaging.tags import sys_tags
 from packaging.utils import parse_wheel_filename
 
+from ..build import module_path
 from .arm64 import emulated_python
 from .making import WheelError, run
 from .targets import Target
@@ -33,7 +34,7 @@ class Checked:
     ran: str
 
 
-def check(wheel: Path, target: Target, arm64: Path) -> Checked:
+def check_wheel(wheel: Path, target: Target, arm64: Path) -> Checked:
     """Check a wheel in all ways that this machine has.
 
     Raises:
@@ -52,8 +53,7 @@ def check_contents(wheel: Path, target: Target) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     modules = [name for name in names if name.endswith((".so", ".pyd"))]
-    suffix = ".pyd" if target.platform.startswith("win") else ".abi3.so"
-    expected = [] if target.zig == "none" else [f"loader/_native{suffix}"]
+    expected = [] if target.zig == "none" else [f"loader/{module_path(target.zig).name}"]
     if modules != expected:
         raise WheelError(f"{wheel.name} has the modules {modules}, not {expected}.")
 

@@ -117,7 +117,7 @@ def test_one_that_fails_hides_no_other(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(program_module, "make_sdist", make_sdist)
     monkeypatch.setattr(program_module, "make_wheel", make)
-    monkeypatch.setattr(program_module, "check", lambda *words: checking.Checked("", "not run"))
+    monkeypatch.setattr(program_module, "check_wheel", lambda *words: checking.Checked("", "not run"))
     monkeypatch.setattr(sys, "argv", ["wheels", "--output", str(tmp_path / "dist")])
     assert program_module.main() == 1
     out = capsys.readouterr().out
