@@ -1,6 +1,6 @@
 # 'make bench' measures, 'make reference' measures everything and reports it, 'make micro' times single calls.
 # 'make check' lints, checks types and tests the logic, 'make test' tests all but what is slow, 'make test-all' tests
-# everything. Each creates the environment first if it is missing.
+# everything. 'make wheels' builds packages to publish. Each creates the environment first if it is missing.
 #
 #   PYTHON=python3.12      the interpreter for the environment
 #   VENV=.venv             where the environment is
@@ -8,6 +8,7 @@
 #   PIP_ARGS="..."         for example --extra-index-url https://download.pytorch.org/whl/cpu, for PyTorch without CUDA
 #   BENCH_ARGS="..."       what to measure, see 'python -m bench --help'
 #   TEST_ARGS="..."        pytest options of all three, for example -n 2 -k fork
+#   WHEELS_ARGS="..."      which wheels 'make wheels' makes, for example --only manylinux
 #   REFERENCE=reports/...  the folder for 'make reference'; it must not contain runs yet
 #   MICRO_ARGS="..."       which calls to time, for example -k tokens, and pytest-benchmark options
 
@@ -18,6 +19,7 @@ PIP_ARGS ?=
 BENCH_ARGS ?= -m strategy=lazy,background,progressive,quantized,cached,service,service_cold model=minilm
 TEST_ARGS ?= -n 2 --dist worksteal
 MICRO_ARGS ?=
+WHEELS_ARGS ?=
 REFERENCE ?= reports/mine
 # Where an environment has its programs; on Windows, make finds the shell of Git.
 PROGRAMS = $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
@@ -60,6 +62,12 @@ micro: $(VENV)/ready
 native: $(VENV)/ready
 	$(PROGRAMS)/python loader/encoder/native/build.py
 
+# The sdist, and wheels with the kernel for each platform, tested as far as this machine can: dist/. For nothing but this,
+# 'make wheels EXTRAS=wheels' makes an environment without PyTorch.
+.PHONY: wheels
+wheels: $(VENV)/wheels
+	$(PROGRAMS)/python -m loader.encoder.native.wheels $(WHEELS_ARGS)
+
 lint: $(VENV)/ready
 	$(PROGRAMS)/python -m ruff format --check .
 	$(PROGRAMS)/python -m ruff check .
@@ -69,6 +77,10 @@ lint: $(VENV)/ready
 $(VENV)/ready: pyproject.toml constraints.txt $(wildcard loader/encoder/native/*.[chp]*)
 	$(PYTHON) -m venv $(VENV)
 	$(PROGRAMS)/python -m pip install $(PIP_ARGS) -c constraints.txt -e ".[$(EXTRAS)]"
+	touch $@
+
+$(VENV)/wheels: $(VENV)/ready
+	$(PROGRAMS)/python -m pip install $(PIP_ARGS) -c constraints.txt -e ".[wheels]"
 	touch $@
 
 clean:

@@ -16,12 +16,13 @@ _LABEL: "Final" = 22
 _FULL_INDENT, _FULL_WIDTH = 28, 120
 
 _USED_FOR: "Final" = {
-    "native": "needs a compiler",
+    "native": "builds the kernel",
     "numpy": "default engine",
     "onnx": "for many texts",
     "sentence_transformers": "PyTorch: large",
 }
 """What a command that installs an engine is for, in at most 17 characters: it is the comment after it."""
+_BRINGS_COMPILER: "Final" = "downloads 100 MB"
 _ADVICE: "Final" = {
     "progressive": "loads while your program goes on, at full precision",
     "quantized": f"8-bit weights: less than {SMALL_MEMORY_MB} MiB is available",
@@ -94,7 +95,8 @@ def _installs(engines: "Iterable[dict[str, Any]]") -> "Iterator[str]":
     """Return a command for each engine that is missing, which a shell can run as it stands."""
     for engine in engines:
         if engine["missing"]:
-            yield f"  {engine['command']:57}  # {_USED_FOR[engine['name']]}"
+            has_compiler = not engine["command"].endswith("--ziglang")
+            yield f"  {engine['command']:57}  # {_USED_FOR[engine['name']] if has_compiler else _BRINGS_COMPILER}"
 
 
 def _place(model: "dict[str, Any]") -> str:

@@ -81,16 +81,18 @@ def facts(model: str) -> "dict[str, Any]":
 def _engine(spec: "EngineSpec") -> "dict[str, Any]":
     missing = spec.missing()
     versions = {package: _version(package) for package in spec.requires if package not in missing}
-    problem = None
+    problem, command = None, spec.command
     if spec.name == "native":
         versions, problem = _kernel()
         missing = missing or [*spec.requires] * (problem is not None)
+        if missing and not _has_compiler():
+            command += " --ziglang"
     return {
         "name": spec.name,
         "versions": versions,
         "missing": missing,
         "problem": problem,
-        "command": spec.command if missing else None,
+        "command": command if missing else None,
     }
 
 
@@ -103,6 +105,12 @@ def _kernel() -> "tuple[dict[str, str], str | None]":
         return {"compiled for": variant()}, None
     except EngineMissingError as error:
         return {}, str(error)
+
+
+def _has_compiler() -> bool:
+    from ..encoder.native.build import has_compiler
+
+    return has_compiler()
 
 
 def _version(package: str) -> str:

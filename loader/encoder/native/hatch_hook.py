@@ -2,7 +2,7 @@
 
 Environment variables, for wheels made on another machine than they are for (``make wheels``):
 
-    KERNEL_TARGET    what to compile for, as zig names it; needs the package ``ziglang`` as compiler
+    KERNEL_TARGET    what to compile for, as zig names it; needs the package ``ziglang`` as compiler. ``none``: nothing
     KERNEL_PLATFORM  the wheel's platform tag
 """
 
@@ -29,20 +29,26 @@ class KernelHook(BuildHookInterface):  # type: ignore[misc]
         """Compile; see ``BuildHookInterface``."""
         target, platform = os.environ.get("KERNEL_TARGET", ""), os.environ.get("KERNEL_PLATFORM", "")
         builder = _builder()
-        module: Path = builder.module_path(target)
+        is_wanted = target != "none"
+        target = target if is_wanted else ""
         compiler = [sys.executable, "-m", "ziglang", "cc"] if target else None
+        module: Path = builder.module_path(target)
         self._folder = tempfile.TemporaryDirectory(prefix="kernel-wheel-")
         # An editable install uses the module in the tree. A wheel must not touch it: somebody may be using it.
         made = module if version == "editable" else Path(self._folder.name, module.name)
+        problem = "" if is_wanted else "KERNEL_TARGET is none"
         try:
-            builder.build(made, compiler=compiler, target=target)
+            if is_wanted:
+                builder.build(made, compiler=compiler, target=target)
         except Exception as error:
             if target:
                 raise
+            problem = str(error) or repr(error)
+        if problem:
             if made == module:
                 module.unlink(missing_ok=True)  # an older one would not fit
             self.app.display_warning(
-                f"The engine native is left out: {error}. The engine numpy takes its place. To add it, see "
+                f"The engine native is left out: {problem}. The engine numpy takes its place. To add it, see "
                 "'python -m loader doctor'."
             )
             return

@@ -582,15 +582,20 @@ static PyObject *widen(PyObject *module, PyObject *arguments) {
 }
 
 static PyObject *find_last(PyObject *module, PyObject *arguments) {
-    const char *text, *piece;
-    Py_ssize_t length, size, start;
+    Py_buffer text, piece; /* not 'y#': compiled with the headers of Python 3.13 or newer, an older Python refuses it */
+    Py_ssize_t start, at = -1;
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "y#y#n", &text, &length, &piece, &size, &start))
+    if (!PyArg_ParseTuple(arguments, "y*y*n", &text, &piece, &start))
         return NULL;
-    if (start < 0 || start > length)
-        return PyLong_FromSsize_t(-1);
-    const char *found = best_lanes()->find_last(text + start, (size_t)(length - start), piece, (size_t)size);
-    return PyLong_FromSsize_t(found ? found - text : -1);
+    if (start >= 0 && start <= text.len) {
+        const char *begin = text.buf;
+        const char *found =
+            best_lanes()->find_last(begin + start, (size_t)(text.len - start), piece.buf, (size_t)piece.len);
+        at = found ? found - begin : -1;
+    }
+    PyBuffer_Release(&text);
+    PyBuffer_Release(&piece);
+    return PyLong_FromSsize_t(at);
 }
 
 static PyObject *list_of(const Hit *hits, size_t count) {
