@@ -19,7 +19,7 @@ def build_parser(names: tuple[str, ...] = COMMANDS) -> "ArgumentParser":
     from .version import __version__
 
     class Formatter(argparse.HelpFormatter):
-        """argparse makes one per argument, and each would import shutil (with it bz2 and lzma) for the terminal's width."""
+        """For each argument argparse makes one, which would import shutil, bz2 and lzma for the terminal's width."""
 
         def __init__(self, prog: str) -> None:
             super().__init__(prog, width=_terminal_width() - 2)

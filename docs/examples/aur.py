@@ -45,7 +45,7 @@ def search(arguments):
 
 
 def nearest(query, connection, count):
-    """Return the numbers and cosines of the nearest passages. Reading piece by piece needs less memory, so less time."""
+    """Return the numbers and cosines of the nearest passages. Piece by piece, it takes less memory, so less time."""
     hits, first = [], 0
     with connection.blobopen("embeddings", "vectors", 1, readonly=True) as vectors:
         while piece := vectors.read(ROWS * len(query)):

@@ -39,8 +39,8 @@ class QuantizedLinear(Linear):
     """A linear layer in 8 bits: W is stored as integers, each row with its own scale, and so are the tokens of x used.
 
     Each token's numbers become integers of its own scale, so a text's vector does not depend on the rest of its batch.
-    What is multiplied is the same as in ``native/eight.h``, which explains it; here the integers are float32, whose sums
-    are almost exact and faster.
+    ``native/eight.h`` multiplies the same and explains it. Here the integers are float32: their sums are almost exact,
+    and faster.
     """
 
     __slots__ = ("scale",)
