@@ -19,13 +19,12 @@ Rules that users may rely on:
 """
 
 from _thread import allocate_lock
-from _weakref import ref
 
 from .arguments import DEFAULT_MODEL, DEFAULT_TIMEOUT_S, Settings, check_timeout
 from .engines import AUTO
 from .errors import LoaderError
 from .exit_gate import GATE
-from .forks import after_fork_in_child, around_forks
+from .forks import Living, after_fork_in_child, around_forks
 from .load_thread import Load
 from .model_parts import ModelParts
 
@@ -95,7 +94,7 @@ class OptimizedEmbeddingLoader:
         self._lock = allocate_lock()
         self._parts = ModelParts(self._settings)
         self._load: Load | None = None
-        _all_loaders.add(ref(self, _all_loaders.discard))
+        _all_loaders.add(self)
 
     def __repr__(self) -> str:
         state = "loaded" if self.is_loaded() else "loading" if self.is_loading() else "not loaded"
@@ -316,18 +315,15 @@ def _run_stages(load: Load) -> None:
 
 _instances: "dict[tuple[object, ...], OptimizedEmbeddingLoader]" = {}
 _instances_lock = allocate_lock()
-_all_loaders: "set[ref[OptimizedEmbeddingLoader]]" = set()
-"""A set, because ``weakref.WeakSet`` takes more imports."""
+_all_loaders = Living()
 
 
 def _after_fork_in_child() -> None:
     global _instances_lock
     _instances_lock = allocate_lock()
     GATE.after_fork_in_child()
-    for reference in list(_all_loaders):
-        loader = reference()
-        if loader is not None:
-            loader._after_fork_in_child()
+    for loader in _all_loaders:
+        loader._after_fork_in_child()
 
 
 after_fork_in_child(_after_fork_in_child)

@@ -8,10 +8,12 @@ locks of the matrix library and of modules being imported, the fork waits: see `
 
 import os
 import sys
+from _weakref import ref
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from typing import Any
 
 _generation = 0
 _entered: set[str] = set()
@@ -20,6 +22,23 @@ _listeners: "list[Callable[[], object]]" = []
 _LOCKS_OVER_FORKS = (("logging", "_lock"), ("concurrent.futures.thread", "_global_shutdown_lock"))
 """Modules that hold a lock while a process forks, in the standard library and in what the engines import."""
 _before: "Callable[[], object] | None" = None
+
+
+class Living:
+    """The objects of some kind that still exist; what is used of ``weakref.WeakSet``, which takes more imports."""
+
+    def __init__(self) -> None:
+        self._references: set[ref[Any]] = set()
+
+    def add(self, one: object) -> None:
+        """Know this object too, without keeping it alive."""
+        self._references.add(ref(one, self._references.discard))
+
+    def __iter__(self) -> "Iterator[Any]":
+        for reference in list(self._references):
+            one = reference()
+            if one is not None:
+                yield one
 
 
 def process_token() -> int:

@@ -1,7 +1,5 @@
 """What callers get once a model is ready, wherever it computes. Importing this module does not import NumPy."""
 
-from itertools import islice
-
 from .errors import EmbeddingError
 from .text.rules import check_batch_size, check_text, check_texts
 
@@ -162,6 +160,8 @@ class EmbeddingProvider:
         self._embed_bytes([WARM_UP_TEXT], "query", 1)
 
     def _stream(self, texts: "Iterator[str]", size: int) -> "Iterator[NDArray[np.float32]]":
+        from itertools import islice
+
         index = 0
         failure: Exception | None = None
         while failure is None:

@@ -1,15 +1,15 @@
 """Printing vectors without NumPy, which takes longer to import than the rest of the command takes to run."""
 
-import struct
+from _struct import Struct, unpack
 
-_FLOAT = struct.Struct("<f")
+_FLOAT = Struct("<f")
 _NORMAL = 2.0**-126
 """Smaller numbers have fewer significant digits."""
 
 
 def numbers(vector: bytes) -> list[float]:
     """Return the numbers of a little-endian float32 vector, each as the shortest decimal that reads back the same."""
-    return [shortest(value) for value in struct.unpack(f"<{len(vector) // 4}f", vector)]
+    return [shortest(value) for value in unpack(f"<{len(vector) // 4}f", vector)]
 
 
 def shortest(value: float) -> float:

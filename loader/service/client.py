@@ -18,7 +18,6 @@ compete for processors and disk with the load that the caller waits for.
 import os
 import sys
 from _thread import allocate_lock
-from _weakrefset import WeakSet
 from time import monotonic, sleep, time
 
 from ..errors import (
@@ -31,7 +30,7 @@ from ..errors import (
     ShutdownError,
 )
 from ..exit_gate import GATE
-from ..forks import after_fork_in_child
+from ..forks import Living, after_fork_in_child
 from ..provider import EmbeddingProvider
 from ..runtime.log import log
 from .connection import Connection
@@ -305,7 +304,7 @@ class ServiceProvider(EmbeddingProvider):
         self._idle = []
 
 
-_all_providers: "WeakSet[ServiceProvider]" = WeakSet()
+_all_providers = Living()
 
 
 def _after_fork_in_child() -> None:

@@ -5,7 +5,6 @@ import sys
 from _socket import SHUT_RDWR, SOCK_STREAM
 from _socket import socket as Socket  # noqa: N812 - a class; the public module costs 2 ms of selectors and enums
 from _socket import timeout as SocketTimeout  # noqa: N812
-from _weakrefset import WeakSet
 from time import monotonic
 
 from ..errors import (
@@ -15,7 +14,7 @@ from ..errors import (
     ServiceUnavailableError,
     ServiceUnsafeError,
 )
-from ..forks import after_fork_in_child
+from ..forks import Living, after_fork_in_child
 from .protocol import (
     ERROR,
     HEADER,
@@ -199,7 +198,7 @@ class Connection:
         return f"The service sent no heartbeat for {self.silence_s:g} s."
 
 
-_all_connections: "WeakSet[Connection]" = WeakSet()
+_all_connections = Living()
 
 
 def _after_fork_in_child() -> None:

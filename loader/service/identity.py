@@ -11,7 +11,6 @@ states, and the places searched before without success. As long as none of this 
 """
 
 import os
-from binascii import crc32
 
 from ..runtime.paths import cache_folder, write_atomically
 from ..version import __version__
@@ -109,9 +108,11 @@ def identify(settings: "Settings") -> Identity:
 
 
 def _hash(text: str) -> str:
-    """Return 16 hexadecimal digits. Not cryptographic: the whole text is compared afterwards. hashlib costs 2 ms."""
-    data = text.encode("utf-8", "surrogatepass")
-    return f"{crc32(data):08x}{crc32(data[::-1]):08x}"
+    """Return 16 hexadecimal digits: the text as a number, modulo the largest prime below 2**64.
+
+    Not cryptographic: the whole text is compared afterwards. Any module for hashing would have to be imported.
+    """
+    return f"{int.from_bytes(text.encode('utf-8', 'surrogatepass'), 'big') % (2**64 - 59):016x}"
 
 
 def _one_line(text: str) -> str:

@@ -16,8 +16,7 @@ time, each answered by VECTORS or ERROR, perhaps after some WORKING. STATUS and 
 anything else closes the connection. Nothing is ever unpickled; a text is UTF-8, a vector is float32.
 """
 
-import struct
-from struct import Struct
+from _struct import Struct
 
 from ..errors import (
     ServiceBusyError,
@@ -221,10 +220,10 @@ def unpack_welcome(payload: bytes) -> Welcome:
         ServiceProtocolError: it is invalid.
     """
     try:
-        dimension, longest = _WELCOME.unpack_from(payload)
         engine, device, precision = payload[_WELCOME.size :].decode("ascii").split("\n")
-    except (ValueError, struct.error):
+    except ValueError:  # also if the payload ends before the words
         raise ServiceProtocolError("The service's welcome is invalid.") from None
+    dimension, longest = _WELCOME.unpack_from(payload)
     if not 0 < dimension <= MAX_PAYLOAD_BYTES // 4:
         raise ServiceProtocolError(f"The service reports an invalid vector length: {dimension}.")
     return Welcome(dimension, longest or None, engine, device, precision)
