@@ -196,6 +196,7 @@ def fetched_compiler() -> "Iterator[list[str]]":
             _run([*pip, "install", "-q", "--no-deps", "--target", folder, "ziglang"], "ziglang cannot be fetched")
         except (OSError, subprocess.SubprocessError) as error:
             raise BuildError(f"ziglang cannot be fetched: {error}") from error
+        os.environ["ZIG_GLOBAL_CACHE_DIR"] = str(Path(folder, "cache"))  # otherwise it stays in the home folder
         yield [str(Path(folder, "ziglang", "zig")), "cc"]
 
 

@@ -2,6 +2,9 @@
 
 import pytest
 
+WITHOUT_KERNEL = {"test_build.py", "test_install.py", "test_wheels.py"}
+"""Tests of how there comes to be one."""
+
 
 def pytest_collection_modifyitems(items):
     """Skip what needs the kernel where it was not built."""
@@ -9,5 +12,5 @@ def pytest_collection_modifyitems(items):
         import loader._native  # noqa: F401
     except ImportError:
         for item in items:
-            if "/loader/native/" in item.path.as_posix() and "test_build" not in item.path.name:
+            if "/loader/native/" in item.path.as_posix() and item.path.name not in WITHOUT_KERNEL:
                 item.add_marker(pytest.mark.skip(reason="the kernel is not built: make native"))
