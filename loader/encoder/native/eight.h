@@ -6,8 +6,9 @@
  *     x[i] is about (q[i] + shift) * scale,  so  sum x[i] w[i] is about (sum q[i] w[i] + shift * sum w[i]) * scale.
  *
  * (Dynamic, asymmetric quantisation per token, as in Yao et al. 2022, "ZeroQuant", https://arxiv.org/abs/2206.01861,
- * section 4.1.) Sums of integers are exact, so instruction sets, orders and batches cannot differ in them, and every step
- * that rounds treats each number alone.
+ * section 4.1.) Sums of integers are exact, so instruction sets, orders and batches cannot differ in them. Between two
+ * products there is float32, where one bit may decide which of two integers a number becomes, and that is felt in the
+ * whole vector. So there, lanes.c computes the same bits with every instruction set as well.
  *
  * Processors multiply four bytes by four bytes and add up the products in one step, so the weights (in, out) are first
  * packed: for 16 columns at a time, four numbers of a column lie side by side.

@@ -100,6 +100,18 @@ static inline vec multiply_add(vec a, vec b, vec c) {
 #endif
 }
 
+/* The same, rounded once everywhere: for what lies between products in 8 bits, where one bit may decide which integer a
+ * number becomes. In float64, the product is exact. */
+static inline vec fused(vec a, vec b, vec c) {
+#if defined(FOR_AVX512) || defined(FOR_AVX2) || defined(__ARM_NEON)
+    return multiply_add(a, b, c);
+#else
+    typedef double exact __attribute__((vector_size(LANES * 8)));
+    exact sum = __builtin_convertvector(a, exact) * __builtin_convertvector(b, exact) + __builtin_convertvector(c, exact);
+    return __builtin_convertvector(sum, vec);
+#endif
+}
+
 /* Where the mask is set (all bits), a, otherwise b. */
 static inline vec choose(ivec mask, vec a, vec b) { return (vec)(((ivec)a & mask) | ((ivec)b & ~mask)); }
 
@@ -137,6 +149,19 @@ static inline four add_lanes(vec a, vec b, vec c, vec d) {
 
 static inline float add_up(vec a) { return add_lanes(a, a, a, a)[0]; }
 
+/* Long sums are in 16 lanes, in one register or several: so the same pairs are added with each instruction set. */
+enum { SUMS = 16, PARTS = SUMS / LANES };
+
+static inline float add_up_all(const vec *sums) {
+#if LANES == 16
+    return add_up(sums[0]);
+#elif LANES == 8
+    return add_up(sums[0] + sums[1]);
+#else
+    return add_up((sums[0] + sums[2]) + (sums[1] + sums[3]));
+#endif
+}
+
 /* e^x within 2 units in the last place; 0 below -87, where it would be too small to matter, and infinite above 88.
  *
  * x = n ln 2 + r with |r| <= ln 2 / 2; e^r by a polynomial (the coefficients of Cephes' expf, Moshier 1989), and 2^n
@@ -144,17 +169,17 @@ static inline float add_up(vec a) { return add_lanes(a, a, a, a)[0]; }
 static inline vec exponential(vec x) {
     const vec magic = all(12582912.0f);
     vec within = larger(all(-87.0f), choose(x > all(88.0f), all(88.0f), x));
-    vec shifted = multiply_add(within, all(1.44269504088896341f), magic);
+    vec shifted = fused(within, all(1.44269504088896341f), magic);
     vec n = shifted - magic;
-    vec r = multiply_add(n, all(-0.693359375f), within);
-    r = multiply_add(n, all(2.12194440e-4f), r);
+    vec r = fused(n, all(-0.693359375f), within);
+    r = fused(n, all(2.12194440e-4f), r);
     vec p = all(1.9875691500e-4f);
-    p = multiply_add(p, r, all(1.3981999507e-3f));
-    p = multiply_add(p, r, all(8.3334519073e-3f));
-    p = multiply_add(p, r, all(4.1665795894e-2f));
-    p = multiply_add(p, r, all(1.6666665459e-1f));
-    p = multiply_add(p, r, all(5.0000001201e-1f));
-    p = multiply_add(p, r * r, r) + 1.0f;
+    p = fused(p, r, all(1.3981999507e-3f));
+    p = fused(p, r, all(8.3334519073e-3f));
+    p = fused(p, r, all(4.1665795894e-2f));
+    p = fused(p, r, all(1.6666665459e-1f));
+    p = fused(p, r, all(5.0000001201e-1f));
+    p = fused(p, r * r, r) + 1.0f;
     p = (vec)((ivec)p + (((ivec)shifted - (ivec)magic) << 23));
     p = choose(x < all(-87.0f), all(0.0f), p);
     p = choose(x > all(88.0f), all(INFINITY), p);
@@ -165,12 +190,12 @@ static inline vec exponential(vec x) {
 static inline vec gelu(vec x) {
     vec square = x * x;
     vec p = all(1.99591119e-09f);
-    p = multiply_add(p, square, all(-1.41107027e-07f));
-    p = multiply_add(p, square, all(4.08202524e-06f));
-    p = multiply_add(p, square, all(-5.60041075e-05f));
-    p = multiply_add(p, square, all(-3.06972320e-05f));
-    p = multiply_add(p, square, all(3.63309637e-02f));
-    p = multiply_add(p, square, all(7.97885638e-01f));
+    p = fused(p, square, all(-1.41107027e-07f));
+    p = fused(p, square, all(4.08202524e-06f));
+    p = fused(p, square, all(-5.60041075e-05f));
+    p = fused(p, square, all(-3.06972320e-05f));
+    p = fused(p, square, all(3.63309637e-02f));
+    p = fused(p, square, all(7.97885638e-01f));
     return x / (1.0f + exponential(-2.0f * (x * p)));
 }
 
@@ -325,30 +350,31 @@ static void linear(const Linear *layer, Activation activation, const float *x, f
 static void add_and_normalise(float *x, const float *more, size_t tokens, size_t width, const Norm *norm,
                               float epsilon) {
     for (size_t t = 0; t < tokens; t++, x += width) {
-        vec sum = {0};
-        for (size_t i = 0; i < width; i += LANES) {
-            size_t count = smaller(LANES, width - i);
-            vec v = load_part(x + i, count);
-            if (more) {
-                v += load_part(more + t * width + i, count);
-                store_part(x + i, v, count);
+        vec sum[PARTS] = {{0}}, squares[PARTS] = {{0}};
+        for (size_t start = 0; start < width; start += SUMS)
+            for (size_t part = 0, i = start; part < PARTS && i < width; part++, i += LANES) {
+                size_t count = smaller(LANES, width - i);
+                vec v = load_part(x + i, count);
+                if (more) {
+                    v += load_part(more + t * width + i, count);
+                    store_part(x + i, v, count);
+                }
+                sum[part] += v;
             }
-            sum += v;
-        }
-        float mean = add_up(sum) / (float)width;
-        vec squares = {0};
-        for (size_t i = 0; i < width; i += LANES) {
-            size_t count = smaller(LANES, width - i);
-            vec v = load_part(x + i, count) - mean;
-            if (count < LANES) /* the lanes that do not exist are not -mean, but 0 */
-                v = load_part((const float *)&v, count);
-            squares = multiply_add(v, v, squares);
-        }
-        float factor = 1.0f / sqrtf(add_up(squares) / (float)width + epsilon);
+        float mean = add_up_all(sum) / (float)width;
+        for (size_t start = 0; start < width; start += SUMS)
+            for (size_t part = 0, i = start; part < PARTS && i < width; part++, i += LANES) {
+                size_t count = smaller(LANES, width - i);
+                vec v = load_part(x + i, count) - mean;
+                if (count < LANES) /* the lanes that do not exist are not -mean, but 0 */
+                    v = load_part((const float *)&v, count);
+                squares[part] = fused(v, v, squares[part]);
+            }
+        float factor = 1.0f / sqrtf(add_up_all(squares) / (float)width + epsilon);
         for (size_t i = 0; i < width; i += LANES) {
             size_t count = smaller(LANES, width - i);
             vec v = (load_part(x + i, count) - mean) * factor;
-            v = multiply_add(v, load_part(norm->gain + i, count), load_part(norm->shift + i, count));
+            v = fused(v, load_part(norm->gain + i, count), load_part(norm->shift + i, count));
             store_part(x + i, v, count);
         }
     }
@@ -374,16 +400,17 @@ static float soften(float *scores, size_t length) {
     float largest = most[0];
     for (int lane = 1; lane < LANES; lane++)
         largest = most[lane] > largest ? most[lane] : largest;
-    vec sum = {0};
-    for (i = 0; i < length; i += LANES) {
-        size_t count = smaller(LANES, length - i);
-        vec v = exponential(load(scores + i) - largest);
-        if (count < LANES)
-            v = load_part((const float *)&v, count);
-        store(scores + i, v);
-        sum += v;
-    }
-    return 1.0f / add_up(sum);
+    vec sum[PARTS] = {{0}};
+    for (size_t start = 0; start < length; start += SUMS)
+        for (size_t part = 0, at = start; part < PARTS && at < length; part++, at += LANES) {
+            size_t count = smaller(LANES, length - at);
+            vec v = exponential(load(scores + at) - largest);
+            if (count < LANES)
+                v = load_part((const float *)&v, count);
+            store(scores + at, v);
+            sum[part] += v;
+        }
+    return 1.0f / add_up_all(sum);
 }
 
 /* c (QUERIES, columns) = a (QUERIES, count) b (count, columns), for up to 2 LANES columns. */
@@ -404,9 +431,9 @@ static inline __attribute__((always_inline)) void broadcast(const float *const *
                 right = load_part(b + i * b_stride + LANES, columns - LANES);
         }
         for (size_t q = 0; q < QUERIES; q++) {
-            c[q][0] = multiply_add(all(a[q][i]), left, c[q][0]);
+            c[q][0] = fused(all(a[q][i]), left, c[q][0]);
             if (columns > LANES)
-                c[q][1] = multiply_add(all(a[q][i]), right, c[q][1]);
+                c[q][1] = fused(all(a[q][i]), right, c[q][1]);
         }
     }
 }

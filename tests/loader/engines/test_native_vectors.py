@@ -65,6 +65,17 @@ def test_eight_bits_are_those_of_numpy(family, tiny_folder, prepared, variant):
     assert cosines.mean() >= 0.999999
 
 
+@pytest.mark.real_model
+def test_eight_bits_are_the_same_with_every_instruction_set(minilm_folder, prepared, monkeypatch):
+    folder = prepared(minilm_folder, "int8")
+    vectors = []
+    for variant in VARIANTS:
+        monkeypatch.setenv(VARIANT, variant)
+        vectors.append(opened(folder, "native", "int8").embed_batch(TEXTS))
+    for found in vectors[1:]:
+        assert np.sum(found * vectors[0], axis=1).min() >= 0.999999
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_alone_in_a_batch_and_with_threads_to_the_last_bit(family, tiny_folder, variant):
     folder = tiny_folder(Tiny(family))

@@ -1,4 +1,5 @@
-/* Compares products in 8 bits of all instruction sets that this processor has: every bit must be the same.
+/* Compares what is computed in 8 bits, and between products, by all instruction sets that this processor has: every bit must
+ * be the same.
  *
  * Prints their names, and a hash of all results to compare with other processors. With an argument, prints how long each
  * takes instead, beside float32.
@@ -76,7 +77,23 @@ static void freed(Case *c) {
 static void multiplied(const Lanes *lanes, Case *c) {
     Linear linear = {{c->weights, c->scales}, c->bias, c->in, c->out};
     lanes->quantise(c->x, c->tokens, c->in, &c->bytes);
-    lanes->linear8(&linear, IDENTITY, &c->bytes, c->y, c->tokens, 0, c->out, c->packed);
+    Activation activation = (Activation)(c->in % 4); /* of all but the hyperbolic tangent, which only Dense layers have */
+    lanes->linear8(&linear, activation, &c->bytes, c->y, c->tokens, 0, c->out, c->packed);
+}
+
+/* Attention of one head of size out over so many tokens, and normalisation; in is not used. Results are in y. */
+static void attended(const Lanes *lanes, Case *c) {
+    size_t size = c->out, length = c->tokens;
+    float *more = allocated(length * size * sizeof(float));
+    float *scratch = allocated((lanes->attend_scratch(length, size) + 16) * sizeof(float));
+    float *aligned = (float *)(((uintptr_t)scratch + 63) / 64 * 64);
+    Norm norm = {c->scales, c->bias};
+    for (size_t i = 0; i < length * size; i++)
+        more[i] = c->x[i % (length * c->in)] == c->x[i % (length * c->in)] ? c->x[i % (length * c->in)] : 1.0f;
+    lanes->attend(more, more, more, c->y, length, size, size, NULL, aligned);
+    lanes->add_and_normalise(c->y, more, length, size, &norm, 1e-12f);
+    free(more);
+    free(scratch);
 }
 
 /* Fowler, Noll and Vo's hash, FNV-1a, of numbers; all that are no numbers are alike. */
@@ -89,28 +106,36 @@ static void hash(uint32_t *hash, const float *numbers, size_t count) {
     }
 }
 
+static int same(const float *found, const float *wanted, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (memcmp(&found[i], &wanted[i], sizeof(float)) && (found[i] == found[i] || wanted[i] == wanted[i])) {
+            printf("number %zu is %.9g, not %.9g: ", i, (double)found[i], (double)wanted[i]);
+            return 0;
+        }
+    return 1;
+}
+
 static int differs(const Lanes *lanes, const Lanes *from, uint32_t *results) {
     static const size_t ins[] = {1, 3, 4, 5, 31, 64, 383, 384, 1536}, outs[] = {1, 7, 16, 17, 63, 64, 65, 130};
+    static void (*const computed[])(const Lanes *, Case *) = {multiplied, attended};
     for (size_t i = 0; i < sizeof ins / sizeof *ins; i++)
         for (size_t o = 0; o < sizeof outs / sizeof *outs; o++)
-            for (size_t tokens = 1; tokens < 20; tokens += tokens < 10 ? 1 : 8)
-                for (size_t kind = 0; kind < 2; kind++) {
-                    Case c = made(ins[i], outs[o], tokens, kind, from);
+            for (size_t tokens = 1; tokens < 40; tokens += tokens < 10 ? 1 : 13)
+                for (size_t kind = 0; kind < 4; kind++) {
+                    Case c = made(ins[i], outs[o], tokens, kind % 2, from);
                     size_t count = tokens * c.out;
                     float *first = allocated(count * sizeof(float));
-                    multiplied(from, &c);
+                    computed[kind / 2](from, &c);
                     memcpy(first, c.y, count * sizeof(float));
                     free(c.packed);
                     c.packed = allocated(lanes->packed_size(c.in));
                     memset(c.y, 1, count * sizeof(float));
-                    multiplied(lanes, &c);
+                    computed[kind / 2](lanes, &c);
                     hash(results, c.y, count);
-                    for (size_t at = 0; at < count; at++)
-                        if (memcmp(&c.y[at], &first[at], sizeof(float)) && (c.y[at] == c.y[at] || first[at] == first[at])) {
-                            printf("%s: %zu x %zu, %zu tokens, kind %zu: number %zu is %.9g, not %.9g\n", lanes->name,
-                                   c.in, c.out, tokens, kind, at, (double)c.y[at], (double)first[at]);
-                            return 1;
-                        }
+                    if (!same(c.y, first, count)) {
+                        printf("%s, %zu x %zu, %zu tokens, kind %zu\n", lanes->name, c.in, c.out, tokens, kind);
+                        return 1;
+                    }
                     free(first);
                     freed(&c);
                 }
