@@ -34,6 +34,7 @@ X86_LANES = {
     "avx512": ("-DFOR_AVX512", *AVX512),
     "avx2": ("-DFOR_AVX2", "-mavx2", "-mfma"),
     "baseline": (),
+    "exact": ("-DFOR_EXACT",),  # the baseline in 8 bits
 }
 OTHER_LANES: dict[str, tuple[str, ...]] = {"baseline": ()}
 """Compilers turn four numbers at a time into NEON on ARM."""

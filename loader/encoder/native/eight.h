@@ -95,13 +95,11 @@ static void quantise(const float *x, size_t tokens, size_t in, const Bytes *to) 
             high = most[lane] > high ? most[lane] : high;
             low = least[lane] < low ? least[lane] : low;
         }
-        float range = high - low;
-        to->scales[t] = range / 254.0f;
+        float range = high - low + add_up(nothing);
+        to->scales[t] = range / 254.0f; /* of a row that is not finite, no number: whoever asked for its vector is told */
         to->shifts[t] = 0;
         memset(bytes, OFFSET, stride);
-        if (add_up(nothing) != 0.0f) /* the row has no vector: whoever asked for it is told */
-            to->scales[t] = NAN;
-        if (!(range >= 1e-30f && range < INFINITY) || add_up(nothing) != 0.0f)
+        if (!(range >= 1e-30f && range < INFINITY))
             continue;
         vec inverse = all(254.0f / range);
         ivec shift = (ivec)(all(low) * inverse + magic) - (ivec)magic;
@@ -171,35 +169,25 @@ static inline __attribute__((always_inline)) void tile8(const int8_t *packed, co
 }
 
 static void tile8_of(size_t tokens, const int8_t *packed, const uint8_t *x, size_t groups, ivec (*products)[VECTORS]) {
+#define CASE(number)                                                                                                         \
+    case number:                                                                                                             \
+        tile8(packed, x, groups, products, number);                                                                          \
+        break;
     switch (tokens) {
-    case 1:
-        tile8(packed, x, groups, products, 1);
-        break;
-    case 2:
-        tile8(packed, x, groups, products, 2);
-        break;
+        CASE(1)
 #if LANES > 4
-    case 3:
-        tile8(packed, x, groups, products, 3);
-        break;
+        CASE(2)
+        CASE(3)
 #endif
 #if LANES > 8
-    case 4:
-        tile8(packed, x, groups, products, 4);
-        break;
-    case 5:
-        tile8(packed, x, groups, products, 5);
-        break;
-    case 6:
-        tile8(packed, x, groups, products, 6);
-        break;
-    case 7:
-        tile8(packed, x, groups, products, 7);
-        break;
+        CASE(4)
+        CASE(5)
+        CASE(6)
+        CASE(7)
 #endif
-    default:
-        tile8(packed, x, groups, products, TOKENS8);
+        CASE(TOKENS8)
     }
+#undef CASE
 }
 
 /* Each column's sum of weights: its products with ones. */
@@ -207,13 +195,12 @@ static void add_columns(const int8_t *packed, size_t groups, ivec *sums) {
     const ivec ones = (ivec){0} + 0x01010101;
     for (size_t i = 0; i < VECTORS; i++)
         sums[i] = (ivec){0};
-    for (size_t group = 0; group < groups; group++) {
+    for (size_t group = 0; group < groups; group++)
         for (size_t i = 0; i < VECTORS; i++) {
             ivec w;
             memcpy(&w, packed + (group * VECTORS + i) * sizeof w, sizeof w);
             sums[i] = dot4(sums[i], w, ones);
         }
-    }
 }
 
 static void linear8(const Linear *layer, Activation activation, const Bytes *x, float *y, size_t tokens, size_t first,

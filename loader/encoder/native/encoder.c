@@ -347,6 +347,7 @@ int encode(const Model *model, const Lanes *lanes, struct Pool *threads, const u
     size_t matrix = rounded(total * width), inner = is_few ? rounded(total * model->inner) : 0, bytes = 0;
     size_t block = is_few ? 0 : BLOCK * (model->inner + width); /* for what one thread computes of finish */
     if (has_integers(model)) {
+        lanes = run.lanes = lanes->in_8_bits;
         size_t widest = larger(width, model->inner);
         run.packed_size = rounded(lanes->packed_size(widest) / sizeof(float));
         bytes = is_few ? bytes_size(total, widest) : 0;

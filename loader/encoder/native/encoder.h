@@ -85,6 +85,8 @@ typedef struct Lanes {
     void (*linear8)(const Linear *linear, Activation activation, const Bytes *x, float *y, size_t tokens, size_t first,
                     size_t last, int8_t *packed);
     size_t (*packed_size)(size_t in);
+    /* What computes a model in 8 bits: these themselves, unless they would not give the same bits as all others. */
+    const struct Lanes *in_8_bits;
     /* Adds the rows of more to those of x, then normalises each to mean 0 and variance 1, and applies gain and shift. */
     void (*add_and_normalise)(float *x, const float *more, size_t tokens, size_t width, const Norm *norm, float epsilon);
     /* One head of one text: softmax(Q K^T / sqrt(size) + bias) V. The rows of all matrices are width apart. bias, if it

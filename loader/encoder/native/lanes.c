@@ -29,6 +29,10 @@
 #define LANES 8
 #define NAME avx2
 #define USABLE has_features(0x06, 1u << 5, 0) /* AVX2 */
+#elif defined(FOR_EXACT)
+#define LANES 4
+#define NAME exact
+#define USABLE 1
 #else
 #define LANES 4
 #define NAME baseline
@@ -100,10 +104,11 @@ static inline vec multiply_add(vec a, vec b, vec c) {
 #endif
 }
 
-/* The same, rounded once everywhere: for what lies between products in 8 bits, where one bit may decide which integer a
- * number becomes. In float64, the product is exact. */
+/* The same for what lies between products in 8 bits, where one bit may decide which integer a number becomes: FOR_EXACT,
+ * processors that round twice go by way of float64, where the product is exact. The sum is then rounded to float64 first,
+ * which changes the result once in some hundred million times. In float32 that would be a waste of time. */
 static inline vec fused(vec a, vec b, vec c) {
-#if defined(FOR_AVX512) || defined(FOR_AVX2) || defined(__ARM_NEON)
+#if !defined(FOR_EXACT)
     return multiply_add(a, b, c);
 #else
     typedef double exact __attribute__((vector_size(LANES * 8)));
@@ -277,27 +282,21 @@ static inline __attribute__((always_inline)) void tile(const float *const *w, co
 static inline __attribute__((always_inline)) void tile_of(size_t tokens, const float *const *w, const float *x, size_t in,
                                                           size_t count, float *y, size_t out, size_t rows,
                                                           size_t ahead) {
+#define CASE(number)                                                                                                         \
+    case number:                                                                                                             \
+        tile(w, x, in, count, y, out, rows, number, ahead);                                                                  \
+        break;
     switch (tokens) {
-    case 1:
-        tile(w, x, in, count, y, out, rows, 1, ahead);
-        break;
-    case 2:
-        tile(w, x, in, count, y, out, rows, 2, ahead);
-        break;
+        CASE(1)
+        CASE(2)
 #if LANES == 16
-    case 3:
-        tile(w, x, in, count, y, out, rows, 3, ahead);
-        break;
-    case 4:
-        tile(w, x, in, count, y, out, rows, 4, ahead);
-        break;
-    case 5:
-        tile(w, x, in, count, y, out, rows, 5, ahead);
-        break;
+        CASE(3)
+        CASE(4)
+        CASE(5)
 #endif
-    default:
-        tile(w, x, in, count, y, out, rows, TOKENS, ahead);
+        CASE(TOKENS)
     }
+#undef CASE
 }
 
 static void multiply(const float *w, const float *x, float *y, size_t tokens, size_t in, size_t out, size_t begin,
@@ -564,7 +563,8 @@ static const char *find_last(const char *text, size_t length, const char *piece,
 
 #if defined(FOR_AVX512) || defined(FOR_AVX2)
 /* Whether the processor has FMA and the features of these bits of CPUID's leaf 7 (EBX and ECX), and the system saves the
- * registers of these bits of XCR0. Asked here, because __builtin_cpu_supports says no to everything where zig is the compiler. */
+ * registers of these bits of XCR0. Asked here, because __builtin_cpu_supports says no to everything where zig is the
+ * compiler. */
 static int has_features(unsigned registers, unsigned features, unsigned more) {
     const unsigned fma = 1u << 12, osxsave = 1u << 27;
     unsigned a, b, c, d, low, high;
@@ -579,7 +579,13 @@ static int has_features(unsigned registers, unsigned features, unsigned more) {
 static int is_usable(void) { return USABLE; }
 
 extern const Lanes JOIN(lanes, NAME);
+#if defined(__x86_64__) && LANES == 4
+extern const Lanes lanes_exact;
+#define IN_8_BITS lanes_exact
+#else
+#define IN_8_BITS JOIN(lanes, NAME)
+#endif
 const Lanes JOIN(lanes, NAME) = {
-    TEXT(NAME),        is_usable, linear,         quantise, linear8,   packed_size,
-    add_and_normalise, attend,    attend_scratch, dot_rows, find_last,
+    TEXT(NAME), is_usable,         linear, quantise,       linear8,  packed_size,
+    &IN_8_BITS, add_and_normalise, attend, attend_scratch, dot_rows, find_last,
 };
