@@ -26,8 +26,19 @@ CODE = {top: sorted((ROOT / top).rglob("*.py")) for top in ("loader", "bench")}
 PROGRAMS = [program.name for program in bench_programs.PROGRAMS]
 """What a user starts with ``python -m bench.NAME``."""
 ELSEWHERE = {"docs/ContribOperators.md": "of ONNX Runtime"}
-FOREIGN = ("--benchmark-", "--extra-index-url", "--index-url", "--inplace", "--no-deps", "--now", "--shell", "--user")
-"""Options of pytest-benchmark, pip, rsync, systemctl and hyperfine."""
+FOREIGN = (
+    "--benchmark-",
+    "--extra-index-url",
+    "--index-url",
+    "--inplace",
+    "--no-build-isolation",
+    "--no-deps",
+    "--now",
+    "--remove-destination",
+    "--shell",
+    "--user",
+)
+"""Options of pytest-benchmark, pip, cp, rsync, systemctl and hyperfine."""
 
 
 def inline(page):
@@ -88,11 +99,11 @@ class TestOptions:
 
     @pytest.mark.slow
     def test_they_exist(self):
-        library = self.flags_of_the_library()
+        library = self.flags_of_the_library() | flags_of("loader.encoder.native.build")
         programs = [(f"bench.{name}",) for name in PROGRAMS]
         programs += [(program, word) for program, words in SUBCOMMANDS.items() for word in words]
-        example = flags_of("docs.examples.aur", "search")
-        every = library.union(example, {"--cfg"}, *(flags_of(*program) for program in programs))
+        programs += [("docs.examples.aur", "search")]
+        every = library.union({"--cfg"}, *(flags_of(*program) for program in programs))
         for page in PAGES:
             known = library if page.name == "command-line.md" else every
             assert self.flags_in(" ".join(inline(page))) <= known, page
