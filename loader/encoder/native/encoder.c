@@ -24,14 +24,16 @@ const Lanes *best_lanes(void) {
     return ALL_LANES[i];
 }
 
-/* Tokens that one thread takes through the layers' products at a time: what lies between two products stays in the
- * second-level cache. */
-enum { BLOCK = 96 };
+/* At most so many tokens one thread takes through the layers' products at a time: what lies between two products stays in
+ * the second-level cache. */
+enum { BLOCK = 144 };
 
 /* Up to so many tokens, threads share the work by rows of weights: too few blocks of tokens would leave some idle. */
-enum { FEW = 4 * BLOCK };
+enum { FEW = 384 };
 
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+
+static size_t rounded_up(size_t number, size_t unit) { return (number + unit - 1) / unit * unit; }
 
 /* What one run needs: the token vectors, and room for each thread. */
 typedef struct {
@@ -39,6 +41,7 @@ typedef struct {
     const Lanes *lanes;
     const Layer *layer;
     size_t tokens, texts;
+    size_t block; /* tokens of a block, of which each thread gets the same number */
     const size_t *lengths, *starts;
     float *x;                            /* (tokens, width) */
     float *query, *key, *value, *context; /* (tokens, width) */
@@ -139,21 +142,26 @@ static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 /* Loads that lie within one cache line are twice as fast. */
 enum { CACHE_LINE = 64 };
 
-static size_t rounded(size_t numbers) { return (numbers + 15) / 16 * 16; }
+static size_t rounded(size_t numbers) { return rounded_up(numbers, 16); }
 
 /* How many numbers of room some rows need in 8 bits. */
 static size_t bytes_size(size_t tokens, size_t in) { return rounded(2 * tokens + tokens * ((in + 3) / 4)); }
 
-/* With many tokens, each thread takes blocks of them, in three steps: project, attend and finish. */
+/* With many tokens, each thread takes blocks of them, in two steps: attend, and everything else until the next layer's
+ * attention. */
 
-static void project(void *context, size_t block, size_t worker) {
-    const Run *run = context;
-    size_t width = run->model->width, first = block * BLOCK, tokens = smaller(BLOCK, run->tokens - first);
+static void project(const Run *run, const Layer *layer, size_t first, size_t tokens, float *room) {
+    size_t width = run->model->width;
     const float *x = run->x + first * width;
-    float *room = run->room + worker * run->room_size;
-    multiply(run, &run->layer->projections[0], IDENTITY, x, run->query + first * width, tokens, room);
-    multiply(run, &run->layer->projections[1], IDENTITY, x, run->key + first * width, tokens, room);
-    multiply(run, &run->layer->projections[2], IDENTITY, x, run->value + first * width, tokens, room);
+    multiply(run, &layer->projections[0], IDENTITY, x, run->query + first * width, tokens, room);
+    multiply(run, &layer->projections[1], IDENTITY, x, run->key + first * width, tokens, room);
+    multiply(run, &layer->projections[2], IDENTITY, x, run->value + first * width, tokens, room);
+}
+
+static void begin(void *context, size_t block, size_t worker) {
+    const Run *run = context;
+    size_t first = block * run->block;
+    project(run, run->layer, first, smaller(run->block, run->tokens - first), run->room + worker * run->room_size);
 }
 
 static void attend(void *context, size_t index, size_t worker) {
@@ -169,11 +177,11 @@ static void attend(void *context, size_t index, size_t worker) {
                            model->width, bias, run->room + worker * run->room_size);
 }
 
-static void finish(void *context, size_t block, size_t worker) {
+static void go_on(void *context, size_t block, size_t worker) {
     const Run *run = context;
     const Model *model = run->model;
-    const Layer *layer = run->layer;
-    size_t width = model->width, first = block * BLOCK, tokens = smaller(BLOCK, run->tokens - first);
+    const Layer *layer = run->layer, *next = layer + 1;
+    size_t width = model->width, first = block * run->block, tokens = smaller(run->block, run->tokens - first);
     float *x = run->x + first * width;
     float *room = run->room + worker * run->room_size;
     float *inner = room + run->packed_size + run->bytes_size, *more = inner + BLOCK * model->inner;
@@ -182,15 +190,19 @@ static void finish(void *context, size_t block, size_t worker) {
     multiply(run, &layer->up, model->activation, x, inner, tokens, room);
     multiply(run, &layer->down, IDENTITY, inner, more, tokens, room);
     run->lanes->add_and_normalise(x, more, tokens, width, &layer->output_norm, model->epsilon);
+    if (next < model->layers + model->layer_count)
+        project(run, next, first, tokens, room);
 }
 
 static void compute_many(Run *run, struct Pool *threads) {
-    size_t blocks = (run->tokens + BLOCK - 1) / BLOCK;
+    size_t blocks = rounded_up(rounded_up(run->tokens, BLOCK) / BLOCK, pool_threads(threads));
+    run->block = (run->tokens + blocks - 1) / blocks;
     for (size_t number = 0; number < run->model->layer_count; number++) {
         run->layer = &run->model->layers[number];
-        pool_run(threads, blocks, project, run);
+        if (!number)
+            pool_run(threads, blocks, begin, run);
         pool_run(threads, run->texts * run->model->heads, attend, run);
-        pool_run(threads, blocks, finish, run);
+        pool_run(threads, blocks, go_on, run);
     }
 }
 

@@ -1,8 +1,7 @@
 /* A transformer encoder over weights that lie somewhere in memory, usually in a mapped file.
  *
  * What is computed is the same as in loader/encoder/forward.py, which explains it. Here, the tokens are the rows of every
- * matrix: a token's numbers and a weight matrix's row both lie in one piece along the dimension that is summed over, so
- * weights are used where they are, without packing or copying them.
+ * matrix. Weights are used where they are: only the piece that is being multiplied is rearranged, in the first-level cache.
  *
  * Nothing here knows Python, and nothing is global: any number of threads may use one model.
  */

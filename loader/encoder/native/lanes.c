@@ -3,8 +3,9 @@
  * LANES are the numbers in a vector register. GCC and Clang turn arithmetic on such vectors into the instructions that
  * there are.
  *
- * A sum's order depends on the matrix's shape only, never on how many tokens are computed together. So a text has the
- * same vector, to the last bit, alone and in any batch, and with any number of threads.
+ * A sum's order depends on the matrix's shape only, never on how many tokens are computed together or how many lanes there
+ * are. So a text has the same vector, to the last bit, alone and in any batch, with any number of threads, and with every
+ * instruction set that rounds a * b + c once.
  */
 #include "encoder.h"
 
@@ -51,9 +52,6 @@ typedef float vec __attribute__((vector_size(LANES * 4)));
 typedef int32_t ivec __attribute__((vector_size(LANES * 4)));
 typedef uint32_t uvec __attribute__((vector_size(LANES * 4)));
 
-/* Rows and tokens of a tile of a product: as many sums as fit into the registers. */
-enum { ROWS = 4, TOKENS = LANES == 16 ? 6 : 3 };
-
 /* Lanes, and single bytes, from two vectors. */
 #if defined(__clang__)
 #define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
@@ -89,7 +87,7 @@ static inline void store_part(float *to, vec v, size_t count) {
         memcpy(to, &v, count * sizeof(float));
 }
 
-static inline vec all(float number) { return (vec){0} + number; }
+static inline vec all(float number) { return number - (vec){0}; }
 
 /* a * b + c, rounded once where the processor can. Not left to the compiler, which may do one here and the other there. */
 static inline vec multiply_add(vec a, vec b, vec c) {
@@ -122,37 +120,46 @@ static inline vec choose(ivec mask, vec a, vec b) { return (vec)(((ivec)a & mask
 
 static inline vec larger(vec a, vec b) { return choose(a > b, a, b); }
 
-typedef float four __attribute__((vector_size(16)));
-
-/* The sums of four vectors. Pairs of lanes are added, always the same: i and i + LANES / 2, and so on. */
-static inline four add_lanes(vec a, vec b, vec c, vec d) {
+/* A mask of the first lanes. */
+static inline ivec first_lanes(size_t count) {
 #if LANES == 16
-    vec ab = SHUFFLE(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
-             SHUFFLE(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
-    vec cd = SHUFFLE(c, d, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
-             SHUFFLE(c, d, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
-    vec abcd = SHUFFLE(ab, cd, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) +
-               SHUFFLE(ab, cd, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
-    abcd += SHUFFLE(abcd, abcd, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
-    abcd += SHUFFLE(abcd, abcd, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
-    abcd = SHUFFLE(abcd, abcd, 0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12);
+    return (ivec){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15} < (int)count;
 #elif LANES == 8
-    vec ab = SHUFFLE(a, b, 0, 1, 2, 3, 8, 9, 10, 11) + SHUFFLE(a, b, 4, 5, 6, 7, 12, 13, 14, 15);
-    vec cd = SHUFFLE(c, d, 0, 1, 2, 3, 8, 9, 10, 11) + SHUFFLE(c, d, 4, 5, 6, 7, 12, 13, 14, 15);
-    vec abcd = SHUFFLE(ab, cd, 0, 1, 4, 5, 8, 9, 12, 13) + SHUFFLE(ab, cd, 2, 3, 6, 7, 10, 11, 14, 15);
-    abcd += SHUFFLE(abcd, abcd, 1, 0, 3, 2, 5, 4, 7, 6);
-    abcd = SHUFFLE(abcd, abcd, 0, 2, 4, 6, 0, 2, 4, 6);
+    return (ivec){0, 1, 2, 3, 4, 5, 6, 7} < (int)count;
 #else
-    vec ab = SHUFFLE(a, b, 0, 1, 4, 5) + SHUFFLE(a, b, 2, 3, 6, 7);
-    vec cd = SHUFFLE(c, d, 0, 1, 4, 5) + SHUFFLE(c, d, 2, 3, 6, 7);
-    vec abcd = SHUFFLE(ab, cd, 0, 2, 4, 6) + SHUFFLE(ab, cd, 1, 3, 5, 7);
+    return (ivec){0, 1, 2, 3} < (int)count;
 #endif
-    four sums;
-    memcpy(&sums, &abcd, sizeof sums);
-    return sums;
 }
 
-static inline float add_up(vec a) { return add_lanes(a, a, a, a)[0]; }
+/* One number of all lanes. Pairs of lanes are joined, always the same: i and i + LANES / 2, and so on. */
+#if LANES == 16
+#define JOIN_LANES(join, v)                                                                                                  \
+    v = join(v, SHUFFLE(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));                                        \
+    v = join(v, SHUFFLE(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));                                        \
+    v = join(v, SHUFFLE(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));                                        \
+    v = join(v, SHUFFLE(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
+#elif LANES == 8
+#define JOIN_LANES(join, v)                                                                                                  \
+    v = join(v, SHUFFLE(v, v, 4, 5, 6, 7, 0, 1, 2, 3));                                                                      \
+    v = join(v, SHUFFLE(v, v, 2, 3, 0, 1, 6, 7, 4, 5));                                                                      \
+    v = join(v, SHUFFLE(v, v, 1, 0, 3, 2, 5, 4, 7, 6));
+#else
+#define JOIN_LANES(join, v)                                                                                                  \
+    v = join(v, SHUFFLE(v, v, 2, 3, 0, 1));                                                                                  \
+    v = join(v, SHUFFLE(v, v, 1, 0, 3, 2));
+#endif
+
+static inline vec sum_of(vec a, vec b) { return a + b; }
+
+static inline float add_up(vec v) {
+    JOIN_LANES(sum_of, v)
+    return v[0];
+}
+
+static inline float largest_lane(vec v) {
+    JOIN_LANES(larger, v)
+    return v[0];
+}
 
 /* Long sums are in 16 lanes, in one register or several: so the same pairs are added with each instruction set. */
 enum { SUMS = 16, PARTS = SUMS / LANES };
@@ -237,89 +244,146 @@ static inline vec activated(Activation activation, vec x) {
 
 /* ---- Linear layers ---- */
 
-/* Numbers of a row that are multiplied before the next row's: some rows of x and of W stay in the first-level cache. */
-enum { STRETCH = 768 };
-/* Rows of W that all tokens are multiplied by before the next ones: they stay in the second-level cache. */
-enum { PANEL = 32 };
+/* Columns of y and tokens of a tile of a product: as many sums as fit into the registers, in two vectors for each token. */
+enum { PANEL = 2 * LANES, TOKENS = LANES == 16 ? 12 : 6 };
+/* Numbers of a row that are summed up before they are added to what earlier ones gave: a panel of the weights, so many
+ * numbers of PANEL rows, stays in the first-level cache. The same for all instruction sets, as is the order of the
+ * sums. */
+enum { STRETCH = 256 };
 
-/* Adds the products of a stretch of up to ROWS rows of W and exactly `tokens` rows of x to y. Inlined for each number of
- * tokens, so that the sums are in registers. If ahead is not 0, fetches what lies so many numbers behind the weights. */
-static inline __attribute__((always_inline)) void tile(const float *const *w, const float *x, size_t in, size_t count,
-                                                       float *y, size_t out, size_t rows, const size_t tokens,
-                                                       size_t ahead) {
-    vec sums[ROWS][TOKENS] = {{{0}}};
-    size_t i = 0;
-    for (; i + LANES <= count; i += LANES)
-        for (size_t r = 0; r < ROWS; r++) {
-            vec weights = load(w[r] + i);
-            if (ahead)
-                __builtin_prefetch((const char *)(w[r] + i) + ahead, 0, 2);
-            for (size_t t = 0; t < tokens; t++)
-                sums[r][t] = multiply_add(weights, load(x + t * in + i), sums[r][t]);
-        }
-#pragma GCC unroll 8
-    for (size_t t = 0; t < tokens; t++) {
-        four found = add_lanes(sums[0][t], sums[1][t], sums[2][t], sums[3][t]), before = {0};
-        if (rows == ROWS) {
-            memcpy(&before, y + t * out, sizeof before);
-            before += found;
-            memcpy(y + t * out, &before, sizeof before);
-        } else {
-            for (size_t r = 0; r < rows; r++)
-                y[t * out + r] += found[r];
-        }
-    }
-    if (i < count) /* a width that the registers do not divide */
-        for (size_t t = 0; t < tokens; t++)
-            for (size_t r = 0; r < rows; r++) {
-                float sum = 0.0f;
-                for (size_t j = i; j < count; j++)
-                    sum += w[r][j] * x[t * in + j];
-                y[t * out + r] += sum;
-            }
+/* Four numbers of LANES rows: of the rows 0, 4, ... in this vector, if the rows begin with another one, of 1, 5, ... */
+static inline vec four_of_rows(const float *const *rows, size_t i) {
+#if LANES == 16
+    __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(rows[0] + i));
+    v = _mm512_insertf32x4(v, _mm_loadu_ps(rows[4] + i), 1);
+    v = _mm512_insertf32x4(v, _mm_loadu_ps(rows[8] + i), 2);
+    return (vec)_mm512_insertf32x4(v, _mm_loadu_ps(rows[12] + i), 3);
+#elif LANES == 8
+    __m256 v = _mm256_castps128_ps256(_mm_loadu_ps(rows[0] + i));
+    return (vec)_mm256_insertf128_ps(v, _mm_loadu_ps(rows[4] + i), 1);
+#else
+    return load(rows[0] + i);
+#endif
 }
 
-static inline __attribute__((always_inline)) void tile_of(size_t tokens, const float *const *w, const float *x, size_t in,
-                                                          size_t count, float *y, size_t out, size_t rows,
-                                                          size_t ahead) {
+/* Pairs of lanes from two vectors, in each four lanes: the first and the second two of single numbers, and of pairs. */
+#if LANES == 16
+#define LOW(a, b) SHUFFLE(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29)
+#define HIGH(a, b) SHUFFLE(a, b, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31)
+#define LOW_PAIRS(a, b) SHUFFLE(a, b, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
+#define HIGH_PAIRS(a, b) SHUFFLE(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)
+#elif LANES == 8
+#define LOW(a, b) SHUFFLE(a, b, 0, 8, 1, 9, 4, 12, 5, 13)
+#define HIGH(a, b) SHUFFLE(a, b, 2, 10, 3, 11, 6, 14, 7, 15)
+#define LOW_PAIRS(a, b) SHUFFLE(a, b, 0, 1, 8, 9, 4, 5, 12, 13)
+#define HIGH_PAIRS(a, b) SHUFFLE(a, b, 2, 3, 10, 11, 6, 7, 14, 15)
+#else
+#define LOW(a, b) SHUFFLE(a, b, 0, 4, 1, 5)
+#define HIGH(a, b) SHUFFLE(a, b, 2, 6, 3, 7)
+#define LOW_PAIRS(a, b) SHUFFLE(a, b, 0, 1, 4, 5)
+#define HIGH_PAIRS(a, b) SHUFFLE(a, b, 2, 3, 6, 7)
+#endif
+
+/* Makes PANEL rows the columns of packed (count, PANEL). Half of them at a time: the lines of a cache where rows lie that
+ * are a multiple of 4 KiB apart are not enough for more. */
+static void pack_panel(const float *const *rows, size_t count, float *packed) {
+    size_t whole = count / 4 * 4;
+    for (size_t half = 0; half < PANEL; half += LANES, rows += LANES)
+        for (size_t i = 0; i < whole; i += 4) {
+            float *to = packed + i * PANEL + half;
+            vec a = four_of_rows(rows, i), b = four_of_rows(rows + 1, i);
+            vec c = four_of_rows(rows + 2, i), d = four_of_rows(rows + 3, i);
+            vec ab = LOW(a, b), cd = LOW(c, d), ab2 = HIGH(a, b), cd2 = HIGH(c, d);
+            store(to, LOW_PAIRS(ab, cd));
+            store(to + PANEL, HIGH_PAIRS(ab, cd));
+            store(to + 2 * PANEL, LOW_PAIRS(ab2, cd2));
+            store(to + 3 * PANEL, HIGH_PAIRS(ab2, cd2));
+        }
+    rows -= PANEL;
+    for (size_t i = whole; i < count; i++)
+        for (size_t r = 0; r < PANEL; r++)
+            packed[i * PANEL + r] = rows[r][i];
+}
+
+/* Adds the products of exactly `tokens` rows of x (tokens, count) and a panel (count, PANEL) to `columns` columns of y, or
+ * puts them there if they are the first ones. Inlined for each number of tokens, so that the sums are in registers. If next
+ * is not NULL, fetches as many numbers from there on as the panel has: weights that will be needed soon. */
+static inline __attribute__((always_inline)) void tile(const float *panel, size_t stride, const float *x, size_t in,
+                                                       size_t count, float *y, size_t out, size_t columns, int first,
+                                                       const float *next, const size_t tokens) {
+    vec sums[TOKENS][2];
+#pragma GCC unroll 16
+    for (size_t t = 0; t < tokens; t++)
+        sums[t][0] = sums[t][1] = (vec){0};
+    for (size_t i = 0; i < count; i++) {
+        vec left = load(panel + i * stride), right = load(panel + i * stride + LANES);
+        if (next)
+            for (size_t line = 0; line < PANEL; line += 16)
+                __builtin_prefetch(next + i * PANEL + line, 0, 2);
+#pragma GCC unroll 16
+        for (size_t t = 0; t < tokens; t++) {
+            vec number = all(x[t * in + i]);
+            sums[t][0] = fused(number, left, sums[t][0]);
+            sums[t][1] = fused(number, right, sums[t][1]);
+        }
+    }
+    size_t counts[] = {smaller(columns, LANES), columns > LANES ? columns - LANES : 0};
+#pragma GCC unroll 16
+    for (size_t t = 0; t < tokens; t++)
+#pragma GCC unroll 2
+        for (size_t half = 0; half < 2; half++) {
+            float *to = y + t * out + half * LANES;
+            store_part(to, first ? sums[t][half] : sums[t][half] + load_part(to, counts[half]), counts[half]);
+        }
+}
+
+static void tile_of(size_t tokens, const float *panel, size_t stride, const float *x, size_t in, size_t count, float *y,
+                    size_t out, size_t columns, int first, const float *next) {
 #define CASE(number)                                                                                                         \
     case number:                                                                                                             \
-        tile(w, x, in, count, y, out, rows, number, ahead);                                                                  \
+        tile(panel, stride, x, in, count, y, out, columns, first, next, number);                                             \
         break;
     switch (tokens) {
         CASE(1)
         CASE(2)
-#if LANES == 16
         CASE(3)
         CASE(4)
         CASE(5)
+#if LANES == 16
+        CASE(6)
+        CASE(7)
+        CASE(8)
+        CASE(9)
+        CASE(10)
+        CASE(11)
 #endif
         CASE(TOKENS)
     }
 #undef CASE
 }
 
+/* Tokens of each tile, so that all are about the same size: a small one takes as long as a larger one. */
+static size_t tile_size(size_t tokens) {
+    size_t tiles = (tokens + TOKENS - 1) / TOKENS;
+    return tiles ? (tokens + tiles - 1) / tiles : 1;
+}
+
 static void multiply(const float *w, const float *x, float *y, size_t tokens, size_t in, size_t out, size_t begin,
                      size_t end) {
-    /* Weights come from far away: from memory, or from a cache that all processors share. The first tokens that need them
-     * fetch those needed next: the next panel, or, if there are no other tokens, those of three tiles later. */
-    size_t ahead = (tokens > TOKENS ? PANEL : 3 * ROWS) * in * sizeof(float);
+    float packed[STRETCH * PANEL] __attribute__((aligned(64)));
+    size_t each = tile_size(tokens);
     for (size_t first = begin; first < end; first += PANEL) {
-        size_t last = smaller(first + PANEL, end);
+        size_t columns = smaller(PANEL, end - first);
         for (size_t start = 0; start < in; start += STRETCH) {
             size_t count = smaller(STRETCH, in - start);
-            for (size_t t = 0; t < tokens; t += TOKENS)
-                for (size_t r = first; r < last; r += ROWS) {
-                    /* A tile always has ROWS rows: the last one stands in for those that do not exist. */
-                    size_t rows = smaller(ROWS, last - r), some = smaller(TOKENS, tokens - t);
-                    const float *row[ROWS];
-                    for (size_t i = 0; i < ROWS; i++)
-                        row[i] = w + (r + smaller(i, rows - 1)) * in + start;
-                    if (t)
-                        tile_of(some, row, x + t * in + start, in, count, y + t * out + r, out, rows, 0);
-                    else
-                        tile_of(some, row, x + start, in, count, y + r, out, rows, ahead);
-                }
+            const float *rows[PANEL];
+            for (size_t i = 0; i < PANEL; i++) /* the last row stands in for those that do not exist */
+                rows[i] = w + (first + smaller(i, columns - 1)) * in + start;
+            pack_panel(rows, count, packed);
+            const float *next = first + 2 * PANEL <= out ? w + (first + PANEL) * in + start * PANEL : NULL;
+            for (size_t t = 0; t < tokens; t += each)
+                tile_of(smaller(each, tokens - t), packed, PANEL, x + t * in + start, in, count, y + t * out + first, out,
+                        columns, start == 0, t ? NULL : next);
         }
     }
 }
@@ -327,8 +391,6 @@ static void multiply(const float *w, const float *x, float *y, size_t tokens, si
 static void linear(const Linear *layer, Activation activation, const float *x, float *y, size_t tokens, size_t first,
                    size_t last) {
     size_t in = layer->in, out = layer->out;
-    for (size_t t = 0; t < tokens; t++)
-        memset(y + t * out + first, 0, (last - first) * sizeof(float));
     multiply(layer->weight.values, x, y, tokens, in, out, first, last);
     for (size_t t = 0; t < tokens; t++) {
         float *row = y + t * out;
@@ -381,120 +443,64 @@ static void add_and_normalise(float *x, const float *more, size_t tokens, size_t
 
 /* ---- Attention ---- */
 
-/* Queries that are computed together: with two registers of keys each, as many sums as keep the processor busy. */
-enum { QUERIES = LANES == 16 ? 8 : 4 };
+static size_t padded(size_t length) { return (length + PANEL - 1) / PANEL * PANEL; }
 
-static size_t padded(size_t length) { return (length + LANES - 1) / LANES * LANES; }
+/* Room for the keys, the scores of some queries, and a part of the values. */
+static size_t attend_scratch(size_t length, size_t size) { return padded(length) * (size + TOKENS + PANEL); }
 
-static size_t attend_scratch(size_t length, size_t size) { return padded(length) * (size + QUERIES); }
-
-/* Scores become e^(score - largest); returns the inverse of their sum. Behind the text, scores are 0. */
-static float soften(float *scores, size_t length) {
-    vec most = all(scores[0]);
-    size_t i = 0;
-    for (; i + LANES <= length; i += LANES)
-        most = larger(load(scores + i), most);
-    for (; i < length; i++)
-        most = larger(all(scores[i]), most);
-    float largest = most[0];
-    for (int lane = 1; lane < LANES; lane++)
-        largest = most[lane] > largest ? most[lane] : largest;
-    vec sum[PARTS] = {{0}};
+/* Scores times factor, and with a bias, become e^(score - largest); returns the inverse of their sum. Behind the text, they
+ * become 0. */
+static float soften(float *scores, size_t length, float factor, const float *bias) {
+    vec most = all(-INFINITY), sum[PARTS] = {{0}};
+    for (size_t i = 0; i < length; i += LANES) {
+        size_t count = smaller(LANES, length - i);
+        vec v = load(scores + i) * factor;
+        if (bias)
+            v += load_part(bias + i, count);
+        store(scores + i, v);
+        most = larger(choose(first_lanes(count), v, most), most); /* behind the text, there are keys that stand in */
+    }
+    float largest = largest_lane(most);
     for (size_t start = 0; start < length; start += SUMS)
-        for (size_t part = 0, at = start; part < PARTS && at < length; part++, at += LANES) {
-            size_t count = smaller(LANES, length - at);
-            vec v = exponential(load(scores + at) - largest);
-            if (count < LANES)
-                v = load_part((const float *)&v, count);
-            store(scores + at, v);
+        for (size_t part = 0, i = start; part < PARTS && i < length; part++, i += LANES) {
+            vec v = exponential(load(scores + i) - largest);
+            v = choose(first_lanes(smaller(LANES, length - i)), v, all(0.0f));
+            store(scores + i, v);
             sum[part] += v;
         }
     return 1.0f / add_up_all(sum);
 }
 
-/* c (QUERIES, columns) = a (QUERIES, count) b (count, columns), for up to 2 LANES columns. */
-static inline __attribute__((always_inline)) void broadcast(const float *const *a, const float *b, size_t b_stride,
-                                                            size_t count, vec (*c)[2], size_t columns) {
-    for (size_t q = 0; q < QUERIES; q++)
-        c[q][0] = c[q][1] = all(0.0f);
-    for (size_t i = 0; i < count; i++) {
-        vec left, right = {0};
-        if (columns == 2 * LANES) {
-            left = load(b + i * b_stride);
-            right = load(b + i * b_stride + LANES);
-        } else if (columns == LANES) {
-            left = load(b + i * b_stride);
-        } else {
-            left = load_part(b + i * b_stride, smaller(columns, LANES));
-            if (columns > LANES)
-                right = load_part(b + i * b_stride + LANES, columns - LANES);
-        }
-        for (size_t q = 0; q < QUERIES; q++) {
-            c[q][0] = fused(all(a[q][i]), left, c[q][0]);
-            if (columns > LANES)
-                c[q][1] = fused(all(a[q][i]), right, c[q][1]);
-        }
-    }
-}
-
-static void product(const float *const *a, const float *b, size_t b_stride, size_t count, vec (*c)[2], size_t columns) {
-    if (columns == 2 * LANES)
-        broadcast(a, b, b_stride, count, c, 2 * LANES);
-    else if (columns == LANES)
-        broadcast(a, b, b_stride, count, c, LANES);
-    else
-        broadcast(a, b, b_stride, count, c, columns);
-}
-
 static void attend(const float *query, const float *key, const float *value, float *context, size_t length, size_t size,
                    size_t width, const float *bias, float *scratch) {
-    size_t stride = padded(length);
-    float *keys = scratch, *scores = scratch + stride * size; /* keys (size, length), scores (QUERIES, length) */
+    size_t stride = padded(length), whole = size / PANEL * PANEL;
+    float *keys = scratch, *scores = keys + stride * size, *rest = scores + stride * TOKENS;
     float factor = 1.0f / sqrtf((float)size);
-    for (size_t j = 0; j < length; j += LANES) /* a few rows at a time: all of them would not fit into the cache */
-        for (size_t i = 0; i < size; i++) {
-            vec column = {0};
-            for (size_t lane = 0; lane < smaller(LANES, length - j); lane++)
-                column[lane] = key[(j + lane) * width + i];
-            store(keys + i * stride + j, column * factor);
-        }
-    for (size_t first = 0; first < length; first += QUERIES) {
-        size_t queries = smaller(QUERIES, length - first);
-        const float *rows[QUERIES];
-        float inverse[QUERIES] = {0};
-        vec found[QUERIES][2];
-        for (size_t q = 0; q < QUERIES; q++) /* the last query stands in for those that do not exist */
-            rows[q] = query + (first + smaller(q, queries - 1)) * width;
-        for (size_t j = 0; j < stride; j += 2 * LANES) {
-            size_t columns = smaller(2 * LANES, stride - j);
-            product(rows, keys + j, stride, size, found, columns);
-            for (size_t q = 0; q < queries; q++) {
-                store(scores + q * stride + j, found[q][0]);
-                if (columns > LANES)
-                    store(scores + q * stride + j + LANES, found[q][1]);
-            }
-        }
-        for (size_t q = 0; q < queries; q++) {
-            float *row = scores + q * stride;
-            if (bias) {
-                const float *of_distance = bias - (ptrdiff_t)(first + q);
-                for (size_t j = 0; j < length; j++)
-                    row[j] += of_distance[j];
-            }
-            inverse[q] = soften(row, length);
-        }
-        for (size_t q = 0; q < QUERIES; q++)
-            rows[q] = scores + smaller(q, queries - 1) * stride;
-        for (size_t i = 0; i < size; i += 2 * LANES) {
-            size_t columns = smaller(2 * LANES, size - i);
-            product(rows, value + i, width, length, found, columns);
-            for (size_t q = 0; q < queries; q++) {
-                float *to = context + (first + q) * width + i;
-                store_part(to, found[q][0] * inverse[q], smaller(LANES, columns));
-                if (columns > LANES)
-                    store_part(to + LANES, found[q][1] * inverse[q], columns - LANES);
-            }
-        }
+    for (size_t first = 0; first < length; first += PANEL) {
+        const float *rows[PANEL];
+        for (size_t i = 0; i < PANEL; i++) /* the last row stands in for those that do not exist */
+            rows[i] = key + smaller(first + i, length - 1) * width;
+        pack_panel(rows, size, keys + first * size);
+    }
+    for (size_t j = 0; whole < size && j < length; j++)
+        for (size_t i = 0; i < PANEL; i++)
+            rest[j * PANEL + i] = whole + i < size ? value[j * width + whole + i] : 0.0f;
+    size_t each = tile_size(length);
+    for (size_t first = 0; first < length; first += each) {
+        size_t queries = smaller(each, length - first);
+        float inverse[TOKENS], *to = context + first * width;
+        for (size_t j = 0; j < stride; j += PANEL)
+            tile_of(queries, keys + j * size, PANEL, query + first * width, width, size, scores + j, stride, PANEL, 1,
+                    NULL);
+        for (size_t q = 0; q < queries; q++)
+            inverse[q] = soften(scores + q * stride, length, factor, bias ? bias - (ptrdiff_t)(first + q) : NULL);
+        for (size_t i = 0; i < whole; i += PANEL)
+            tile_of(queries, value + i, width, scores, stride, length, to + i, width, PANEL, 1, NULL);
+        if (whole < size)
+            tile_of(queries, rest, PANEL, scores, stride, length, to + whole, width, size - whole, 1, NULL);
+        for (size_t q = 0; q < queries; q++)
+            for (size_t i = 0; i < size; i++)
+                to[q * width + i] *= inverse[q];
     }
 }
 
