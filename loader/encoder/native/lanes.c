@@ -251,21 +251,6 @@ enum { PANEL = 2 * LANES, TOKENS = LANES == 16 ? 12 : 6 };
  * sums. */
 enum { STRETCH = 256 };
 
-/* Four numbers of LANES rows: of the rows 0, 4, ... in this vector, if the rows begin with another one, of 1, 5, ... */
-static inline vec four_of_rows(const float *const *rows, size_t i) {
-#if LANES == 16
-    __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(rows[0] + i));
-    v = _mm512_insertf32x4(v, _mm_loadu_ps(rows[4] + i), 1);
-    v = _mm512_insertf32x4(v, _mm_loadu_ps(rows[8] + i), 2);
-    return (vec)_mm512_insertf32x4(v, _mm_loadu_ps(rows[12] + i), 3);
-#elif LANES == 8
-    __m256 v = _mm256_castps128_ps256(_mm_loadu_ps(rows[0] + i));
-    return (vec)_mm256_insertf128_ps(v, _mm_loadu_ps(rows[4] + i), 1);
-#else
-    return load(rows[0] + i);
-#endif
-}
-
 /* Pairs of lanes from two vectors, in each four lanes: the first and the second two of single numbers, and of pairs. */
 #if LANES == 16
 #define LOW(a, b) SHUFFLE(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29)
@@ -284,25 +269,85 @@ static inline vec four_of_rows(const float *const *rows, size_t i) {
 #define HIGH_PAIRS(a, b) SHUFFLE(a, b, 2, 3, 6, 7)
 #endif
 
-/* Makes PANEL rows the columns of packed (count, PANEL). Half of them at a time: the lines of a cache where rows lie that
- * are a multiple of 4 KiB apart are not enough for more. */
-static void pack_panel(const float *const *rows, size_t count, float *packed) {
+/* Four numbers of row r, and of each fourth row after it. ROW(r) is where they begin. */
+#if LANES == 16
+#define FOUR(ROW, r)                                                                                                         \
+    (vec) _mm512_insertf32x4(                                                                                                \
+        _mm512_insertf32x4(_mm512_insertf32x4(_mm512_castps128_ps512(_mm_loadu_ps(ROW(r))), _mm_loadu_ps(ROW(r + 4)), 1),    \
+                           _mm_loadu_ps(ROW(r + 8)), 2),                                                                     \
+        _mm_loadu_ps(ROW(r + 12)), 3)
+#elif LANES == 8
+#define FOUR(ROW, r)                                                                                                         \
+    (vec) _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(ROW(r))), _mm_loadu_ps(ROW(r + 4)), 1)
+#else
+#define FOUR(ROW, r) load(ROW(r))
+#endif
+
+/* Makes the four numbers of LANES rows the columns of four vectors. */
+#define TRANSPOSE(ROW, columns) transpose(FOUR(ROW, 0), FOUR(ROW, 1), FOUR(ROW, 2), FOUR(ROW, 3), columns)
+
+static inline void transpose(vec a, vec b, vec c, vec d, vec *columns) {
+    vec ab = LOW(a, b), cd = LOW(c, d), ab2 = HIGH(a, b), cd2 = HIGH(c, d);
+    columns[0] = LOW_PAIRS(ab, cd);
+    columns[1] = HIGH_PAIRS(ab, cd);
+    columns[2] = LOW_PAIRS(ab2, cd2);
+    columns[3] = HIGH_PAIRS(ab2, cd2);
+}
+
+/* Makes PANEL rows the columns of a panel (count, PANEL). Half of them at a time: a cache has not enough lines for more
+ * where rows are a multiple of 4 KiB apart. */
+static void pack_panel(const float *const *rows, size_t count, float *panel) {
     size_t whole = count / 4 * 4;
-    for (size_t half = 0; half < PANEL; half += LANES, rows += LANES)
+    for (size_t half = 0; half < PANEL; half += LANES)
         for (size_t i = 0; i < whole; i += 4) {
-            float *to = packed + i * PANEL + half;
-            vec a = four_of_rows(rows, i), b = four_of_rows(rows + 1, i);
-            vec c = four_of_rows(rows + 2, i), d = four_of_rows(rows + 3, i);
-            vec ab = LOW(a, b), cd = LOW(c, d), ab2 = HIGH(a, b), cd2 = HIGH(c, d);
-            store(to, LOW_PAIRS(ab, cd));
-            store(to + PANEL, HIGH_PAIRS(ab, cd));
-            store(to + 2 * PANEL, LOW_PAIRS(ab2, cd2));
-            store(to + 3 * PANEL, HIGH_PAIRS(ab2, cd2));
+            vec columns[4];
+#define ROW(r) (rows[half + (r)] + i)
+            TRANSPOSE(ROW, columns);
+#undef ROW
+            for (size_t j = 0; j < 4; j++)
+                store(panel + (i + j) * PANEL + half, columns[j]);
         }
-    rows -= PANEL;
     for (size_t i = whole; i < count; i++)
         for (size_t r = 0; r < PANEL; r++)
-            packed[i * PANEL + r] = rows[r][i];
+            panel[i * PANEL + r] = rows[r][i];
+}
+
+/* Numbers in a line of a cache. */
+enum { LINE = 16 };
+
+/* Adds the products of exactly `tokens` rows of x and PANEL rows of w, without a panel: for so few tokens, making one takes
+ * longer than what it is for. The sums are the same. */
+static inline __attribute__((always_inline)) void tile_of_rows(const float *w, const float *x, size_t in, size_t count,
+                                                               float *y, size_t out, int first, const float *next,
+                                                               const size_t tokens) {
+    vec sums[TOKENS][2];
+#pragma GCC unroll 16
+    for (size_t t = 0; t < tokens; t++)
+        sums[t][0] = sums[t][1] = (vec){0};
+    for (size_t line = 0; line < count; line += LINE) { /* half of the rows at a time, as in pack_panel */
+#pragma GCC unroll 2
+        for (size_t half = 0; half < 2; half++)
+            for (size_t i = line; i < line + LINE; i += 4) {
+                vec columns[4];
+#define ROW(r) (w + (half * LANES + (r)) * in + i)
+                TRANSPOSE(ROW, columns);
+#undef ROW
+#pragma GCC unroll 4
+                for (size_t j = 0; j < 4; j++)
+#pragma GCC unroll 16
+                    for (size_t t = 0; t < tokens; t++)
+                        sums[t][half] = fused(all(x[t * in + i + j]), columns[j], sums[t][half]);
+            }
+        for (size_t r = 0; next && r < PANEL; r++)
+            __builtin_prefetch(next + line * PANEL + r * LINE, 0, 2);
+    }
+#pragma GCC unroll 16
+    for (size_t t = 0; t < tokens; t++)
+#pragma GCC unroll 2
+        for (size_t half = 0; half < 2; half++) {
+            float *to = y + t * out + half * LANES;
+            store(to, first ? sums[t][half] : sums[t][half] + load(to));
+        }
 }
 
 /* Adds the products of exactly `tokens` rows of x (tokens, count) and a panel (count, PANEL) to `columns` columns of y, or
@@ -362,6 +407,21 @@ static void tile_of(size_t tokens, const float *panel, size_t stride, const floa
 #undef CASE
 }
 
+static void tile_of_rows_of(size_t tokens, const float *w, const float *x, size_t in, size_t count, float *y, size_t out,
+                            int first, const float *next) {
+#define CASE(number)                                                                                                         \
+    case number:                                                                                                             \
+        tile_of_rows(w, x, in, count, y, out, first, next, number);                                                          \
+        break;
+    switch (tokens) {
+        CASE(1)
+        CASE(2)
+        CASE(3)
+        CASE(4)
+    }
+#undef CASE
+}
+
 /* Tokens of each tile, so that all are about the same size: a small one takes as long as a larger one. */
 static size_t tile_size(size_t tokens) {
     size_t tiles = (tokens + TOKENS - 1) / TOKENS;
@@ -376,11 +436,15 @@ static void multiply(const float *w, const float *x, float *y, size_t tokens, si
         size_t columns = smaller(PANEL, end - first);
         for (size_t start = 0; start < in; start += STRETCH) {
             size_t count = smaller(STRETCH, in - start);
+            const float *next = first + 2 * PANEL <= out ? w + (first + PANEL) * in + start * PANEL : NULL;
+            if (tokens <= 4 && columns == PANEL && count % LINE == 0) {
+                tile_of_rows_of(tokens, w + first * in + start, x + start, in, count, y + first, out, start == 0, next);
+                continue;
+            }
             const float *rows[PANEL];
             for (size_t i = 0; i < PANEL; i++) /* the last row stands in for those that do not exist */
                 rows[i] = w + (first + smaller(i, columns - 1)) * in + start;
             pack_panel(rows, count, packed);
-            const float *next = first + 2 * PANEL <= out ? w + (first + PANEL) * in + start * PANEL : NULL;
             for (size_t t = 0; t < tokens; t += each)
                 tile_of(smaller(each, tokens - t), packed, PANEL, x + t * in + start, in, count, y + t * out + first, out,
                         columns, start == 0, t ? NULL : next);
