@@ -19,6 +19,7 @@ REPORTS = {
     "specification": ("specification",),
     "cold": ("cold",),
     "cuda": ("cuda",),
+    "avx2": ("avx2/full", "avx2/waiting", "avx2/concurrent", "avx2/quality"),
 }
 """Reports and their runs, by their folders. Flame graphs are too large to be committed, so nothing links to them."""
 
