@@ -197,6 +197,7 @@ static void go_on(void *context, size_t block, size_t worker) {
 static void compute_many(Run *run, struct Pool *threads) {
     size_t blocks = rounded_up(rounded_up(run->tokens, BLOCK) / BLOCK, pool_threads(threads));
     run->block = (run->tokens + blocks - 1) / blocks;
+    blocks = (run->tokens + run->block - 1) / run->block; /* rounding up may have left some with nothing to do */
     for (size_t number = 0; number < run->model->layer_count; number++) {
         run->layer = &run->model->layers[number];
         if (!number)

@@ -90,6 +90,15 @@ def test_alone_in_a_batch_and_with_threads_to_the_last_bit(variant, width):
         assert np.array_equal(computed(kernel, given_texts[8:10]), alone[8:10])
 
 
+@pytest.mark.parametrize("lengths", [[250, 135], [250, 140], [250, 250, 7]])
+@pytest.mark.parametrize("threads", [50, 64, 200])
+def test_more_threads_than_blocks_of_tokens(threads, lengths):
+    model = Random(width=32, layers=2, positions=300)
+    given_texts = model.texts(lengths)
+    alone = np.concatenate([computed(model.kernel(), [text]) for text in given_texts])
+    assert np.array_equal(computed(model.kernel(threads), given_texts), alone)
+
+
 def test_texts_without_tokens_are_zero():
     model = Random(dense=((8, "identity", True),))
     some, none = model.texts([3, 0])
