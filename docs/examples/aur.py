@@ -8,6 +8,7 @@ The model begins to load as soon as the arguments are known; everything else is 
 
 import argparse
 import functools
+import gc
 import os
 import re
 import sys
@@ -30,6 +31,7 @@ def search(arguments):
     if not os.path.isfile(arguments.database):  # noqa: PTH113 - importing pathlib costs milliseconds
         sys.exit(f"aur: there is no {arguments.database}; make it with: python aur.py index FOLDER")
     with opened(arguments.database) as connection:  # the model loads meanwhile
+        connection.execute(f"PRAGMA mmap_size = {2**30}")  # read in place; the file is only ever replaced as a whole
         model, dimension = connection.execute("SELECT model, dimension FROM embeddings").fetchone()
         if model != arguments.model:  # vectors of different models cannot be compared
             sys.exit(f"aur: {arguments.database} was made with --model {model}, not {arguments.model}")
@@ -167,6 +169,7 @@ def main():
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (LoaderError, ImportError, OSError) as error:
         sys.exit(f"aur: {error}")
+    gc.freeze()  # nothing needs to be collected any more, and Python ends sooner
 
 
 if __name__ == "__main__":

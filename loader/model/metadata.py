@@ -12,8 +12,8 @@ from .names import check_name, is_path, repo_ids
 from .source import ModelFolder, find
 from .weight_files import weight_files
 
-FORMAT = 1
-"""Version of the cache files; another version is a miss."""
+FORMAT = 2
+"""Version of the cache files; another version is a miss. A file's time of modification is the model's last use."""
 MAX_CACHE_FILE_BYTES = 65_536
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 _LONGEST_FILE_NAME = 200
@@ -69,7 +69,8 @@ class ModelMetadata:
     __hash__ = None  # type: ignore[assignment]  # mutable
 
 
-_FIELDS = ("model_name", "embedding_dim", "max_seq_length", "model_size_mb", "supports_quantization", "last_used")
+_CACHED = ("model_name", "embedding_dim", "max_seq_length", "model_size_mb", "supports_quantization")
+_FIELDS = (*_CACHED, "last_used")
 
 
 def lookup(name: object) -> ModelMetadata | None:
@@ -116,7 +117,7 @@ def read(folder: ModelFolder, *, last_used: float | None = None) -> ModelMetadat
 
 
 def remember_use(metadata: ModelMetadata) -> None:
-    """Write the metadata of a model that was just loaded to the cache, with the current time as last use.
+    """Note in the cache that this model was just loaded, with what its files say.
 
     If the cache cannot be written, this is logged and otherwise ignored: the model is ready all the same.
     """
@@ -128,13 +129,21 @@ def remember_use(metadata: ModelMetadata) -> None:
 
 
 def write_cached(metadata: ModelMetadata) -> None:
-    """Write metadata to the cache, atomically.
+    """Make the cache say this, and that the model is used now. A file that says it already gets a new time only.
 
     Raises:
         CacheError: it cannot be written; the previous file is intact.
     """
-    fields = {name: getattr(metadata, name) for name in _FIELDS}
-    write_atomically(cache_file(metadata.model_name), dumps({"format": FORMAT, **fields}))
+    path = cache_file(metadata.model_name)
+    content = dumps({"format": FORMAT, **{name: getattr(metadata, name) for name in _CACHED}})
+    try:
+        with open(path, "rb", opener=at_once) as file:
+            if file.read(len(content) + 1) == content:
+                os.utime(path)  # takes a tenth of the time of writing the file
+                return
+    except OSError:
+        pass  # there is none, or it is not ours
+    write_atomically(path, content)
 
 
 def read_cached(name: str) -> ModelMetadata | None:
@@ -143,18 +152,19 @@ def read_cached(name: str) -> ModelMetadata | None:
     try:
         with open(path, "rb", opener=at_once) as file:
             data = loads(file.read(MAX_CACHE_FILE_BYTES))
+            last_used = os.fstat(file.fileno()).st_mtime
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, RecursionError) as error:
         log("warning", "Ignoring the metadata cache file %s: %s", path, error)
         return None
-    metadata = _validated(data, name)
+    metadata = _validated(data, name, last_used)
     if metadata is None:
         log("warning", "Ignoring the metadata cache file %s: unexpected content", path)
     return metadata
 
 
-def _validated(data: object, name: str) -> ModelMetadata | None:
+def _validated(data: object, name: str, last_used: float) -> ModelMetadata | None:
     def whole(value: object) -> bool:
         return value is None or (type(value) is int and 0 < value < 2**31)
 
@@ -168,9 +178,8 @@ def _validated(data: object, name: str) -> ModelMetadata | None:
         and whole(data.get("max_seq_length"))
         and number(data.get("model_size_mb"))
         and type(data.get("supports_quantization")) is bool
-        and (data.get("last_used") is None or number(data["last_used"]))
     )
-    return ModelMetadata(*(data.get(field) for field in _FIELDS)) if valid else None  # type: ignore[arg-type]
+    return ModelMetadata(*(data.get(field) for field in _CACHED), last_used) if valid else None  # type: ignore[arg-type]
 
 
 def cache_file(name: str) -> str:
