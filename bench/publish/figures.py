@@ -231,19 +231,24 @@ def _measured(path: Path) -> dict[str, Any]:
         raise RecordError(f"{path} cannot be read: {error}. Measure it again") from error
 
 
+def _machines(reports: Reports, of_this: str, name: str) -> dict[str, dict[str, Any]]:
+    """Return the same measurement on two kinds of processor, by their instruction sets."""
+    folder = reports.root / "reports"
+    return {"AVX-512": _measured(folder / of_this / name), "AVX2": _measured(folder / "avx2" / name)}
+
+
 def texts_a_second(reports: Reports) -> str:
-    """Return how many texts each engine embeds."""
-    rates = _measured(reports.root / "reports" / "throughput.json")["rates"]
-    rows = tuple(
-        (
-            str(row["subject"]),
-            f"{row['texts_per_s']:,.0f}",
-            f"{row['lowest']:,.0f} to {row['highest']:,.0f}",
-            f"{row['ratio']:.2f}",
-        )
-        for row in throughput.summarise(rates)
-    )
-    return to_markdown(Table("Throughput", ("Engine", "Texts per second", "Range", "Ratio"), rows))
+    """Return how many texts each engine embeds, on two kinds of processor."""
+    machines = _machines(reports, "", "throughput.json")
+    columns: dict[str, list[str]] = {}
+    for report in machines.values():
+        for row in throughput.summarise(report["rates"]):
+            cells = columns.setdefault(str(row["subject"]), [])
+            cells += [f"{row['texts_per_s']:,.0f}", f"{row['lowest']:,.0f} to {row['highest']:,.0f}"]
+            cells.append(f"{row['ratio']:.2f}")
+    headings = [f"{name}: {of}" for name in machines for of in ("Texts per second", "Range", "Ratio")]
+    rows = tuple((subject, *cells) for subject, cells in columns.items())
+    return to_markdown(Table("Throughput", ("Engine", *headings), rows))
 
 
 def _service_folder(reports: Reports) -> Path:
@@ -251,19 +256,22 @@ def _service_folder(reports: Reports) -> Path:
 
 
 def in_interpreters(reports: Reports) -> str:
-    """Return what a vector costs a fresh process, in times that the interpreter alone takes."""
-    report = _measured(_service_folder(reports) / "overhead.json")
-    rows = tuple(
-        (
-            row.command,
-            f"{1e3 * row.median_s:.1f}",
-            "1" if row.shift is None else f"{row.shift.ratio:.2f}",
-            "-" if row.shift is None else f"{row.shift.low:.2f} to {row.shift.high:.2f}",
-        )
-        for row in overhead.summarise(report["seconds"])
-    )
-    table = to_markdown(Table("Whole processes", ("Process", "Median ms", "Times the interpreter", "95 %"), rows))
-    return f"{table}\n\n{report['rounds']} runs each; ratios are Hodges-Lehmann estimates over pairs within rounds."
+    """Return what a vector costs a fresh process, in interpreters, on two kinds of processor."""
+    machines = _machines(reports, "reference/service", "overhead.json")
+    measured = [{row.command: row for row in overhead.summarise(report["seconds"])} for report in machines.values()]
+    rows = tuple((name, *(cell for found in measured for cell in _times(found.get(name)))) for name in measured[0])
+    headings = [f"{name}: {of}" for name in machines for of in ("Median ms", "Times the interpreter", "95 %")]
+    table = to_markdown(Table("Whole processes", ("Process", *headings), rows))
+    (count,) = {report["rounds"] for report in machines.values()}
+    return f"{table}\n\n{count} runs each; ratios are Hodges-Lehmann estimates over pairs within rounds."
+
+
+def _times(row: overhead.CommandTimes | None) -> tuple[str, str, str]:
+    if row is None:
+        return "-", "-", "-"
+    if row.shift is None:
+        return f"{1e3 * row.median_s:.1f}", "1", "-"
+    return f"{1e3 * row.median_s:.1f}", f"{row.shift.ratio:.2f}", f"{row.shift.low:.2f} to {row.shift.high:.2f}"
 
 
 def service_under_load(reports: Reports) -> str:

@@ -2,8 +2,9 @@
 
 Whole processes, from spawn to exit, in rounds of random order: the interpreter alone, ``import numpy``, then a vector
 as bytes and as an array, the command ``python -m loader embed``, and the example ``aur search``, each through a running
-model service and without one. *First run* has an empty cache, as on the day that the library was installed. Every
-vector is compared with one from another process, every search with another one. The service belongs to this run alone.
+model service and without one. *First run* has an empty cache, as on the day that the library was installed. *Frozen*
+calls ``gc.freeze()`` at its end, as the command and the example do. Every vector is compared with one from another
+process, every search with another one. The service belongs to this run alone.
 """
 
 from __future__ import annotations
@@ -59,8 +60,15 @@ _BYTES, _ARRAY = "embed_query_bytes(sys.argv[2])", "embed_query(sys.argv[2]).tob
 _RUNNING = ", service=ServiceOptions(start=None, fallback=False)"
 
 
-def _library(strategy: str, embed: str = _BYTES, options: str = "") -> tuple[str, ...]:
-    return "-c", _LIBRARY.format(strategy=strategy, options=options, embed=embed), "{model}", TEXT
+_FREEZE = """
+import gc
+gc.freeze()
+"""
+
+
+def _library(strategy: str, embed: str = _BYTES, options: str = "", ending: str = "") -> tuple[str, ...]:
+    program = _LIBRARY.format(strategy=strategy, options=options, embed=embed)
+    return "-c", program + ending, "{model}", TEXT
 
 
 def _search(strategy: str) -> tuple[str, ...]:
@@ -78,6 +86,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "command, service": ("-m", "loader", "embed", "--model", "{model}", TEXT),
     "library, progressive": _library("progressive"),
     FIRST_RUN: _library("progressive"),
+    "library, progressive, frozen": _library("progressive", ending=_FREEZE),
     "library, progressive, array": _library("progressive", _ARRAY),
     "command, progressive": ("-m", "loader", "embed", "--model", "{model}", "--strategy", "progressive", TEXT),
     **SEARCHES,
