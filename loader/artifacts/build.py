@@ -54,6 +54,10 @@ class Builder:
         self.report = report
         self.pipeline = Pipeline(source)
         self.config: EncoderConfig | None = None
+        if self.pipeline.is_static:
+            raise ModelUnsupportedError(
+                f"{source} is a table of vectors: there is nothing to prepare, and it has no 8-bit form."
+            )
         try:
             self.config = EncoderConfig(self.pipeline.config, self.pipeline.transformer)
         except ModelUnsupportedError:

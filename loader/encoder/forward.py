@@ -24,6 +24,21 @@ BLOCK: "Final" = 1 << 16
 """Numbers that element-wise functions process at a time: 256 KiB, so that intermediate results stay in the cache."""
 
 
+class StaticEncoder:
+    """Looks token vectors up, for models that are nothing but a table of them."""
+
+    def __init__(self, table: "Floats") -> None:
+        """Take a row for each token, shape (tokens, width)."""
+        self._table = table
+
+    def __call__(self, numbers: "NDArray[np.intp]", lengths: list[int]) -> "NDArray[np.float64]":  # noqa: ARG002
+        """Return the vectors of all tokens, shape (width, tokens).
+
+        They are float64, because texts may have any length, and so many are added up.
+        """
+        return np.ascontiguousarray(self._table[numbers].T, np.float64)
+
+
 class Encoder:
     """Computes token vectors. Immutable, so any number of threads may use it at once."""
 

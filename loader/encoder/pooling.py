@@ -43,7 +43,7 @@ class Head:
             (Linear(weight, bias), _ACTIVATIONS[activation]) for weight, bias, activation in weights.layers
         ]
 
-    def __call__(self, x: "Floats", lengths: list[int]) -> "Floats":
+    def __call__(self, x: "Floats | NDArray[np.float64]", lengths: list[int]) -> "Floats":
         """Return the vectors of the texts, shape (texts, dimension), from those of their tokens, (width, tokens)."""
         starts = np.cumsum([0, *lengths[:-1]])
         pooled = np.concatenate([_pool(mode, x, starts, lengths) for mode in self._modes])
@@ -58,7 +58,9 @@ class Head:
             tensors.check_unchanged()
 
 
-def _pool(mode: str, x: "Floats", starts: "NDArray[np.intp]", lengths: list[int]) -> "Floats":
+def _pool(
+    mode: str, x: "Floats | NDArray[np.float64]", starts: "NDArray[np.intp]", lengths: list[int]
+) -> "Floats | NDArray[np.float64]":
     """Return one column per text, shape (width, texts)."""
     if mode == "cls":
         return x[:, starts]

@@ -9,7 +9,7 @@ import sys
 
 from ..artifacts import INT8_WEIGHTS, is_artifact
 from ..encoder.families import EncoderConfig
-from ..encoder.reader import DenseWeights, WeightReader
+from ..encoder.reader import DenseWeights, WeightReader, static_table
 from ..errors import EngineMissingError, ModelUnsupportedError
 from ..exit_gate import GATE
 from ..light_threads import start_thread
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 FORK_SAFE = True
 
-ABI: "Final" = 1
+ABI: "Final" = 2
 """The version of the kernel's interface that this code calls."""
 VARIANT: "Final" = "EMBEDDING_LOADER_KERNEL"
 """Environment variable that forces one of the kernel's instruction sets, or ``none``."""
@@ -75,30 +75,24 @@ class NativeEngine:
         self, model: "Model", pipeline: Pipeline, tensors: MappedTensors, precision: str, threads: int
     ) -> None:
         native = kernel()
-        config = EncoderConfig(pipeline.config, pipeline.transformer)
-        reader = WeightReader(tensors, config, pipeline.transformer, floats=_floats, integers=_integers)
-        words, positions, token_types, gain, shift = reader.embeddings()
-        bias = reader.relative_bias()
-        layers = tuple(reader.layer(number) for number in range(config.layers))
-        reader.check_all_were_used()
-        dense = DenseWeights(pipeline, config.width, _floats)
-        padding = config.padding if config.family.positions_from_padding else None
+        sizes, embeddings, layers = (_static_parts if pipeline.is_static else _encoder_parts)(pipeline, tensors)
+        dense = DenseWeights(pipeline, sizes[0], _floats)
         self._encoder = native.Encoder(
-            (config.width, config.heads, config.inner, config.activation, config.epsilon, padding),
-            (words, positions, _first_row(token_types, config.width), gain, shift, bias),
+            sizes,
+            embeddings,
             layers,
             (pipeline.pooling, tuple(dense.layers)),
             threads,
             os.environ.get(VARIANT) or None,
         )
-        if threads > 1:
+        if threads > 1 and layers:
             _start_to_touch(self._encoder)
         self.precision = precision
         self.dimension = dense.dimension
         pipeline.check_dimension(self.dimension)
-        self.max_seq_length = pipeline.max_seq_length
         self._files = [tensors, *dense.files]
         self._tokenizer = model.tokenizer()
+        self.max_seq_length = self._tokenizer.max_seq_length
         self._prompts = pipeline.prompts
 
     @property
@@ -126,6 +120,28 @@ class NativeEngine:
     def _check_unchanged(self) -> None:
         for file in self._files:
             file.check_unchanged()
+
+
+def _encoder_parts(pipeline: Pipeline, tensors: MappedTensors) -> "tuple[Any, Any, tuple[Any, ...]]":
+    """Return the sizes, embeddings and layers of a transformer, as the kernel takes them."""
+    config = EncoderConfig(pipeline.config, pipeline.transformer)
+    reader = WeightReader(tensors, config, pipeline.transformer, floats=_floats, integers=_integers)
+    words, positions, token_types, gain, shift = reader.embeddings()
+    bias = reader.relative_bias()
+    layers = tuple(reader.layer(number) for number in range(config.layers))
+    reader.check_all_were_used()
+    padding = config.padding if config.family.positions_from_padding else None
+    return (
+        (config.width, config.heads, config.inner, config.activation, config.epsilon, padding),
+        (words, positions, _first_row(token_types, config.width), gain, shift, bias),
+        layers,
+    )
+
+
+def _static_parts(pipeline: Pipeline, tensors: MappedTensors) -> "tuple[Any, Any, tuple[Any, ...]]":
+    """Return the same of a static model: a table, and nothing else."""
+    table, width = static_table(tensors, pipeline.transformer, _floats)
+    return (width, 1, 1, "identity", 1e-12, None), (table, None, None, None, None, None), ()
 
 
 def _start_to_touch(encoder: "Encoder") -> None:

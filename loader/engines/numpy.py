@@ -9,8 +9,9 @@ import numpy as np
 
 from ..artifacts import INT8_WEIGHTS, is_artifact
 from ..encoder.families import EncoderConfig
-from ..encoder.forward import Encoder
+from ..encoder.forward import Encoder, StaticEncoder
 from ..encoder.pooling import Head
+from ..encoder.reader import static_table
 from ..encoder.weights import EncoderWeights
 from ..exit_gate import GATE
 from ..model.pipeline import Pipeline
@@ -41,16 +42,22 @@ class NumpyEngine:
     batch_invariant = True
 
     def __init__(self, pipeline: Pipeline, tensors: MappedTensors, tokenizer: "TextTokenizer", precision: str) -> None:
-        config = EncoderConfig(pipeline.config, pipeline.transformer)
         self.precision = precision
         self._tensors = tensors
         self._tokenizer = tokenizer
         self._prompts = pipeline.prompts
-        self._encoder = Encoder(config, EncoderWeights(tensors, config, pipeline.transformer))
-        self._head = Head(pipeline, config.width)
+        self._encoder: Encoder | StaticEncoder
+        if pipeline.is_static:
+            table, width = static_table(tensors, pipeline.transformer, MappedTensors.floats)
+            self._encoder = StaticEncoder(table)
+        else:
+            config = EncoderConfig(pipeline.config, pipeline.transformer)
+            width = config.width
+            self._encoder = Encoder(config, EncoderWeights(tensors, config, pipeline.transformer))
+        self._head = Head(pipeline, width)
         self.dimension = self._head.dimension
         pipeline.check_dimension(self.dimension)
-        self.max_seq_length = pipeline.max_seq_length
+        self.max_seq_length = tokenizer.max_seq_length
 
     def encode(self, texts: list[str], kind: "TextKind", batch_size: int) -> "NDArray[np.float32]":
         """Return the vectors of the texts; see ``loader.contract.Engine``."""

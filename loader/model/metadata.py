@@ -174,12 +174,13 @@ def _validated(data: object, name: str, last_used: float) -> ModelMetadata | Non
     if not isinstance(data, dict) or data.get("format") != FORMAT or data.get("model_name") != name:
         return None
     valid = (
-        whole(data.get("embedding_dim"))
-        and whole(data.get("max_seq_length"))
-        and number(data.get("model_size_mb"))
-        and type(data.get("supports_quantization")) is bool
+        data.keys() >= set(_CACHED)
+        and whole(data["embedding_dim"])
+        and whole(data["max_seq_length"])
+        and number(data["model_size_mb"])
+        and type(data["supports_quantization"]) is bool
     )
-    return ModelMetadata(*(data.get(field) for field in _CACHED), last_used) if valid else None  # type: ignore[arg-type]
+    return ModelMetadata(**{name: data[name] for name in _CACHED}, last_used=last_used) if valid else None
 
 
 def cache_file(name: str) -> str:

@@ -66,8 +66,9 @@ class Pipeline:
     Attributes:
         folder: the model's folder.
         folders: the folders of all modules.
+        is_static: whether a table of vectors, of which a text has the mean, stands in the place of a transformer.
         transformer: the folder of the first module, which may be the model's folder.
-        config: that module's config.json.
+        config: that module's config.json; a table has none.
         max_seq_length: longest sequence in tokens, special tokens included, or None.
         pooling: some of ``POOLING_MODES``, in the order of concatenation.
         dense: layers after the pooling, in order.
@@ -81,6 +82,7 @@ class Pipeline:
         "dimension",
         "folder",
         "folders",
+        "is_static",
         "max_seq_length",
         "pooling",
         "prompts",
@@ -100,19 +102,25 @@ class Pipeline:
         self.dimension = facts.embedding_dim
         modules = _modules(folder)
         kinds = [kind for kind, _ in modules]
-        behind = kinds[2:]
-        if kinds[:2] != ["Transformer", "Pooling"] or sorted(behind) != behind or not _BEHIND.issuperset(behind):
+        self.is_static = kinds[:1] == ["StaticEmbedding"]
+        first = 1 if self.is_static else 2
+        behind = kinds[first:]
+        is_known = self.is_static or kinds[:2] == ["Transformer", "Pooling"]
+        if not is_known or sorted(behind) != behind or not _BEHIND.issuperset(behind):
             raise ModelUnsupportedError(
-                f"{folder}/modules.json has the modules {', '.join(kinds)}. Supported are Transformer, Pooling, then "
-                "any number of Dense, then Normalize."
+                f"{folder}/modules.json has the modules {', '.join(kinds)}. Supported are Transformer and Pooling, or "
+                "StaticEmbedding, then any number of Dense, then Normalize."
             )
         paths = [os.path.join(folder, path) if path else folder for _, path in modules]
-        _check_transformer(paths[0])
         self.transformer = paths[0]
         self.folders = tuple(paths)
-        self.pooling = _pooling(paths[1])
-        self.dense = tuple(_dense(path) for kind, path in zip(behind, paths[2:], strict=True) if kind == "Dense")
-        self.config = mapping(read_json(self.transformer, "config.json"), self.transformer, "config.json")
+        self.config: dict[str, Any] = {}
+        self.pooling: tuple[str, ...] = ("mean",)
+        if not self.is_static:
+            _check_transformer(paths[0])
+            self.pooling = _pooling(paths[1])
+            self.config = mapping(read_json(self.transformer, "config.json"), self.transformer, "config.json")
+        self.dense = tuple(_dense(path) for kind, path in zip(behind, paths[first:], strict=True) if kind == "Dense")
         self.prompts = _prompts(folder)
 
     def check_dimension(self, found: int) -> None:

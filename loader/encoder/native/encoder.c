@@ -282,15 +282,38 @@ static void pool(Pooling pooling, const float *x, size_t length, size_t width, f
         vector[i] /= count;
 }
 
+/* Columns that are added up together, in registers or nearly so. */
+enum { COLUMNS_AT_ONCE = 64 };
+
+/* The mean of the tokens' rows. A static model takes texts of any length, so the rows are not copied first, and sums of
+ * so many have twice the digits. */
+static void mean_of_rows(const Model *model, const uint32_t *tokens, size_t length, float *vector) {
+    for (size_t first = 0; first < model->width; first += COLUMNS_AT_ONCE) {
+        double sums[COLUMNS_AT_ONCE] = {0};
+        size_t columns = smaller(COLUMNS_AT_ONCE, model->width - first);
+        for (size_t token = 0; token < length; token++) {
+            const float *row = (const float *)model->words.values + tokens[token] * model->width + first;
+            for (size_t i = 0; i < columns; i++)
+                sums[i] += row[i];
+        }
+        for (size_t i = 0; i < columns; i++)
+            vector[first + i] = (float)(sums[i] / (double)length);
+    }
+}
+
 /* Pooling, then the Dense layers. Returns -1 if there is not enough memory. */
-static int head(const Run *run, float *vectors) {
+static int head(const Run *run, const uint32_t *tokens, float *vectors) {
     const Model *model = run->model;
     size_t width = model->width * model->pooling_count;
     float *now = calloc(run->texts * width + 1, sizeof(float));
     for (size_t text = 0; now && text < run->texts; text++)
-        for (size_t i = 0; i < model->pooling_count && run->lengths[text]; i++)
-            pool(model->poolings[i], run->x + run->starts[text] * model->width, run->lengths[text], model->width,
-                 now + text * width + i * model->width);
+        for (size_t i = 0; i < model->pooling_count && run->lengths[text]; i++) {
+            float *vector = now + text * width + i * model->width;
+            if (model->is_static)
+                mean_of_rows(model, tokens + run->starts[text], run->lengths[text], vector);
+            else
+                pool(model->poolings[i], run->x + run->starts[text] * model->width, run->lengths[text], model->width, vector);
+        }
     for (size_t i = 0; now && i < model->dense_count; i++) {
         const Dense *dense = &model->dense[i];
         float *next = malloc((run->texts * dense->linear.out + 1) * sizeof(float));
@@ -356,6 +379,10 @@ int encode(const Model *model, const Lanes *lanes, struct Pool *threads, const u
     run.starts = starts;
     run.tokens = total;
     run.longest = longest;
+    if (model->is_static) {
+        result = head(&run, tokens, vectors);
+        goto done;
+    }
     int is_few = total <= FEW;
     size_t matrix = rounded(total * width), inner = is_few ? rounded(total * model->inner) : 0, bytes = 0;
     size_t block = is_few ? 0 : BLOCK * (model->inner + width); /* for what one thread computes of finish */
@@ -389,7 +416,7 @@ int encode(const Model *model, const Lanes *lanes, struct Pool *threads, const u
         compute_few(&run, threads);
     else
         compute_many(&run, threads);
-    result = head(&run, vectors);
+    result = head(&run, tokens, vectors);
 done:
     free(biases);
     free(memory);

@@ -46,6 +46,7 @@ typedef enum { CLS, MAX, MEAN, MEAN_SQRT } Pooling;
 enum { MAX_POOLINGS = 8, BUCKETS = 32 };
 
 typedef struct {
+    int is_static; /* nothing but words: a text's vector is the mean of their rows */
     size_t width, heads, inner;
     size_t word_rows, position_rows;
     int64_t padding; /* the padding token's number if positions are counted from it, else -1 */

@@ -13,7 +13,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { ABI = 1 };
+enum { ABI = 2 };
 
 /* Tokens from which on a second thread is worth waking. With fewer, reading the weights takes the time, and one thread can
  * keep the memory busy. */
@@ -225,8 +225,18 @@ static int get_embeddings(EncoderObject *self, PyObject *embeddings) {
     if (!PyTuple_Check(embeddings) || PyTuple_Size(embeddings) != 6)
         return is_error("embeddings is not a tuple of 6");
     PyObject *token_type = PyTuple_GetItem(embeddings, 2), *bias = PyTuple_GetItem(embeddings, 5);
-    if (get_table(self, PyTuple_GetItem(embeddings, 0), "words", model->width, &model->words, &model->word_rows) ||
-        get_table(self, PyTuple_GetItem(embeddings, 1), "positions", model->width, &model->positions,
+    if (get_table(self, PyTuple_GetItem(embeddings, 0), "words", model->width, &model->words, &model->word_rows))
+        return -1;
+    if (PyTuple_GetItem(embeddings, 1) == Py_None) {
+        if (model->words.scale)
+            return is_error("a model without positions has words in float32");
+        for (Py_ssize_t i = 2; i < 6; i++)
+            if (PyTuple_GetItem(embeddings, i) != Py_None)
+                return is_error("a model without positions has nothing but words");
+        model->is_static = 1;
+        return 0;
+    }
+    if (get_table(self, PyTuple_GetItem(embeddings, 1), "positions", model->width, &model->positions,
                   &model->position_rows) ||
         get_norm(self, embeddings, 3, "embedding_norm", model->width, &model->embedding_norm))
         return -1;
@@ -243,6 +253,8 @@ static int get_layers(EncoderObject *self, PyObject *layers) {
     if (!PyTuple_Check(layers))
         return is_error("layers is not a tuple");
     size_t count = (size_t)PyTuple_Size(layers);
+    if (model->is_static && count)
+        return is_error("a model without positions has no layers");
     model->layers = PyMem_Calloc(count + 1, sizeof *model->layers);
     if (!model->layers) {
         PyErr_NoMemory();
@@ -288,6 +300,8 @@ static int get_head(EncoderObject *self, PyObject *head) {
         int choice = get_choice(PyTuple_GetItem(modes, (Py_ssize_t)model->pooling_count), POOLINGS, "pooling");
         if (choice < 0)
             return -1;
+        if (model->is_static && choice != MEAN)
+            return is_error("a model without positions pools by mean");
         model->poolings[model->pooling_count] = (Pooling)choice;
     }
     model->dimension = model->width * poolings;
@@ -383,6 +397,8 @@ static Py_ssize_t get_tokens(const Model *model, PyObject *text, uint32_t *numbe
         not_padding += number != model->padding;
         numbers[i] = (uint32_t)number;
     }
+    if (model->is_static)
+        return (Py_ssize_t)count;
     size_t last = model->padding < 0 ? count : not_padding + (size_t)model->padding + 1;
     if (count && last > model->position_rows) {
         PyErr_Format(PyExc_ValueError, "a text has %zu tokens, but there are %zu positions", count, model->position_rows);

@@ -89,6 +89,24 @@ def test_other_wrong_arguments(place, value):
         Encoder(*changed(Random().arguments(), place, value))
 
 
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ((1, 2), floats(4)),
+        ((1, 3), floats(4)),
+        ((1, 5), floats(32)),
+        ((2,), Random(width=4).arguments()[2]),
+        ((3, 0), ("cls",)),
+        ((1, 0), floats(0)),
+    ],
+)
+def test_a_table_alone_has_nothing_else(place, value):
+    table = ((4, 1, 1, "identity", 1e-12, None), (floats(9, 4), *[None] * 5), (), (("mean",), ()))
+    Encoder(*table)
+    with pytest.raises(ValueError, match=r"a model without positions|a table is empty"):
+        Encoder(*changed(table, place, value))
+
+
 def test_a_misaligned_buffer():
     arguments = Random().arguments()
     moved = memoryview(bytearray(32 * 32 * 4 + 1))[1:]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loader._native import VARIANTS
+from loader._native import VARIANTS, Encoder
 from tests.loader.native.models import Random, computed, unit
 
 NEAR = 2e-6
@@ -97,6 +97,18 @@ def test_more_threads_than_blocks_of_tokens(threads, lengths):
     given_texts = model.texts(lengths)
     alone = np.concatenate([computed(model.kernel(), [text]) for text in given_texts])
     assert np.array_equal(computed(model.kernel(threads), given_texts), alone)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_table_alone_gives_the_mean_of_its_rows(variant):
+    table = np.random.default_rng(0).normal(size=(50, 33)).astype(np.float32)
+    kernel = Encoder((33, 1, 1, "identity", 1e-12, None), (table, *[None] * 5), (), (("mean",), ()), 2, variant)
+    texts = [[3], [], [0, 49, 7], [1] * 5000]
+    found = np.frombuffer(kernel.encode(texts), np.float32).reshape(4, 33)
+    wanted = [table[text].mean(axis=0, dtype=np.float64) if text else np.zeros(33) for text in texts]
+    assert np.max(np.abs(found - wanted)) <= 1e-4
+    with pytest.raises(ValueError, match="no token with the number 50"):
+        kernel.encode([[50]])
 
 
 def test_texts_without_tokens_are_zero():
