@@ -30,7 +30,8 @@ _EVERY_SAMPLE = "Total of each sample"
 
 
 MAGNIFIED_FROM = 8.0
-"""Where the slowest takes so many times as long as the fastest, the fast ones are drawn again, magnified."""
+"""Where the slowest takes so many times as long as the fastest, the fast ones are drawn again, magnified. Where that is so
+among them as well, only the fastest are in full, if they are at least half of all."""
 
 
 def applies(context: Context) -> bool:
@@ -45,7 +46,7 @@ def draw(context: Context) -> Figure:
     series = names_of(context, map(series_of, summaries))
     totals = [(item.median("total_ms") or 0.0) / 1000 for item in summaries]
     ends = [value / 1000 for item in summaries for value in samples.values(item, "total_ms")]
-    fast = [total for total in totals if 0.0 < total <= max(totals) / MAGNIFIED_FROM]
+    fast = magnified(totals)
     rows = rows_figure([len(group.items) for group in groups], 2 if fast else 1)
     for group, panes in zip(groups, rows.panes, strict=False):
         for axes in panes:
@@ -61,6 +62,18 @@ def draw(context: Context) -> Figure:
     handles, labels = rows.panes[0][0].get_legend_handles_labels()
     add_legend(rows.figure, handles, labels)
     return rows.figure
+
+
+def magnified(totals: Sequence[float]) -> list[float]:
+    """Return the totals, in any unit, that the magnified column shows in full."""
+    fast = _much_faster(totals)
+    while 2 * len(fastest := _much_faster(fast)) >= max(len(totals), 1):
+        fast = fastest
+    return fast
+
+
+def _much_faster(totals: Sequence[float]) -> list[float]:
+    return [total for total in totals if 0.0 < total <= max(totals) / MAGNIFIED_FROM]
 
 
 def _draw_bars(axes: Axes, summaries: Sequence[CellSummary], samples: Samples) -> None:

@@ -68,6 +68,21 @@ def test_models_of_one_short_name_keep_apart():
     assert len(phases.draw(context).axes) == 2
 
 
+@pytest.mark.parametrize(
+    ("totals", "shown"),
+    [
+        ([], []),
+        ([0.0, 0.0], []),
+        ([5.0, 4.0], []),
+        ([5.0, 4.0, 0.5], [0.5]),
+        ([5.0, 0.6, 0.4, 0.03, 0.04, 0.05], [0.03, 0.04, 0.05]),
+        ([5.0, 0.6, 0.5, 0.4, 0.03, 0.04], [0.6, 0.5, 0.4, 0.03, 0.04]),
+    ],
+)
+def test_the_fastest_half_is_magnified_until_it_can_be_seen(totals, shown):
+    assert phases.magnified(totals) == shown
+
+
 def test_no_sample_is_lost():
     context = whole_run()
     assert dots(strips.draw(context), 4) == 2 * 4 * 3
