@@ -75,7 +75,7 @@ def describe_pipeline(source: str) -> dict[str, Any]:
     from loader.model.pipeline import Pipeline
 
     pipeline = Pipeline(source)
-    kinds = [str(module["type"]).rpartition(".")[2] for module in read_json(source, "modules.json")]
+    kinds = [str(module["type"]).rpartition(".")[2] for module in read_json(source, "modules.json") or ()]
     return {
         "max_tokens": pipeline.max_seq_length,
         "pooling": list(pipeline.pooling),

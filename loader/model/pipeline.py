@@ -1,8 +1,8 @@
 """What a sentence-transformers model does to a text, read from its files: which modules, in which order.
 
-``modules.json`` lists the modules, each with its own configuration folder. Everything that changes a vector is either
-supported here or rejected by name, so that no vector is wrong. ``loader.encoder`` handles the inside of the
-transformer.
+``modules.json`` lists the modules, each with its own configuration folder. Without it, as transformers saves a model, a
+text's vector is the mean of those of its tokens. Everything that changes a vector is either supported here or rejected
+by name, so that no vector is wrong. ``loader.encoder`` handles the inside of the transformer.
 """
 
 import os
@@ -100,27 +100,31 @@ class Pipeline:
         self.folder = folder
         self.max_seq_length = facts.max_seq_length
         self.dimension = facts.embedding_dim
-        modules = _modules(folder)
-        kinds = [kind for kind, _ in modules]
-        self.is_static = kinds[:1] == ["StaticEmbedding"]
-        first = 1 if self.is_static else 2
-        behind = kinds[first:]
-        is_known = self.is_static or kinds[:2] == ["Transformer", "Pooling"]
-        if not is_known or sorted(behind) != behind or not _BEHIND.issuperset(behind):
+        modules, fronts = _modules(folder), _FRONTS
+        if modules is None:
+            _check_plain(folder)
+            modules, fronts = [("Transformer", "")], (("Transformer",),)
+        kinds = tuple(kind for kind, _ in modules)
+        front = next((front for front in fronts if kinds[: len(front)] == front), ())
+        behind = kinds[len(front) :]
+        if not front or list(behind) != sorted(behind) or not _BEHIND.issuperset(behind):
             raise ModelUnsupportedError(
                 f"{folder}/modules.json has the modules {', '.join(kinds)}. Supported are Transformer and Pooling, or "
                 "StaticEmbedding, then any number of Dense, then Normalize."
             )
         paths = [os.path.join(folder, path) if path else folder for _, path in modules]
+        self.is_static = "StaticEmbedding" in front
         self.transformer = paths[0]
         self.folders = tuple(paths)
         self.config: dict[str, Any] = {}
         self.pooling: tuple[str, ...] = ("mean",)
         if not self.is_static:
             _check_transformer(paths[0])
-            self.pooling = _pooling(paths[1])
             self.config = mapping(read_json(self.transformer, "config.json"), self.transformer, "config.json")
-        self.dense = tuple(_dense(path) for kind, path in zip(behind, paths[first:], strict=True) if kind == "Dense")
+        if "Pooling" in front:
+            self.pooling = _pooling(paths[1])
+        dense = zip(behind, paths[len(front) :], strict=True)
+        self.dense = tuple(_dense(path) for kind, path in dense if kind == "Dense")
         self.prompts = _prompts(folder)
 
     def check_dimension(self, found: int) -> None:
@@ -136,6 +140,7 @@ class Pipeline:
             )
 
 
+_FRONTS: "tuple[tuple[str, ...], ...]" = (("Transformer", "Pooling"), ("StaticEmbedding",))
 _BEHIND = frozenset({"Dense", "Normalize"})
 # Normalize has no settings: it may only come last, and the provider normalises the vectors of every model anyway.
 
@@ -151,14 +156,34 @@ def _check_transformer(path: str) -> None:
         raise ModelUnsupportedError(f"{path} has an adapter_config.json; adapters of another model are not supported.")
 
 
-def _modules(folder: str) -> list[tuple[str, str]]:
-    """Return the class name and the sub-folder of each module."""
-    modules = read_json(folder, "modules.json")
-    if modules is None:
+def _check_plain(folder: str) -> None:
+    """Reject a folder without modules.json whose vectors sentence-transformers would not make from its tokens' mean.
+
+    It takes the last token's vector where a model was trained to write, and ignores what belongs to a modules.json.
+    """
+    config = mapping(read_json(folder, "config.json"), folder, "config.json")
+    architectures = config.get("architectures")
+    first = architectures[0] if isinstance(architectures, list) and architectures else None
+    name = "config_sentence_transformers.json"
+    reason = None
+    if isinstance(first, str) and first.endswith("ForCausalLM"):
+        reason = f"its architecture is {first!a}"
+    elif transformer_settings(folder)[1]:
+        reason = f"it has a {transformer_settings(folder)[0]}"
+    elif read_json(folder, name) is not None:
+        reason = f"it has a {name}"
+    if reason:
         raise ModelUnsupportedError(
-            f"{folder} has no modules.json, so it is unknown how its tokens become one vector. "
+            f"{folder} has no modules.json, and {reason}, so it is unknown how its tokens become one vector. "
             "Save it once with sentence-transformers."
         )
+
+
+def _modules(folder: str) -> list[tuple[str, str]] | None:
+    """Return the class name and the sub-folder of each module, or None if the model is not divided into modules."""
+    modules = read_json(folder, "modules.json")
+    if modules is None:
+        return None
     if not isinstance(modules, list):
         raise ModelCorruptError(f"{folder}/modules.json is not a list of modules. Fetch the model again.")
     listed = []

@@ -30,8 +30,8 @@ _EVERY_SAMPLE = "Total of each sample"
 
 
 MAGNIFIED_FROM = 8.0
-"""Where the slowest takes so many times as long as the fastest, the fast ones are drawn again, magnified. Where that is so
-among them as well, only the fastest are in full, if they are at least half of all."""
+"""Where the slowest takes so many times as long as the fastest, the fast ones are drawn again, magnified. Where that is
+so among them as well, only the fastest are in full, if they are at least half of all."""
 
 
 def applies(context: Context) -> bool:
