@@ -11,7 +11,6 @@ Anything else there is not ours, and is neither listed nor removed.
 """
 
 import os
-import re
 
 from ..errors import ArtifactError, ModelError, ModelUnreadableError
 from ..model.pipeline import Pipeline
@@ -24,8 +23,6 @@ from .manifest import Manifest, read_manifest, verify_artifact
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-_NAME = re.compile(r"[^.].*--(float32|int8)--[0-9a-f]{12}", re.DOTALL)
 
 
 class Artifact:
@@ -130,6 +127,19 @@ def _candidates(precision: str) -> "Iterator[Artifact]":
                 yield Artifact(os.path.join(root(), name), manifest)
 
 
+def _is_ours(name: str) -> bool:
+    """Whether a folder is called as an artifact is. Importing ``re`` takes as long as opening one."""
+    rest, _, digits = name.rpartition("--")
+    model, _, precision = rest.rpartition("--")
+    return (
+        not model.startswith(".")
+        and model != ""
+        and precision in {"float32", "int8"}
+        and len(digits) == 12
+        and frozenset("0123456789abcdef").issuperset(digits)
+    )
+
+
 def all_artifacts() -> "list[tuple[str, Artifact | ModelError]]":
     """Return each folder with its artifact, or its error: ArtifactError if damaged, else ModelUnreadableError."""
     found: list[tuple[str, Artifact | ModelError]] = []
@@ -139,7 +149,7 @@ def all_artifacts() -> "list[tuple[str, Artifact | ModelError]]":
         return found
     for name in names:
         folder = os.path.join(root(), name)
-        if not _NAME.fullmatch(name) or not is_artifact(folder):
+        if not _is_ours(name) or not is_artifact(folder):
             continue
         try:
             found.append((folder, Artifact(folder, read_manifest(folder))))
