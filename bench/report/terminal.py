@@ -37,6 +37,9 @@ WIDE = 96
 MAX_UNBROKEN = 24
 """Characters up to which a column's longest text is never broken."""
 
+LINES = 24
+"""Lines that the first screen fits, with the path and a prompt."""
+
 PLAIN_WIDTH = 120
 """Columns where the output is not a terminal, so that a log shows whole rows."""
 
@@ -56,16 +59,22 @@ def show(context: Context, report: Path, *, quiet: bool) -> None:
 
 def _show_lead(console: Console, first: Lead) -> None:
     """Print the first screen, which fits 80 columns and 24 lines together with the path and a prompt."""
-    headline = Text(one_line(unescape(first.headline)), style="bold")
-    console.print(headline, highlight=False)
+    parts: list[list[Text | RichTable]] = [[Text(one_line(unescape(first.headline)), style="bold")]]
     if first.table is not None:
-        console.print()
-        console.print(_fitting(_cleaned(first.table), console.width, box=None))
+        parts.append([_fitting(_cleaned(first.table), console.width, box=None)])
     if first.uses is not None:
-        console.print()
+        parts.append([])
         for use, strategy, why in _cleaned(first.uses).rows:
             named = Text.assemble((str(strategy), "bold"), ". ") if strategy != "-" else Text()
-            console.print(Text.assemble(f"{use}: ", named, f"{why}."), highlight=False)
+            parts[-1].append(Text.assemble(f"{use}: ", named, f"{why}."))
+    # A line goes to the path, and one to the prompt. Where there is no room for blank lines, the first is left out.
+    lines = sum(len(console.render_lines(each)) for part in parts for each in part)
+    blank_from = len(parts) - max(LINES - 2 - lines, 0)
+    for number, part in enumerate(parts):
+        if number and number >= blank_from:
+            console.print()
+        for each in part:
+            console.print(each, highlight=False)
 
 
 def show_tables(tables: Sequence[Table], report: Path | None, *, quiet: bool) -> None:

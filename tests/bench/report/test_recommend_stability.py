@@ -94,7 +94,7 @@ def test_as_measured_the_defaults_are_named(reference):
 
 
 @pytest.mark.parametrize("model", representative({"minilm"}, ["minilm", "minilm-l3", "mpnet"]))
-def test_a_bootstrap_of_the_rounds_changes_no_name_in_more_than_one_of_a_hundred(reference, model):
+def test_a_bootstrap_of_the_rounds_changes_no_name_more_often_than_the_rule_may_err(reference, model):
     choice, source = reference[model], random.Random(1)
     expected, changed = named(choice), dict.fromkeys((use.key for use in USES), 0)
     rounds = rounds_of(choice)
@@ -102,7 +102,7 @@ def test_a_bootstrap_of_the_rounds_changes_no_name_in_more_than_one_of_a_hundred
         drawn = {run: source.choices(numbers, k=len(numbers)) for run, numbers in rounds.items()}
         for use, name in named(taken(choice, drawn)).items():
             changed[use] += name != expected[use]
-    assert max(changed.values()) <= RESAMPLES / 100, changed
+    assert max(changed.values()) <= 0.05 * RESAMPLES, changed
 
 
 @settings(deadline=None, max_examples=60)
@@ -117,16 +117,18 @@ def in_use(choice, use):
     return next(each for each in recommend(choice) if each.use.key == use)
 
 
-def faster(record, cell, number):
-    """A sample of another strategy that takes 20 % less of everything."""
+def faster(record, cell, number, share):
+    """A sample of another strategy that takes this share of everything."""
     spawn = record.marks_ns.get("spawn", 0)
-    marks = {name: round(spawn + 0.8 * (mark - spawn)) for name, mark in record.marks_ns.items()}
-    memory = {mark: {kind: round(0.8 * size) for kind, size in kinds.items()} for mark, kinds in record.memory.items()}
+    marks = {name: round(spawn + share * (mark - spawn)) for name, mark in record.marks_ns.items()}
+    memory = {
+        mark: {kind: round(share * size) for kind, size in kinds.items()} for mark, kinds in record.memory.items()
+    }
     return replace(record, cell=cell, round=number, marks_ns=marks, memory=memory)
 
 
-def planted(choice, use, rival, drawn=None, drawn_too=None):
-    """The choice as if a rival took 20 % less than the winner of a use: in the same rounds, or in rounds of its own."""
+def planted(choice, use, rival, drawn=None, drawn_too=None, *, share=0.8):
+    """The choice as if a rival took less than the winner of a use: in the same rounds, or in rounds of its own."""
     found = in_use(choice, use)
     of_rival = next(each for each in choice.candidates if each.name == rival)
     mine, theirs = (each.summaries[found.scenario].cell for each in (found.winner, of_rival))
@@ -134,7 +136,9 @@ def planted(choice, use, rival, drawn=None, drawn_too=None):
     drawn, drawn_too = drawn or list(samples), drawn_too or drawn or list(samples)
     others = [record for record in choice.records if record.cell not in {mine, theirs}] if len(drawn) < ROUNDS else []
     records = [replace(samples[key], run="planted", round=number) for number, key in enumerate(drawn)]
-    records += [replace(faster(samples[key], theirs, number), run="planted") for number, key in enumerate(drawn_too)]
+    records += [
+        replace(faster(samples[key], theirs, number, share), run="planted") for number, key in enumerate(drawn_too)
+    ]
     return with_records(choice, records + others)
 
 
@@ -160,7 +164,7 @@ def test_a_strategy_that_takes_20_per_cent_less_is_named(reference, model, use, 
 
 
 @pytest.mark.parametrize("model", ["minilm", "minilm-l3", "mpnet"])
-def test_sixty_rounds_find_20_per_cent_in_the_noise_of_the_reference_run(reference, model):
+def test_sixty_rounds_find_25_per_cent_in_the_noise_of_the_reference_run(reference, model):
     """Both strategies drawn independently from the rounds of the default, so that nothing pairs them but chance."""
     choice, source = reference[model], random.Random(1)
     default = in_use(choice, "command_line_tool")
@@ -168,9 +172,7 @@ def test_sixty_rounds_find_20_per_cent_in_the_noise_of_the_reference_run(referen
     keys = [(record.run, record.round) for record in choice.records if record.cell == cell]
     found = [
         in_use(
-            planted(
-                choice, "command_line_tool", "cached", source.choices(keys, k=ROUNDS), source.choices(keys, k=ROUNDS)
-            ),
+            planted(choice, "command_line_tool", "cached", *(source.choices(keys, k=ROUNDS) for _ in "ab"), share=0.75),
             "command_line_tool",
         ).winner.name
         for _ in range(60)
