@@ -237,18 +237,29 @@ def _machines(reports: Reports, of_this: str, name: str) -> dict[str, dict[str, 
     return {"AVX-512": _measured(folder / of_this / name), "AVX2": _measured(folder / "avx2" / name)}
 
 
+def _beside(machines: Mapping[str, Mapping[str, tuple[str, ...]]], first: str, headings: tuple[str, ...]) -> str:
+    """Return one table of what was measured on each machine: the cells of a row by its name."""
+    names = dict.fromkeys(name for rows in machines.values() for name in rows)
+    lacking = ("-",) * len(headings)
+    rows = tuple((name, *(cell for found in machines.values() for cell in found.get(name, lacking))) for name in names)
+    columns = (f"{machine}: {heading}" for machine in machines for heading in headings)
+    return to_markdown(Table("", (first, *columns), rows))
+
+
 def texts_a_second(reports: Reports) -> str:
     """Return how many texts each engine embeds, on two kinds of processor."""
-    machines = _machines(reports, "", "throughput.json")
-    columns: dict[str, list[str]] = {}
-    for report in machines.values():
-        for row in throughput.summarise(report["rates"]):
-            cells = columns.setdefault(str(row["subject"]), [])
-            cells += [f"{row['texts_per_s']:,.0f}", f"{row['lowest']:,.0f} to {row['highest']:,.0f}"]
-            cells.append(f"{row['ratio']:.2f}")
-    headings = [f"{name}: {of}" for name in machines for of in ("Texts per second", "Range", "Ratio")]
-    rows = tuple((subject, *cells) for subject, cells in columns.items())
-    return to_markdown(Table("Throughput", ("Engine", *headings), rows))
+    machines = {
+        machine: {
+            str(row["subject"]): (
+                f"{row['texts_per_s']:,.0f}",
+                f"{row['lowest']:,.0f} to {row['highest']:,.0f}",
+                f"{row['ratio']:.2f}",
+            )
+            for row in throughput.summarise(report["rates"])
+        }
+        for machine, report in _machines(reports, "", "throughput.json").items()
+    }
+    return _beside(machines, "Engine", ("Texts per second", "Range", "Ratio"))
 
 
 def _service_folder(reports: Reports) -> Path:
@@ -257,21 +268,21 @@ def _service_folder(reports: Reports) -> Path:
 
 def in_interpreters(reports: Reports) -> str:
     """Return what a vector costs a fresh process, in interpreters, on two kinds of processor."""
-    machines = _machines(reports, "reference/service", "overhead.json")
-    measured = [{row.command: row for row in overhead.summarise(report["seconds"])} for report in machines.values()]
-    rows = tuple((name, *(cell for found in measured for cell in _times(found.get(name)))) for name in measured[0])
-    headings = [f"{name}: {of}" for name in machines for of in ("Median ms", "Times the interpreter", "95 %")]
-    table = to_markdown(Table("Whole processes", ("Process", *headings), rows))
-    (count,) = {report["rounds"] for report in machines.values()}
-    return f"{table}\n\n{count} runs each; ratios are Hodges-Lehmann estimates over pairs within rounds."
-
-
-def _times(row: overhead.CommandTimes | None) -> tuple[str, str, str]:
-    if row is None:
-        return "-", "-", "-"
-    if row.shift is None:
-        return f"{1e3 * row.median_s:.1f}", "1", "-"
-    return f"{1e3 * row.median_s:.1f}", f"{row.shift.ratio:.2f}", f"{row.shift.low:.2f} to {row.shift.high:.2f}"
+    reported = _machines(reports, "reference/service", "overhead.json")
+    machines = {
+        machine: {
+            row.command: (
+                f"{1e3 * row.median_s:.1f}",
+                "1" if row.shift is None else f"{row.shift.ratio:.2f}",
+                "-" if row.shift is None else f"{row.shift.low:.2f} to {row.shift.high:.2f}",
+            )
+            for row in overhead.summarise(report["seconds"])
+        }
+        for machine, report in reported.items()
+    }
+    table = _beside(machines, "Process", ("Median ms", "Times the interpreter", "95 %"))
+    counts = join([f"{report['rounds']} runs ({machine})" for machine, report in reported.items()])
+    return f"{table}\n\n{counts} of each; ratios are Hodges-Lehmann estimates over pairs within rounds."
 
 
 def service_under_load(reports: Reports) -> str:

@@ -169,8 +169,8 @@ def main():
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (LoaderError, ImportError, OSError) as error:
         sys.exit(f"aur: {error}")
-    gc.freeze()  # nothing needs to be collected any more, and Python ends sooner
 
 
 if __name__ == "__main__":
     main()
+    gc.freeze()  # nothing needs to be collected any more, and Python ends sooner

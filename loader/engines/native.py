@@ -9,7 +9,7 @@ import sys
 
 from ..artifacts import INT8_WEIGHTS, is_artifact
 from ..encoder.families import EncoderConfig
-from ..encoder.reader import DenseWeights, WeightReader, static_table
+from ..encoder.reader import DenseWeights, WeightReader
 from ..errors import EngineMissingError, ModelUnsupportedError
 from ..exit_gate import GATE
 from ..light_threads import start_thread
@@ -140,6 +140,8 @@ def _encoder_parts(pipeline: Pipeline, tensors: MappedTensors) -> "tuple[Any, An
 
 def _static_parts(pipeline: Pipeline, tensors: MappedTensors) -> "tuple[Any, Any, tuple[Any, ...]]":
     """Return the same of a static model: a table, and nothing else."""
+    from ..encoder.static import static_table
+
     table, width = static_table(tensors, pipeline.transformer, _floats)
     return (width, 1, 1, "identity", 1e-12, None), (table, None, None, None, None, None), ()
 

@@ -11,7 +11,7 @@ from ..artifacts import INT8_WEIGHTS, is_artifact
 from ..encoder.families import EncoderConfig
 from ..encoder.forward import Encoder, StaticEncoder
 from ..encoder.pooling import Head
-from ..encoder.reader import static_table
+from ..encoder.static import static_table
 from ..encoder.weights import EncoderWeights
 from ..exit_gate import GATE
 from ..model.pipeline import Pipeline
