@@ -39,7 +39,7 @@ class LocalProvider(EmbeddingProvider):
         self._watcher: Watcher | None = None
         self._texts = 0
         self._refused: Exception | None = None
-        self._after_first_run: Callable[[], object] | None = None
+        self._after_first_run: tuple[Callable[[], object], ...] = ()
         self.model_name = model_name
         self.precision = engine.precision
         self.dimension = engine.dimension
@@ -71,7 +71,7 @@ class LocalProvider(EmbeddingProvider):
 
     def after_first_run(self, callback: "Callable[[], object]") -> None:
         """Call ``callback()`` once, after the first texts are embedded."""
-        self._after_first_run = callback
+        self._after_first_run += (callback,)
 
     def watch(self, watcher: "Watcher | None") -> None:
         """Call ``watcher(provider, texts so far)`` after each run, from ``BULK_TEXTS`` texts on; None stops that."""
@@ -125,9 +125,10 @@ class LocalProvider(EmbeddingProvider):
         self._texts += len(run)
         if self._watcher is not None and self._texts >= BULK_TEXTS:
             self._watcher(self, self._texts)
-        if self._after_first_run is not None:
-            callback, self._after_first_run = self._after_first_run, None
-            callback()
+        if self._after_first_run:
+            callbacks, self._after_first_run = self._after_first_run, ()
+            for callback in callbacks:
+                callback()
         return vectors
 
     def _encode(self, engine: "Engine", texts: list[str], kind: "TextKind", batch_size: int) -> "Vectors":

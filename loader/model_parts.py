@@ -151,6 +151,15 @@ class ModelParts:
             self._check = _Check(check.check, provider.refuse)
             provider.after_first_run(self._check.begin)
 
+    def prepare_beside(self, provider: "LocalProvider") -> None:
+        """Have another process prepare the model's tokenizer, if that has not been tried, once a text is embedded."""
+        tokenizer = self._tokenizer
+        if tokenizer is not None and tokenizer.unprepared == "":
+            from .text.kept import start_preparing
+
+            folder = self.folder()
+            provider.after_first_run(lambda: start_preparing(folder.path, folder.name))
+
     def artifact(self, engine: str, precision: str) -> str:
         """Return the folder of a prepared form of the model, for an engine and a precision.
 

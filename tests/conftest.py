@@ -21,6 +21,8 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["OMP_NUM_THREADS"] = "1"
 for _name in ("SENTENCE_TRANSFORMERS_HOME", "TRANSFORMERS_OFFLINE", "EMBEDDING_LOADER_CACHE", "CUDA_VISIBLE_DEVICES"):
     os.environ.pop(_name, None)
+# No test but those of prepared tokenizers should leave processes behind that prepare some.
+os.environ["EMBEDDING_LOADER_TOKENIZER"] = "library"
 
 # What a caller has ignored, as nohup and a shell's & do, stays ignored in all children: those tests would wait for
 # ever.

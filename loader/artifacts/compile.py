@@ -33,7 +33,8 @@ def compile_model(
 ) -> str:
     """Prepare a model once, so that it opens in milliseconds from then on; return the prepared folder.
 
-    The folder is a complete model: its path can be used as a model name, even on a machine without PyTorch.
+    The folder is a complete model: its path can be used as a model name, even on a machine without PyTorch. The
+    tokenizer is prepared as well, in the cache, if that makes it open faster.
 
     Args:
         model_name: a folder or a hub name.
@@ -60,6 +61,9 @@ def compile_model(
     source = resolve(name, allow_download=allow_download).path
     if is_artifact(source):
         raise CompileError(f"{source} is already a prepared model. Give the original model instead.")
+    from ..text.kept import prepare_now
+
+    prepare_now(source, name)
     if output is not None:
         return _to_folder(source, name, precision, os.path.abspath(os.path.expanduser(os.fspath(output))), progress)
     return prepare(source, name, precision, ("onnx",) if precision == "float32" else ("numpy",), progress).folder

@@ -3,6 +3,7 @@
 Layout, under the cache folder::
 
     artifacts/<model>--<precision>--<12 digits of the source's hash>/   an artifact
+    artifacts/tokenizer--tokenizer--<12 digits>/                         a tokenizer, see ``loader.text.kept``
     artifacts/<the same>.used                                            its time stamp is the last use
     artifacts/.scratch-<...>/                                            one being made, see ``loader.runtime.scratch``
     artifacts/.lock                                                      held while one is made
@@ -134,7 +135,7 @@ def _is_ours(name: str) -> bool:
     return (
         not model.startswith(".")
         and model != ""
-        and precision in {"float32", "int8"}
+        and precision in {"float32", "int8", "tokenizer"}
         and len(digits) == 12
         and frozenset("0123456789abcdef").issuperset(digits)
     )

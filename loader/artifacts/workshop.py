@@ -74,8 +74,11 @@ class Workshop:
             raise _cannot_write(self._root, error) from error
         return self._scratch.path
 
-    def publish(self) -> Artifact:
+    def publish(self, name: str | None = None) -> Artifact:
         """Give the finished folder its name, in one step; an artifact of that name is replaced.
+
+        Args:
+            name: its name; by default that of a prepared model, by what its manifest says.
 
         Raises:
             CacheError: it cannot be renamed; the previous artifact is intact.
@@ -83,7 +86,7 @@ class Workshop:
         """
         assert self._scratch is not None  # noqa: S101 - the order of calls
         manifest = read_manifest(self._scratch.path)
-        final = os.path.join(self._root, _name(manifest))
+        final = os.path.join(self._root, name or _name(manifest))
         replaced = new_name(self._root) if os.path.lexists(final) else None
         if replaced is not None and not belongs_to_user(final):
             raise CacheError(f"{final} belongs to another user. Set EMBEDDING_LOADER_CACHE to your own folder.")

@@ -156,6 +156,8 @@ def _places(facts: "dict[str, Any]") -> "Iterator[str]":
     for model in facts["models"]:
         where = f"{model['origin']}, {model['path']}{_open_to(model)}" if model["path"] else "not on this machine"
         yield _full(model["name"].rpartition("/")[2], model["problem"] or where)
+        if model["tokenizer"]:
+            yield _more(f"tokenizer: {model['tokenizer']}")
     yield _full("hub caches", ", ".join(f"{cache['path']} ({cache['state']})" for cache in facts["hub_caches"]))
     yield _full("own cache", f"{facts['cache']['path']} ({facts['cache']['state']})")
     allowed = "allowed" if facts["downloads_allowed"] else f"not allowed ({facts['downloads_forbidden_by']} is set)"

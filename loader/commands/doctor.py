@@ -129,8 +129,9 @@ def _model(name: str) -> "dict[str, Any]":
     from ..model.packages import package_for
     from ..model.source import downloads_allowed, find, offline_variable
     from ..model.weight_files import weight_writers
+    from ..text.kept import state_of
 
-    facts: dict[str, Any] = dict.fromkeys(("origin", "path", "writable_by", "problem", "command"))
+    facts: dict[str, Any] = dict.fromkeys(("origin", "path", "writable_by", "tokenizer", "problem", "command"))
     try:
         folder = find(name)
         if folder is None:
@@ -144,6 +145,7 @@ def _model(name: str) -> "dict[str, Any]":
         else:
             facts |= {"origin": folder.origin, "path": folder.path}
             facts["writable_by"] = weight_writers(folder.path)
+            facts["tokenizer"] = state_of(folder.path)
     except LoaderError as error:
         facts["problem"] = str(error)
     return {"name": name, **facts}

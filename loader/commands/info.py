@@ -20,6 +20,7 @@ def run(options: "Namespace") -> None:
     from ..model.metadata import lookup
     from ..model.source import resolve
     from ..model.weight_files import check_weights, weight_writers
+    from ..text.kept import state_of
 
     folder = resolve(options.model, allow_download=False)
     if folder.origin == "package":
@@ -42,6 +43,7 @@ def run(options: "Namespace") -> None:
         "longest text": f"{metadata.max_seq_length} tokens" if metadata.max_seq_length else "unknown",
         "weights": f"{metadata.model_size_mb:.1f} MiB",
         "quantizable": "yes" if metadata.supports_quantization else "no",
+        "tokenizer": state_of(folder.path),
         "last used": used,
     }
     writers = weight_writers(folder.path)

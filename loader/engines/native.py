@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 FORK_SAFE = True
 
-ABI: "Final" = 2
+ABI: "Final" = 3
 """The version of the kernel's interface that this code calls."""
 VARIANT: "Final" = "EMBEDDING_LOADER_KERNEL"
 """Environment variable that forces one of the kernel's instruction sets, or ``none``."""

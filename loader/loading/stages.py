@@ -62,6 +62,7 @@ def engine(load: "Load") -> None:
 
     provider = LocalProvider(settings.model_name, opened)
     parts.check_beside(provider)
+    parts.prepare_beside(provider)
     if settings.spec.upgrades and settings.engine == AUTO:
         # Not the load, which holds the provider: unloading a model should free it at once.
         provider.watch(_watcher(settings, lambda spec, device: open_engine(parts, spec, settings.on(device))))

@@ -23,7 +23,7 @@ _UNLIMITED = 2**31
 """A limit this large or larger means unlimited: transformers writes 1e30 for a tokenizer without a limit."""
 
 
-_TRANSFORMER_SETTINGS = tuple(
+TRANSFORMER_SETTINGS = tuple(
     f"sentence_{kind}_config.json"
     for kind in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
 )
@@ -148,11 +148,11 @@ def transformer_settings(folder: str) -> "tuple[str, dict[str, Any]]":
     Raises:
         ModelCorruptError: a file is damaged.
     """
-    for name in _TRANSFORMER_SETTINGS:
+    for name in TRANSFORMER_SETTINGS:
         settings = mapping(read_json(folder, name), folder, name)
         if settings:
             return name, settings
-    return _TRANSFORMER_SETTINGS[0], {}
+    return TRANSFORMER_SETTINGS[0], {}
 
 
 def _walk_modules(folder: str) -> tuple[str, int | None, bool]:

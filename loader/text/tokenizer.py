@@ -7,8 +7,8 @@ from ..errors import LoaderError, ModelCorruptError, ModelUnsupportedError, is_p
 from ..model.config_files import read_facts, transformer_folder
 from ..runtime.plain_json import loads
 from .rules import check_text
-from .tokenizer_settings import Described, check, check_static, flags_of, flattened
-from .wordpiece import NotUnderstood, WordPiece, special_tokens
+from .tokenizer_settings import Described, check, check_static, flags_of, flattened, replaced_parts
+from .wordpiece import NotUnderstood, WordPiece, searched, special_tokens
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from tokenizers import Encoding, Tokenizer
 
+    from .prepared import Prepared
+
     Tokens = TypeVar("Tokens", list[int], Encoding)
 
 CHARACTERS_PER_TOKEN: "Final" = 12
@@ -24,6 +26,11 @@ CHARACTERS_PER_TOKEN: "Final" = 12
 tokens; English has four to five characters per token."""
 _MARGIN: "Final" = 16
 """A cut must leave this many tokens more than needed: text after it cannot affect tokens further back."""
+
+VARIABLE: "Final" = "EMBEDDING_LOADER_TOKENIZER"
+"""Environment variable that, set to ``library``, leaves to the library what would have to be prepared."""
+_LONGEST_STRING: "Final" = 1 << 20
+"""The longest ones that are of use, sentencepiece's precompiled maps, have some 320,000 bytes."""
 
 _MODEL_OPTIONS: "Final" = (
     "unk_token",
@@ -41,11 +48,13 @@ _UNIGRAM_OPTION: "Final" = rb'"(unk_id|byte_fallback)"\s*:\s*(\w+)'
 class TextTokenizer:
     """The model's own tokenizer, as tokenizer.json describes it. Thread-safe.
 
-    ``loader.text.wordpiece``, which starts much faster, handles BERT's tokenizer. Other tokenizers, and texts that it
-    does not handle, go through the ``tokenizers`` library.
+    ``loader.text.wordpiece`` handles BERT's tokenizer with a vocabulary of the usual size, ``loader.text.prepared`` any
+    other that was prepared; both start much faster than the ``tokenizers`` library. Other tokenizers, and texts that
+    these do not handle, go through the library.
 
     Attributes:
         max_seq_length: longest sequence the model reads, in tokens, special tokens included, or None if unlimited.
+        unprepared: why the tokenizer is not prepared, "" if nobody has tried yet; None if it is, or need not be.
     """
 
     def __init__(self, folder: str) -> None:
@@ -63,25 +72,21 @@ class TextTokenizer:
         self._lock = allocate_lock()
         self._tokenizer: Tokenizer | None = None
         self._truncation: dict[str, Any] | None = None
-        self._wordpiece: WordPiece | None = None
+        self._quick: WordPiece | Prepared | None = None
         self._typed = _LibraryErrors(self._path)
+        self.unprepared: str | None = None
         facts = read_facts(folder)
         self._is_static = facts.is_static
-        try:
-            self._wordpiece = WordPiece(self._path)
-            described = self._described(self._wordpiece)
-        except (NotUnderstood, OSError):
-            self._wordpiece = None
-            with self._typed:
-                described = self._described_by_library(self._library())
-        except MemoryError as error:  # the library would end the process
-            raise lacking(self._path, error) or error from None
+        self._model_type = facts.model_type
         self.max_seq_length = facts.max_seq_length
+        if self._opened_prepared():
+            return
+        described = self._described_first()
         if self._is_static:
             check_static(self._folder, described)
             self.max_seq_length = described.longest
-            if self._wordpiece is not None:
-                self._wordpiece.prefix, self._wordpiece.suffix = [], []
+            if self._quick is not None:
+                self._quick.prefix, self._quick.suffix = [], []
             return
         check(self._folder, described, facts.model_type)
         special = len(self.encode("", None))
@@ -89,6 +94,36 @@ class TextTokenizer:
             raise ModelCorruptError(
                 f"{folder} has a max_seq_length of {self.max_seq_length}, but needs {special} special tokens."
             )
+
+    def _opened_prepared(self) -> bool:
+        """Open the prepared tables if there are some, and they are of any use."""
+        self._quick = searched(self._path)
+        if self._quick is not None or os.environ.get(VARIABLE) == "library":
+            return False
+        from .kept import find_prepared
+
+        found = find_prepared(self._folder, is_static=self._is_static)
+        if found is None or isinstance(found, str):
+            self.unprepared = found or ""
+            return False
+        self._quick = found
+        if self._is_static:
+            self.max_seq_length = found.settings["longest"]
+        return True
+
+    def _described_first(self) -> Described:
+        """Return what tokenizer.json says, by the fastest way that there is."""
+        try:
+            wordpiece = self._quick if isinstance(self._quick, WordPiece) else WordPiece(self._path)
+            described = self._described(wordpiece)
+        except (NotUnderstood, OSError):
+            self._quick = None
+            with self._typed:
+                return self._described_by_library(self._library())
+        except MemoryError as error:  # the library would end the process
+            raise lacking(self._path, error) or error from None
+        self._quick = wordpiece
+        return described
 
     def encode(self, text: str, limit: int | None) -> list[int]:
         """Return the token numbers of a text, special tokens included, truncated to ``limit`` as the library does.
@@ -100,9 +135,10 @@ class TextTokenizer:
         Raises:
             ModelCorruptError: tokenizer.json makes the library fail.
         """
-        if self._wordpiece is not None:
+        quick = self._quick
+        if quick is not None:
             try:
-                return self._wordpiece.with_special(_first(text, limit, self._wordpiece.encode), limit)
+                return _with_special(quick, _first(text, limit, quick.encode), limit)
             except NotUnderstood:
                 pass
         with self._typed:
@@ -204,6 +240,7 @@ class TextTokenizer:
             if self._tokenizer is None:
                 from tokenizers import Tokenizer
 
+                self._check_strings()
                 try:
                     tokenizer = Tokenizer.from_file(self._path)
                 except Exception as error:  # the library raises bare Exception
@@ -215,10 +252,43 @@ class TextTokenizer:
                 # Once, before any encoding: changing them while another thread encodes fails.
                 tokenizer.no_truncation()
                 tokenizer.no_padding()
-                if self._is_static:
-                    tokenizer.post_processor = None
+                self._replace_parts(tokenizer)
                 self._tokenizer = tokenizer
             return self._tokenizer
+
+    def _check_strings(self) -> None:
+        """Reject a file with a string so long that the library would need more memory for it than there may be.
+
+        It takes some hundred bytes for each byte of a piece, and ends the process where it gets none.
+        """
+        try:
+            with open(self._path, "rb", buffering=0) as file:
+                data = file.read()
+        except (OSError, MemoryError) as error:
+            raise lacking(self._path, error) or ModelCorruptError(f"{self._path} cannot be read: {error}.") from error
+        start = 0
+        while len(data) - start > _LONGEST_STRING:
+            start = data.rfind(b'"', start, start + _LONGEST_STRING) + 1
+            if not start:
+                raise ModelCorruptError(
+                    f"{self._path} has a string of more than {_LONGEST_STRING} bytes, which no tokenizer needs."
+                )
+
+    def _replace_parts(self, tokenizer: "Tokenizer") -> None:
+        """Do to the library's tokenizer what sentence-transformers does."""
+        if self._is_static:
+            tokenizer.post_processor = None
+        elif replaced_parts(self._folder, self._model_type):
+            from tokenizers import pre_tokenizers
+
+            (part,) = replaced_parts(self._folder, self._model_type).values()
+            mark = part["pretokenizers"][1]
+            tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+                [
+                    pre_tokenizers.WhitespaceSplit(),
+                    pre_tokenizers.Metaspace(mark["replacement"], mark["prepend_scheme"], mark["split"]),
+                ]
+            )
 
 
 class _LibraryErrors:
@@ -240,6 +310,13 @@ class _LibraryErrors:
         raise lacking(self._path, error) or ModelCorruptError(
             f"{self._path} makes the tokenizers library fail: {type(error).__name__}: {error}. Fetch the model again."
         ) from error
+
+
+def _with_special(quick: "WordPiece | Prepared", numbers: list[int], limit: int | None) -> list[int]:
+    """Return the tokens of a text with the special ones around them, truncated to ``limit`` in all."""
+    prefix, suffix = quick.prefix, quick.suffix
+    room = None if limit is None else max(limit - len(prefix) - len(suffix), 0)
+    return [*prefix, *numbers[:room], *suffix]
 
 
 def _state(part: "Any") -> "dict[str, Any]":

@@ -176,6 +176,37 @@ def flags_of(token: "dict[str, Any]") -> "tuple[object, ...]":
     return tuple(token.get(flag, defaults.get(flag, False)) for flag in _FLAGS)
 
 
+def _class_name(folder: str, told: "dict[str, Any]", model_type: str | None) -> str | None:
+    """Return the name of the class that transformers would use, without the suffix ``Fast``."""
+    name = told.get("tokenizer_class")
+    if not name:
+        config = mapping(read_json(folder, "config.json"), folder, "config.json")
+        name = config.get("tokenizer_class") or _CLASS_OF_MODEL.get(model_type or "")
+    if not isinstance(name, (str, type(None))):
+        raise ModelCorruptError(f"{folder}: the tokenizer_class {name!a} is not a name. Fetch the model again.")
+    return name.removesuffix("Fast") if name else None
+
+
+def replaced_parts(folder: str, model_type: str | None) -> "dict[str, Any]":
+    """Return the parts of tokenizer.json that transformers replaces by others, whatever the file says.
+
+    XLM-R's class always cuts texts at blanks first; older files, such as bge-m3's, do not say so.
+
+    Args:
+        folder: where the files are.
+        model_type: the architecture, as config.json names it.
+
+    Raises:
+        ModelCorruptError: a file is damaged.
+    """
+    told = mapping(read_json(folder, "tokenizer_config.json"), folder, "tokenizer_config.json")
+    if _class_name(folder, told, model_type) != "XLMRobertaTokenizer":
+        return {}
+    scheme = "always" if told.get("add_prefix_space", True) else "never"
+    mark = {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": scheme, "split": True}
+    return {"pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, mark]}}
+
+
 def check(folder: str, found: Described, model_type: str | None) -> None:
     """Reject a tokenizer if the files beside tokenizer.json contradict it.
 
@@ -218,12 +249,7 @@ class _Comparison:
             self._told = self._told | self._read("special_tokens_map.json")
         else:
             self._added_by_number = self._decoder()
-        name = self._told.get("tokenizer_class")
-        if not name:
-            name = self._read("config.json").get("tokenizer_class") or _CLASS_OF_MODEL.get(model_type or "")
-        if not isinstance(name, (str, type(None))):
-            raise ModelCorruptError(f"{folder}: the tokenizer_class {name!a} is not a name. Fetch the model again.")
-        self._class_name = name.removesuffix("Fast") if name else None
+        self._class_name = _class_name(folder, self._told, model_type)
         self._class = _CLASSES.get(self._class_name or "")
 
     def run(self) -> None:

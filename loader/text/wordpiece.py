@@ -10,6 +10,8 @@ to the library. Sources: BERT's tokenization.py (Devlin et al. 2018, https://git
 WordPiece (Wu et al. 2016, https://arxiv.org/abs/1609.08144).
 """
 
+import os
+
 from ..runtime.plain_json import loads, quoted
 
 TYPE_CHECKING = False
@@ -38,6 +40,8 @@ _SEARCHED: "Final" = 24
 """How many times its own length is searched before the vocabulary is read: reading takes as long as some 28 searches
 that find nothing, and 5 MiB. So a text never costs more than twice the cheaper of the two."""
 _REMEMBERED_WORDS: "Final" = 100_000
+_LARGEST_SEARCHED: "Final" = 1 << 20
+"""Up to this size of tokenizer.json, searching it takes no longer than opening prepared tables: 30,000 words."""
 
 _ASSIGNED_ALIKE: "Final" = (
     # Ranges of code points that have been stable since Unicode 6 and that the library treats as Python does; a test
@@ -143,11 +147,6 @@ class WordPiece:
             numbers += known
         return numbers
 
-    def with_special(self, numbers: list[int], limit: int | None) -> list[int]:
-        """Return the tokens with the special ones around them, truncated to ``limit`` in all."""
-        room = None if limit is None else max(limit - len(self.prefix) - len(self.suffix), 0)
-        return [*self.prefix, *numbers[:room], *self.suffix]
-
     def _split(self, word: str) -> list[int]:
         """Return the longest pieces of a word from left to right, or the unknown token if there is a gap."""
         if len(word) > self._longest_word:
@@ -196,6 +195,14 @@ class WordPiece:
         if at < 0:
             return None
         return _number_at(data, at + len(needle))
+
+
+def searched(path: str) -> WordPiece | None:
+    """Return a tokenizer that is no faster in any other form: a WordPiece of this kind, and not a large one."""
+    try:
+        return WordPiece(path) if os.stat(path).st_size <= _LARGEST_SEARCHED else None
+    except (NotUnderstood, OSError, MemoryError):
+        return None  # whoever opens it in another way finds out what is wrong
 
 
 class _Added:

@@ -13,9 +13,9 @@ LIMIT = 256
 def open_tokenizer(folder, kind):
     """Return the tokenizer of a folder; ``"library"`` leaves all texts to the ``tokenizers`` library."""
     tokenizer = TextTokenizer(str(folder))
-    assert tokenizer._wordpiece is not None, "MiniLM's tokenizer is one that loader.text.wordpiece reads"
+    assert tokenizer._quick is not None, "MiniLM's tokenizer is one that loader.text.wordpiece reads"
     if kind == "library":
-        tokenizer._wordpiece = None
+        tokenizer._quick = None
     return tokenizer
 
 

@@ -248,7 +248,7 @@ def test_doctor_for_programs(python):
         "measured",
     ]
     assert set(found["engines"][0]) == {"name", "versions", "missing", "problem", "command"}
-    assert set(found["models"][0]) == {"name", "origin", "path", "writable_by", "problem", "command"}
+    assert set(found["models"][0]) == {"name", "origin", "path", "writable_by", "tokenizer", "problem", "command"}
     assert set(found["cache"]) == set(found["hub_caches"][0]) == {"path", "state"}
     assert set(found["recommendation"]) == {"strategy", "reason", "device", "batch_size"}
     assert set(found["measured"]) == {"model", "others", "costs", "uses", "on", "in_short", "problem"}

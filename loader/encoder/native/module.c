@@ -8,12 +8,13 @@
 
 #include "encoder.h"
 #include "threads.h"
+#include "tokens_type.h"
 #include "topk.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { ABI = 2 };
+enum { ABI = 3 };
 
 /* Tokens from which on a second thread is worth waking. With fewer, reading the weights takes the time, and one thread can
  * keep the memory busy. */
@@ -682,7 +683,7 @@ static int fill(PyObject *module) {
     if (!failed)
         variants = PyList_AsTuple(usable);
     failed = failed || !variants || PyModule_AddObjectRef(module, "VARIANTS", variants) ||
-             PyModule_AddObjectRef(module, "Encoder", type);
+             PyModule_AddObjectRef(module, "Encoder", type) || add_tokens_type(module);
     Py_XDECREF(type);
     Py_XDECREF(usable);
     Py_XDECREF(variants);

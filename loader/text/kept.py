@@ -1,0 +1,206 @@
+"""The prepared tokenizers of this user, which are kept among the artifacts: finding one, and having one made.
+
+A tokenizer's artifact holds its tables, or the reason why there are none. It is found by the hashes of all files that
+decide how texts become tokens, as earlier processes have remembered them; whoever has no hash yet has no tables either.
+"""
+
+import os
+import sys
+
+from ..artifacts import is_artifact, store
+from ..artifacts.manifest import read_manifest, verify_artifact
+from ..errors import ArtifactError, ModelUnreadableError
+from ..light_threads import start_thread
+from ..model.config_files import TRANSFORMER_SETTINGS, read_facts, transformer_folder
+from ..model.file_hash import recall_sha256
+from ..runtime.log import log
+from ..version import __version__
+from .prepared import FORMAT, Prepared, stamp
+from .tokenizer import VARIABLE
+from .wordpiece import NotUnderstood, searched
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
+
+KIND: "Final" = "tokenizer"
+"""The precision of an artifact that is a tokenizer."""
+TABLES: "Final" = "tokens.bin"
+REASON: "Final" = "reason.txt"
+UNFINISHED: "Final" = "preparing it did not end"
+_SOURCES: "Final" = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "config.json",
+    *TRANSFORMER_SETTINGS,
+)
+"""What decides how texts become tokens, and whether we may do it; see ``tokenizer_settings``."""
+_PATIENCE_S: "Final" = 24 * 3600.0
+"""After so many seconds, what did not end is tried again."""
+
+
+def source_names(folder: str) -> list[str]:
+    """Return the names of the files in a transformer's folder that decide how texts become tokens."""
+    return [name for name in _SOURCES if os.path.isfile(os.path.join(folder, name))]
+
+
+def name_of(hashes: list[str], *, is_static: bool) -> str:
+    """Return the name of the artifact of a tokenizer whose files have these hashes.
+
+    It does not matter how the digits come about, as long as other files give others; importing a hash function would
+    take as long as opening the tables.
+    """
+    digits = FORMAT + 2 * is_static + 4 * sys.version_info[1] + int.from_bytes(__version__.encode(), "big")
+    for place, digest in enumerate(hashes, 1):
+        digits += place * int(digest[:16], 16)
+    return f"{KIND}--{KIND}--{digits % 16**12:012x}"
+
+
+def find_prepared(folder: str, *, is_static: bool) -> "Prepared | str | None":
+    """Return the prepared tokenizer of a transformer's folder, or why there is none, or None if nobody has tried yet.
+
+    Args:
+        folder: where tokenizer.json is.
+        is_static: whether the model is a static one.
+    """
+    names = source_names(folder)
+    try:
+        paths = [os.path.join(folder, name) for name in names]
+        recalled = [recall_sha256(path) for path in paths]
+        hashes = [digest for digest in recalled if digest]
+        if len(hashes) != len(recalled):
+            return None
+        place = os.path.join(store.root(), name_of(hashes, is_static=is_static))
+        if not is_artifact(place):
+            return None
+        manifest = read_manifest(place)
+        if [(entry.name, entry.sha256) for entry in manifest.source] != list(zip(names, hashes, strict=True)):
+            return None
+        verify_artifact(place, manifest)
+        found = _open(place)
+    except (ArtifactError, ModelUnreadableError, OSError) as error:
+        log("warning", "Not using a prepared tokenizer: %s", error)
+        return None
+    except NotUnderstood:
+        return None  # of another version
+    if found is not None:
+        store.note_use(place)
+    return found
+
+
+def _open(place: str) -> "Prepared | str | None":
+    path = os.path.join(place, TABLES)
+    if not os.path.isfile(path):
+        with open(os.path.join(place, REASON), encoding="utf-8") as file:
+            reason = file.read(1000)
+        return None if reason == UNFINISHED and _is_old(place) else reason
+    from mmap import ACCESS_READ, mmap
+
+    with open(path, "rb", buffering=0) as file:
+        prepared = Prepared(mmap(file.fileno(), 0, access=ACCESS_READ))
+    return prepared if _is_same_library(prepared.settings["library"]) else None
+
+
+def _is_old(place: str) -> bool:
+    import time
+
+    return time.time() - os.stat(os.path.join(place, REASON)).st_mtime > _PATIENCE_S
+
+
+def _is_same_library(recorded: "list[Any]") -> bool:
+    """Whether the library that the tables agree with is the one that is installed."""
+    path, *_, version = recorded
+    try:
+        if stamp(path) == recorded[:-1]:
+            return True
+    except OSError:
+        pass
+    from importlib import metadata
+
+    try:
+        return bool(metadata.version("tokenizers") == version)
+    except metadata.PackageNotFoundError:
+        return False
+
+
+def state_of(folder: str) -> str:
+    """Return how the texts of a model become tokens in the next process, in words.
+
+    Args:
+        folder: the model's folder.
+
+    Raises:
+        ModelCorruptError: a file is damaged.
+    """
+    facts, transformer = read_facts(folder), transformer_folder(folder)
+    path = os.path.join(transformer, "tokenizer.json")
+    if not os.path.isfile(path):
+        return "the model's own, in PyTorch: there is no tokenizer.json"
+    if os.environ.get(VARIABLE) == "library":
+        return f"the library tokenizers, as {VARIABLE} says"
+    if searched(path) is not None:
+        return "WordPiece, searched in tokenizer.json"
+    found = find_prepared(transformer, is_static=facts.is_static)
+    if isinstance(found, str):
+        return f"the library tokenizers: {found}"
+    if found is not None:
+        return "prepared"
+    return "the library tokenizers, until it is prepared after the first text"
+
+
+def prepare_now(folder: str, name: str) -> None:
+    """Prepare the tokenizer of a model's folder in a process of its own, and wait for it. Arguments as below."""
+    if state_of(folder).startswith("the library tokenizers, until"):
+        import subprocess
+
+        subprocess.run(  # noqa: S603 - our own interpreter
+            _command(folder, name), env=_environment(), stdin=subprocess.DEVNULL, capture_output=True, check=False
+        )
+
+
+def start_preparing(folder: str, name: str) -> None:
+    """Have a process of its own prepare the tokenizer of a model's folder. Returns at once.
+
+    It goes on when this process ends, at low priority, and takes seconds. Where no process can be started, nothing
+    happens: the library can do everything that the tables can.
+
+    Args:
+        folder: the model's folder.
+        name: the model's name, to be shown.
+    """
+    if not _can_start():
+        return
+    nowhere = [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_RDWR, 0) for stream in (0, 1, 2)]
+    try:
+        command = _command(folder, name)
+        child = os.posix_spawn(sys.executable, command, _environment(), file_actions=nowhere, setsid=True)
+        # Otherwise it would stay in the process table as long as this process runs.
+        start_thread(lambda: _wait(child), "embedding-loader:tokenizer")
+    except (OSError, RuntimeError, NotImplementedError) as error:
+        log("info", "No process can prepare the tokenizer: %s", error)
+    else:
+        log("info", "Process %d prepares the tokenizer of %s", child, name)
+
+
+def _command(folder: str, name: str) -> list[str]:
+    return [sys.executable, "-P", "-m", "loader.text.preparing", folder, name]
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of a child process that imports what this process imports."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in sys.path)}
+
+
+def _can_start() -> bool:
+    """Whether another process of this interpreter can be started; a program that embeds Python is no interpreter."""
+    is_python = "python" in os.path.basename(sys.executable or "").lower() and not getattr(sys, "frozen", False)
+    return is_python and hasattr(os, "posix_spawn")
+
+
+def _wait(child: int) -> None:
+    try:
+        os.waitpid(child, 0)
+    except ChildProcessError:
+        pass  # somebody else has

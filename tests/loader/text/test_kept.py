@@ -1,0 +1,433 @@
+"""Prepared tokenizers are made by a process of its own, kept like artifacts, and used by the processes after it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.tiny_models import Tiny
+from tests.support.tokenizer_files import KINDS, MARK, added, written
+
+pytest.importorskip("loader._native", reason="the kernel is not built: make native")
+pytestmark = pytest.mark.process
+
+FIRST_VECTOR = """
+import json, sys
+from loader import get_embedding_provider
+provider = get_embedding_provider(sys.argv[1])
+print(json.dumps({
+    "vector": provider.embed_query_bytes(sys.argv[2]).hex(),
+    "library": "tokenizers" in sys.modules,
+    "engine": provider.engine,
+}))
+"""
+TEXT = "Hello, w\u00f6rld \u4f60\u597d"
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory):
+    """A model like XLM-R."""
+    return Path(Tiny("xlm-roberta").save(tmp_path_factory.mktemp("kept") / "model"))
+
+
+@pytest.fixture
+def copy(model, tmp_path):
+    """The same model in a folder of this test."""
+    return Path(shutil.copytree(model, tmp_path / "model"))
+
+
+@pytest.fixture(autouse=True)
+def prepares(own_cache, monkeypatch):
+    """An empty cache, and tokenizers are prepared."""
+    monkeypatch.delenv("EMBEDDING_LOADER_TOKENIZER")
+
+
+def prepare(model):
+    """Prepare a tokenizer as the process in the background does, and return how that ended."""
+    command = [sys.executable, "-m", "loader.text.preparing", str(model), "the/model"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def artifacts(cache):
+    """The tables, or the reasons, that are there."""
+    return sorted(Path(cache).glob("artifacts/tokenizer--*/[rt]*.*"))
+
+
+def opened(model):
+    from loader.text.tokenizer import TextTokenizer
+
+    return TextTokenizer(str(model))
+
+
+def uses_tables(model):
+    return opened(model).unprepared is None
+
+
+def test_the_first_process_has_it_prepared_and_the_second_does_without_the_library(model, python, own_cache):
+    first = python(FIRST_VECTOR, str(model), TEXT).json()
+    assert (first["engine"], first["library"]) == ("native", True)
+    deadline = time.monotonic() + 60
+    while not (made := artifacts(own_cache)) or made[0].name != "tokens.bin":
+        assert time.monotonic() < deadline, made
+        time.sleep(0.05)
+    deadline = time.monotonic() + 10
+    while (second := python(FIRST_VECTOR, str(model), TEXT).json())["library"]:
+        assert time.monotonic() < deadline  # the tables are there, but their hash may not be remembered yet
+    assert second == {**first, "library": False}
+
+
+def test_nothing_is_prepared_where_the_environment_says_so(model, python, own_cache):
+    environment = {"EMBEDDING_LOADER_TOKENIZER": "library"}
+    assert prepare(model).returncode == 0
+    assert python(FIRST_VECTOR, str(model), TEXT, env=environment).json()["library"]
+    shutil.rmtree(own_cache)
+    python(FIRST_VECTOR, str(model), TEXT, env=environment)
+    time.sleep(0.5)
+    assert not artifacts(own_cache)
+
+
+def test_it_is_prepared_once(model, own_cache):
+    assert prepare(model).returncode == 0
+    (before,) = artifacts(own_cache)
+    stamp = before.stat().st_ino
+    assert prepare(model).returncode == 0
+    assert artifacts(own_cache)[0].stat().st_ino == stamp
+
+
+def test_several_at_once_make_it_once(model, own_cache):
+    command = [sys.executable, "-m", "loader.text.preparing", str(model), "the/model"]
+    running = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(3)]
+    assert [one.wait(120) for one in running] == [0, 0, 0]
+    assert len(artifacts(own_cache)) == 1
+    assert uses_tables(model)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json", "config.json"])
+def test_a_file_that_changed_makes_it_another_tokenizer(copy, own_cache, name):
+    assert prepare(copy).returncode == 0
+    assert uses_tables(copy)
+    path = copy / name
+    path.write_bytes(path.read_bytes() + b"\n")
+    assert not uses_tables(copy)
+    assert prepare(copy).returncode == 0
+    assert uses_tables(copy)
+    assert len(artifacts(own_cache)) == 2
+
+
+def test_the_same_files_elsewhere_need_not_be_prepared_again(model, copy, own_cache):
+    assert prepare(model).returncode == 0
+    prepare(copy)  # remembers their hashes
+    assert uses_tables(copy)
+    assert len(artifacts(own_cache)) == 1
+
+
+def test_damaged_tables_are_not_used_and_made_again(model, own_cache):
+    assert prepare(model).returncode == 0
+    (tables,) = artifacts(own_cache)
+    content = bytearray(tables.read_bytes())
+    content[-100] ^= 1
+    tables.write_bytes(content)
+    assert not uses_tables(model)
+    assert opened(model).encode(TEXT, None) == opened(model).encode(TEXT, None)
+    assert prepare(model).returncode == 0
+    assert uses_tables(model)
+
+
+def test_tables_that_others_can_write_to_are_not_used(model, own_cache):
+    assert prepare(model).returncode == 0
+    artifacts(own_cache)[0].chmod(0o666)
+    assert not uses_tables(model)
+
+
+def test_tables_for_another_version_of_the_library_are_not_used(model, own_cache, monkeypatch):
+    from loader.text import kept
+
+    assert prepare(model).returncode == 0
+    monkeypatch.setattr(kept, "stamp", lambda path: [path, 0, 0])
+    assert uses_tables(model)  # another file, but the same version
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "0.1")
+    assert not uses_tables(model)
+
+
+def test_what_cannot_be_prepared_is_remembered_with_the_reason(copy, own_cache):
+    file = json.loads((copy / "tokenizer.json").read_text())
+    file["normalizer"] = {"type": "Replace", "pattern": {"Regex": "[ab]"}, "content": "c"}
+    (copy / "tokenizer.json").write_text(json.dumps(file))
+    config = json.loads((copy / "tokenizer_config.json").read_text())
+    (copy / "tokenizer_config.json").write_text(json.dumps({**config, "tokenizer_class": "TokenizersBackend"}))
+    ended = prepare(copy)
+    assert ended.returncode == 1
+    assert "the normalizer" in ended.stderr
+    assert "the normalizer" in opened(copy).unprepared
+    assert [path.name for path in artifacts(own_cache)] == ["reason.txt"]
+
+
+def test_contradictory_files_are_refused_with_and_without_tables(copy):
+    config = json.loads((copy / "tokenizer_config.json").read_text())
+    (copy / "tokenizer_config.json").write_text(json.dumps({**config, "truncation_side": "left"}))
+    from loader.errors import ModelUnsupportedError
+
+    ended = prepare(copy)
+    assert "truncation_side" in ended.stderr
+    with pytest.raises(ModelUnsupportedError, match="truncation_side"):
+        opened(copy)
+
+
+def test_a_killed_preparation_is_not_tried_again_at_once(model, own_cache, monkeypatch):
+    from loader.text import kept
+
+    command = [sys.executable, "-m", "loader.text.preparing", str(model), "the/model"]
+    child = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not artifacts(own_cache):
+        assert time.monotonic() < deadline
+    child.send_signal(signal.SIGKILL)
+    child.wait(60)
+    made = artifacts(own_cache)
+    if made[0].name == "tokens.bin":
+        pytest.skip("it was too fast to be killed")
+    assert opened(model).unprepared == kept.UNFINISHED
+    os.utime(made[0], (0, 0))
+    kept.find_prepared.__globals__["recall_sha256"](str(made[0]))
+    assert not uses_tables(model)
+    assert prepare(model).returncode in {0, 1}
+
+
+def test_a_full_disk_leaves_nothing_behind(model, own_cache):
+    own_cache.mkdir(mode=0o700)
+    (own_cache / "artifacts").write_text("in the way")
+    ended = prepare(model)
+    assert (ended.returncode, "Cannot write" in ended.stderr) == (1, True)
+    assert not uses_tables(model)
+
+
+def test_the_cache_command_lists_verifies_and_clears_it(model, python, own_cache):
+    assert prepare(model).returncode == 0
+    (tables,) = artifacts(own_cache)
+    listed = python(None, "-m", "loader", "cache", "list").out
+    assert "the/model" in listed
+    assert "tokenizer" in listed
+    assert python(None, "-m", "loader", "cache", "verify").code == 0
+    with tables.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\xff")
+    assert python(None, "-m", "loader", "cache", "verify").code == 1
+    assert python(None, "-m", "loader", "cache", "clear", "the/model").code == 0
+    assert not artifacts(own_cache)
+
+
+def test_it_is_evicted_like_any_other_artifact(model, own_cache, monkeypatch):
+    from loader.artifacts.workshop import evict
+
+    assert prepare(model).returncode == 0
+    monkeypatch.setenv("EMBEDDING_LOADER_CACHE_LIMIT_MB", "0")
+    evict()
+    assert not artifacts(own_cache)
+    assert not uses_tables(model)
+
+
+def test_texts_that_the_tables_do_not_handle_go_through_the_library(model):
+    from tokenizers import Tokenizer
+
+    assert prepare(model).returncode == 0
+    tokenizer, library = opened(model), Tokenizer.from_file(str(model / "tokenizer.json"))
+    library.no_padding()
+    library.no_truncation()
+    for text in ("a <mask> b", "\U000e0fff", "\u1100\u1161", "plain"):
+        assert tokenizer.encode(text, None) == library.encode(text).ids
+        assert tokenizer.truncate(text * 50, 20) == opened(model).truncate(text * 50, 20)
+
+
+def test_limits_are_the_librarys(model):
+    assert prepare(model).returncode == 0
+    with_tables = opened(model)
+    os.environ["EMBEDDING_LOADER_TOKENIZER"] = "library"
+    without = opened(model)
+    for limit in (None, 2, 3, 10, 48):
+        for text in ("", TEXT, TEXT * 30, "word " * 3000):
+            assert with_tables.encode(text, limit) == without.encode(text, limit)
+    assert with_tables.max_seq_length == without.max_seq_length
+
+
+def test_the_class_of_xlm_r_cuts_at_blanks_whatever_the_file_says(copy, monkeypatch):
+    file = json.loads((copy / "tokenizer.json").read_text())
+    texts = ("two  blanks ", " and\n\nlines ", "plain", "\u2581 mark")
+    before = [opened(copy).encode(text, None) for text in texts]
+    file["pre_tokenizer"] = file["pre_tokenizer"]["pretokenizers"][1]
+    (copy / "tokenizer.json").write_text(json.dumps(file))
+    assert prepare(copy).returncode == 0
+    assert uses_tables(copy)
+    assert [opened(copy).encode(text, None) for text in texts] == before
+    monkeypatch.setenv("EMBEDDING_LOADER_TOKENIZER", "library")
+    assert [opened(copy).encode(text, None) for text in texts] == before
+
+
+def test_a_program_that_embeds_python_starts_nothing(model, monkeypatch):
+    from loader.text import kept
+
+    for executable in ("/usr/sbin/uwsgi", "", None):
+        monkeypatch.setattr(sys, "executable", executable)
+        assert not kept._can_start()
+    monkeypatch.undo()
+    assert kept._can_start()
+
+
+def test_every_source_file_is_one_that_the_check_reads():
+    from loader.text import kept, tokenizer_settings
+
+    code = Path(tokenizer_settings.__file__).read_text()
+    for name in ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "config.json"):
+        assert f'"{name}"' in code
+        assert name in kept._SOURCES
+
+
+# ---- Files that are up to no good ----
+
+
+def hostile(change):
+    """A tokenizer of some kind, changed."""
+    file = KINDS["gemma" if change.__name__ in FOR_BPE else "unigram"]()
+    return change(file) or file
+
+
+def huge_piece(file):
+    file["model"]["vocab"].append(["x" * 3_000_000, -1.0])
+
+
+def many_pieces_with_the_same_hash(file):
+    import zlib
+
+    found = [f"{number}" for number in range(3_000_000) if zlib.crc32(b"%d" % number) & 0xFFF == 7]
+    file["model"]["vocab"] += [[piece, -20.0] for piece in found]
+
+
+def duplicate_pieces(file):
+    file["model"]["vocab"] += [[piece, score + 1.0] for piece, score in file["model"]["vocab"][10:400]]
+
+
+def absurd_scores(file):
+    for entry in file["model"]["vocab"][10:]:
+        entry[1] *= 1e305
+
+
+def negative_numbers(file):
+    file["added_tokens"][0]["id"] = -5
+
+
+def negative_piece_numbers(file):
+    vocabulary = file["model"]["vocab"]
+    vocabulary[next(reversed(vocabulary))] = -1
+
+
+def huge_numbers(file):
+    vocabulary = file["model"]["vocab"]
+    vocabulary[next(reversed(vocabulary))] = 2**31 + 5
+
+
+def wrong_types(file):
+    file["model"]["vocab"] = {"a": "b"}
+
+
+def an_unknown_token_out_of_range(file):
+    file["model"]["unk_id"] = 10**6
+
+
+def merges_of_nothing(file):
+    file["model"]["merges"].append(["nothing", "here"])
+
+
+def merges_in_a_circle(file):
+    """Two pieces that merge into each other, in every order."""
+    vocabulary = file["model"]["vocab"]
+    for piece in ("ab", "aba", "abab", "ba", "bab"):
+        vocabulary.setdefault(piece, len(vocabulary))
+    circle = [["a", "b"], ["b", "a"], ["ab", "ab"], ["ab", "a"], ["a", "ba"], ["b", "ab"]]
+    file["model"]["merges"] = circle + file["model"]["merges"]
+
+
+def a_sequence_in_itself(file):
+    inner = {"type": "Sequence", "normalizers": []}
+    for _ in range(20_000):
+        inner = {"type": "Sequence", "normalizers": [inner]}
+    text = json.dumps(file | {"normalizer": None})
+    nested = '{"type":"Sequence","normalizers":[' * 20_000 + "]}" * 20_000
+    return text.replace('"normalizer": null', f'"normalizer": {nested}', 1)
+
+
+def a_regex_that_explodes(file):
+    file["pre_tokenizer"] = {
+        "type": "Split", "pattern": {"Regex": "(a|a|a)*(a|a)*\\d"}, "behavior": "Isolated", "invert": False,
+    }  # fmt: skip
+
+
+def a_damaged_map(file):
+    file["normalizer"]["precompiled_charsmap"] = "AAAA" * 1000
+
+
+def many_added_tokens(file):
+    file["added_tokens"] += [added(5000 + number, f"{MARK}{number}") for number in range(20_000)]
+
+
+FOR_BPE = {"negative_piece_numbers", "huge_numbers", "merges_of_nothing", "merges_in_a_circle"}
+CHANGES = (
+    huge_piece, many_pieces_with_the_same_hash, duplicate_pieces, absurd_scores, negative_numbers,
+    negative_piece_numbers, huge_numbers, wrong_types, an_unknown_token_out_of_range, merges_of_nothing,
+    merges_in_a_circle, a_sequence_in_itself, a_regex_that_explodes, a_damaged_map, many_added_tokens,
+)  # fmt: skip
+
+HOSTILE = """
+import json, resource, sys, time
+resource.setrlimit(resource.RLIMIT_DATA, (512 << 20, 512 << 20))
+from loader.errors import LoaderError
+from loader.text.tokenizer import TextTokenizer
+from loader.text.preparing import __main__ as preparing
+folder, begun, outcome = sys.argv[1], time.process_time(), []
+TEXTS = ("hello world", "ababab aba", "a" * 200, "0 1 2 \\u00e9")
+def encoded():
+    try:
+        tokenizer = TextTokenizer(folder)
+        return [tokenizer.encode(text, 64) for text in TEXTS], tokenizer.unprepared
+    except LoaderError as error:
+        return type(error).__name__, None
+import os
+os.environ["EMBEDDING_LOADER_TOKENIZER"] = "library"
+library, _ = encoded()
+del os.environ["EMBEDDING_LOADER_TOKENIZER"]
+try:
+    reason = preparing.prepare_tokenizer(folder, "hostile")
+except LoaderError as error:
+    reason = type(error).__name__
+tables, unprepared = encoded()
+print(json.dumps({"same": library == tables, "reason": reason, "tables": unprepared is None,
+                  "error": library if isinstance(library, str) else None, "seconds": time.process_time() - begun}))
+"""
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+def test_hostile_tokenizers_end_in_an_error_or_in_the_librarys_tokens(tmp_path, python, change):
+    made = hostile(change)
+    path = written(KINDS["unigram"](), tmp_path / "model")
+    path.write_text(made if isinstance(made, str) else json.dumps(made, ensure_ascii=False), encoding="utf-8")
+    (path.parent / "config.json").write_text(json.dumps({"model_type": "bert", "max_position_embeddings": 512}))
+    (path.parent / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "TokenizersBackend"}))
+    ended = python(HOSTILE, str(path.parent), timeout=60)
+    assert ended.code == 0, ended.err[-2000:]
+    found = ended.json()
+    assert found["same"], found
+    assert found["reason"] is not None or found["tables"]
+    assert found["seconds"] < 30  # one process that does everything twice, on a machine that may be slow
+
+
+def test_the_hostile_changes_are_what_they_say(tmp_path):
+    """So that none of the tests above passes because the library reads something harmless."""
+    assert any(len(piece) > 1_000_000 for piece, _ in hostile(huge_piece)["model"]["vocab"])
+    assert min(score for _, score in hostile(absurd_scores)["model"]["vocab"]) < -1e300
+    assert hostile(negative_numbers)["added_tokens"][0]["id"] < 0
+    pieces = [piece for piece, _ in hostile(many_pieces_with_the_same_hash)["model"]["vocab"]]
+    assert sum(piece.isdecimal() for piece in pieces) > 700
