@@ -18,7 +18,6 @@ from ..model.pipeline import Pipeline
 from ..runtime.log import log
 from ..runtime.paths import cache_folder, private
 from . import is_artifact
-from .inputs import source_files
 from .manifest import Manifest, read_manifest, verify_artifact
 
 TYPE_CHECKING = False
@@ -85,6 +84,8 @@ def find_artifact(source: str, engine: str, precision: str) -> Artifact | None:
                 f"{source} was prepared as {manifest.precision} for {' and '.join(manifest.engines)}, not as "
                 f"{precision} for {engine}. Give the original model's name."
             )
+    from .inputs import source_files
+
     known: dict[str, tuple[int, str]] | None = None
     for artifact in _candidates(precision):
         manifest = artifact.manifest

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HERE = Path(__file__).resolve().parent
-SOURCES = ("module.c", "tokens_type.c", "tokens.c", "encoder.c", "threads.c", "topk.c")
+SOURCES = ("module.c", "places.c", "tokens_type.c", "tokens.c", "encoder.c", "threads.c", "topk.c")
 """Compiled once."""
 LANES = "lanes.c"
 """Compiled once for each instruction set."""

@@ -7,6 +7,7 @@
 #include <Python.h>
 
 #include "encoder.h"
+#include "places.h"
 #include "threads.h"
 #include "tokens_type.h"
 #include "topk.h"
@@ -683,7 +684,8 @@ static int fill(PyObject *module) {
     if (!failed)
         variants = PyList_AsTuple(usable);
     failed = failed || !variants || PyModule_AddObjectRef(module, "VARIANTS", variants) ||
-             PyModule_AddObjectRef(module, "Encoder", type) || add_tokens_type(module);
+             PyModule_AddObjectRef(module, "Encoder", type) || add_tokens_type(module) ||
+             add_places_type(module);
     Py_XDECREF(type);
     Py_XDECREF(usable);
     Py_XDECREF(variants);

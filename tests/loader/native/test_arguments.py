@@ -1,6 +1,7 @@
 """Whatever the kernel is given, it computes or raises: no call reads memory that is not its own."""
 
 import array
+import json
 import sys
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loader._native import VARIANTS, Encoder, find_last, normalise, top_k, widen
+from loader._native import VARIANTS, Encoder, Places, find_last, normalise, top_k, widen
 from tests.loader.native.models import Random, computed
 
 
@@ -279,3 +280,33 @@ def test_unusual_buffers():
     """Anything that holds bytes will do."""
     numbers = array.array("f", [1.0, 0.0, 0.0, 1.0])
     assert top_k(array.array("f", [0.0, 1.0]), memoryview(numbers), 1) == [(1, 1.0)]
+
+
+pieces = st.text(st.characters(codec="utf-8", exclude_characters="\x7f"), max_size=6)
+
+
+@given(st.lists(pieces, max_size=30))
+def test_places_of_strings(listed):
+    """The last place of each, as a search from the end finds it, if it looks only where strings begin."""
+    text, last = "{", {}
+    for number, piece in enumerate(listed):
+        quoted = json.dumps(piece, ensure_ascii=False)
+        last[quoted] = len(text.encode())
+        text += f"{quoted}:{number},"
+    places = Places(text.encode(), 0)
+    for quoted, place in last.items():
+        assert places.find(quoted.encode()) == place
+    assert places.find(b'"not there"') == -1
+
+
+def test_places_of_what_is_no_vocabulary():
+    for text, start in ((b'{"a', 0), (b'{"a\\"', 0), (b'"a"', 0), (b"", 1), (b"", -1)):
+        with pytest.raises(ValueError, match=r"strings|start"):
+            Places(text, start)
+    assert Places(b"", 0).find(b'"a"') == -1
+    assert Places.__new__(Places).find(b'"a"') == -1
+    with pytest.raises(TypeError):
+        Places(b"", 0).find("a")
+    made = Places(b'{"a":1}', 0)
+    with pytest.raises(ValueError, match="twice"):
+        made.__init__(b"{}", 0)

@@ -151,6 +151,26 @@ def test_texts_for_the_library(real, text):
         real[1].encode(text)
 
 
+WAYS = ("searching", "noting places", "reading")
+
+
+def look_up(monkeypatch, way):
+    """Have pieces looked up in this way from the first one on."""
+    if way != "searching":
+        monkeypatch.setattr("loader.text.wordpiece._SEARCHED", -1)
+    if way == "reading":
+        monkeypatch.setattr("loader.text.wordpiece._Places", None)
+
+
+def test_the_kernel_notes_places(minilm_folder, monkeypatch):
+    pytest.importorskip("loader._native", reason="the kernel is not built: make native")
+    look_up(monkeypatch, "noting places")
+    ours = WordPiece(str(minilm_folder / "tokenizer.json"))
+    assert ours.encode("database") == [7809]
+    assert ours._places is not None
+    assert ours._pieces is None
+
+
 def test_searching_and_reading_find_the_same(minilm_folder, monkeypatch):
     texts = varied_texts(150)
     path = str(minilm_folder / "tokenizer.json")
@@ -166,8 +186,9 @@ def test_searching_and_reading_find_the_same(minilm_folder, monkeypatch):
 
     monkeypatch.setattr("loader.text.wordpiece._SEARCHED", 10**9)
     searched = run()
-    monkeypatch.setattr("loader.text.wordpiece._SEARCHED", -1)
-    assert searched == run()
+    for way in WAYS[1:]:
+        look_up(monkeypatch, way)
+        assert searched == run()
 
 
 def test_pieces_with_quotes_and_backslashes_are_found(pair):
@@ -321,13 +342,12 @@ TEXTS = [
 
 
 @pytest.mark.parametrize("change", SAME_AS_A_READER_OF_JSON.values(), ids=SAME_AS_A_READER_OF_JSON)
-@pytest.mark.parametrize("reads", [False, True])
-def test_a_file_means_what_the_library_reads(tmp_path, monkeypatch, change, reads):
+@pytest.mark.parametrize("way", WAYS)
+def test_a_file_means_what_the_library_reads(tmp_path, monkeypatch, change, way):
     """However odd the file: the pieces are those of the library, or the file is left to it."""
     from tokenizers import Tokenizer
 
-    if reads:
-        monkeypatch.setattr("loader.text.wordpiece._SEARCHED", -1)
+    look_up(monkeypatch, way)
     path = rewritten(tmp_path, change)
     try:
         pair = Tokenizer.from_file(path), WordPiece(path)
@@ -338,10 +358,9 @@ def test_a_file_means_what_the_library_reads(tmp_path, monkeypatch, change, read
 
 
 @pytest.mark.parametrize("number", ["-7", "7.0", "7e0", "null", '"7"', "[7]", "true", "4294967296", "10000000000000"])
-@pytest.mark.parametrize("reads", [False, True])
-def test_a_number_that_is_none_is_left_to_the_library(tmp_path, monkeypatch, number, reads):
-    if reads:
-        monkeypatch.setattr("loader.text.wordpiece._SEARCHED", -1)
+@pytest.mark.parametrize("way", WAYS)
+def test_a_number_that_is_none_is_left_to_the_library(tmp_path, monkeypatch, number, way):
+    look_up(monkeypatch, way)
     with pytest.raises(NotUnderstood):
         WordPiece(rewritten(tmp_path, in_vocabulary(f'"database": {number}, "x": 7'))).encode("a database")
 
