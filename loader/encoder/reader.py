@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from .families import EncoderConfig
 
     Tensor = Any  # an array or a piece of memory; one reader has one kind
-    Weight = Tensor | tuple[Tensor, Tensor]
-    """A matrix or a table: float32, or 8-bit integers and the scale of each row."""
+    Weight = Tensor | tuple[Tensor, Tensor | str]
+    """A matrix or a table: float32, or 8-bit integers and the scale of each row. A table of the kernel's may also be
+    one of 16-bit numbers with the name of their type."""
     Reading = Callable[[MappedTensors, str], Tensor]
     """Returns a tensor of a file, by its name."""
 
@@ -38,6 +39,7 @@ class WeightReader:
         folder: the model's folder, for messages.
         floats: reads a tensor as float32.
         integers: reads one of 8-bit integers.
+        tables: reads a table of vectors; by default as ``floats`` does.
     """
 
     def __init__(
@@ -47,12 +49,14 @@ class WeightReader:
         folder: str,
         floats: "Reading",
         integers: "Reading",
+        tables: "Reading | None" = None,
     ) -> None:
         self._tensors = tensors
         self._config = config
         self._folder = folder
         self._read_floats = floats
         self._read_integers = integers
+        self._read_table = tables or floats
         self._prefix = config.family.prefix_in(tensors.names)
         self._left = set(tensors.names)
 
@@ -110,7 +114,10 @@ class WeightReader:
     def _table(self, name: str, width: int, rows: int | None = None) -> "Weight":
         """Return a table of ``rows`` rows, or of all there are."""
         rows = rows or self._shape(f"{name}.{INTEGERS if self._is_quantized(name) else 'weight'}")[0]
-        return self._weight(name, (rows, width), (rows, width))
+        if self._is_quantized(name):
+            return self._weight(name, (rows, width), (rows, width))
+        self._expect(f"{name}.weight", (rows, width))
+        return self._read_table(self._tensors, f"{self._prefix}{name}.weight")
 
     def _norm(self, name: str, width: int) -> "tuple[Tensor, Tensor]":
         return self._floats(f"{name}.weight", (width,)), self._floats(f"{name}.bias", (width,))

@@ -125,7 +125,7 @@ class NativeEngine:
 def _encoder_parts(pipeline: Pipeline, tensors: MappedTensors) -> "tuple[Any, Any, tuple[Any, ...]]":
     """Return the sizes, embeddings and layers of a transformer, as the kernel takes them."""
     config = EncoderConfig(pipeline.config, pipeline.transformer)
-    reader = WeightReader(tensors, config, pipeline.transformer, floats=_floats, integers=_integers)
+    reader = WeightReader(tensors, config, pipeline.transformer, floats=_floats, integers=_integers, tables=_table)
     words, positions, token_types, gain, shift = reader.embeddings()
     bias = reader.relative_bias()
     layers = tuple(reader.layer(number) for number in range(config.layers))
@@ -142,7 +142,7 @@ def _static_parts(pipeline: Pipeline, tensors: MappedTensors) -> "tuple[Any, Any
     """Return the same of a static model: a table, and nothing else."""
     from ..encoder.static import static_table
 
-    table, width = static_table(tensors, pipeline.transformer, _floats)
+    table, width = static_table(tensors, pipeline.transformer, _table)
     return (width, 1, 1, "identity", 1e-12, None), (table, None, None, None, None, None), ()
 
 
@@ -177,6 +177,13 @@ def _floats(tensors: MappedTensors, name: str) -> "Buffer":
     raise tensors.not_floats(name)
 
 
+def _table(tensors: MappedTensors, name: str) -> "Weight":
+    """Return a table of vectors: numbers of 16 bits stay where they are, and the kernel widens what it looks up."""
+    dtype, data = tensors.raw(name)
+    is_in_place = dtype in {"F16", "BF16"} and tensors.place(name)[1].start % 2 == 0
+    return (data, dtype) if is_in_place else _floats(tensors, name)
+
+
 def _integers(tensors: MappedTensors, name: str) -> memoryview:
     dtype, data = tensors.raw(name)
     if dtype != "I8":
@@ -185,9 +192,12 @@ def _integers(tensors: MappedTensors, name: str) -> memoryview:
 
 
 def _first_row(table: "Weight | None", width: int) -> "Buffer | None":
-    """Return the first row of a table of float32, or of integers with scales."""
+    """Return the first row of a table as float32."""
     if table is None or not isinstance(table, tuple):
         return None if table is None else memoryview(table)[: 4 * width]
+    if isinstance(table[1], str):
+        row: bytearray = kernel().widen(memoryview(table[0])[: 2 * width], table[1])
+        return row
     from array import array
 
     integers, scales = table

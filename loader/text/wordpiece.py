@@ -41,7 +41,7 @@ _CONTINUING: "Final" = "##"
 """What the pieces inside of a word begin with in every vocabulary of BERT's kind."""
 
 _SEARCHED: "Final" = 24
-"""How many times its own length is searched before the places of all pieces are noted, which takes the kernel as long as
+"""How often its own length is searched before the places of all pieces are noted, which takes the kernel as long as
 some 30 searches that find nothing. Without a kernel, the vocabulary is read: as long as some 28 of its slower searches,
 and 5 MiB. So a text never costs more than twice the cheaper of the two."""
 _REMEMBERED_WORDS: "Final" = 100_000

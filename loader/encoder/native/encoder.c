@@ -55,8 +55,32 @@ typedef struct {
 
 /* ---- Embeddings ---- */
 
+float widened(Floats type, uint16_t half) {
+    uint32_t bits;
+    float number;
+    if (type == BF16) { /* the upper half of a float32 */
+        bits = (uint32_t)half << 16;
+    } else {
+        uint32_t sign = (uint32_t)(half & 0x8000) << 16, exponent = (half >> 10) & 31, fraction = half & 1023;
+        if (exponent == 31) {
+            bits = sign | 0x7F800000 | fraction << 13;
+        } else if (exponent) {
+            bits = sign | (exponent + 112) << 23 | fraction << 13;
+        } else { /* 0, or a number too small for an exponent */
+            number = (float)fraction * 5.9604644775390625e-8f;
+            return sign ? -number : number;
+        }
+    }
+    memcpy(&number, &bits, sizeof number);
+    return number;
+}
+
 static void add_row(const Weight *table, size_t number, size_t width, float *row) {
-    if (table->scale) {
+    if (table->floats != F32) {
+        const uint16_t *halves = (const uint16_t *)table->values + number * width;
+        for (size_t i = 0; i < width; i++)
+            row[i] += widened(table->floats, halves[i]);
+    } else if (table->scale) {
         const int8_t *integers = (const int8_t *)table->values + number * width;
         for (size_t i = 0; i < width; i++)
             row[i] += (float)integers[i] * table->scale[number];
@@ -292,9 +316,15 @@ static void mean_of_rows(const Model *model, const uint32_t *tokens, size_t leng
         double sums[COLUMNS_AT_ONCE] = {0};
         size_t columns = smaller(COLUMNS_AT_ONCE, model->width - first);
         for (size_t token = 0; token < length; token++) {
-            const float *row = (const float *)model->words.values + tokens[token] * model->width + first;
-            for (size_t i = 0; i < columns; i++)
-                sums[i] += row[i];
+            size_t at = tokens[token] * model->width + first;
+            const float *row = (const float *)model->words.values + at;
+            const uint16_t *halves = (const uint16_t *)model->words.values + at;
+            if (model->words.floats == F32)
+                for (size_t i = 0; i < columns; i++)
+                    sums[i] += row[i];
+            else
+                for (size_t i = 0; i < columns; i++)
+                    sums[i] += widened(model->words.floats, halves[i]);
         }
         for (size_t i = 0; i < columns; i++)
             vector[first + i] = (float)(sums[i] / (double)length);

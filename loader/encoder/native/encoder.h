@@ -11,11 +11,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The types of numbers with a point: float32, float16 and bfloat16. */
+typedef enum { F32, F16, BF16 } Floats;
+
 /* A matrix (out, in) or a table (rows, width) of float32; or of 8-bit integers, matrices then (in, out), and a scale for
- * each row (out or rows). */
+ * each row (out or rows). The numbers of a table may have 16 bits. */
 typedef struct {
     const void *values;
-    const float *scale; /* NULL for float32 */
+    const float *scale; /* NULL for numbers with a point */
+    Floats floats;
 } Weight;
 
 typedef struct {
@@ -110,6 +114,9 @@ const Lanes *best_lanes(void);
 /* Reads a little here and there of the layers' weights. Mapped pages are entered into the page table when they are first
  * read, which takes about as long as a short text's products. A second thread can do it ahead of the first run. */
 void touch(const Model *model);
+
+/* A number of 16 bits. */
+float widened(Floats type, uint16_t half);
 
 struct Pool;
 

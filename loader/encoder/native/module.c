@@ -97,6 +97,18 @@ static const float *get_floats(EncoderObject *self, PyObject *object, const char
     return get_numbers(self, object, name, count, sizeof(float));
 }
 
+/* The index of a string in a list that ends with NULL, or -1. */
+static int get_choice(PyObject *object, const char *const *choices, const char *what) {
+    for (int i = 0; object && PyUnicode_Check(object) && choices[i]; i++)
+        if (!PyUnicode_CompareWithASCIIString(object, choices[i]))
+            return i;
+    if (!PyErr_Occurred())
+        PyErr_Format(PyExc_ValueError, "unknown %s: %A", what, object ? object : Py_None);
+    return -1;
+}
+
+static const char *const HALVES[] = {"F16", "BF16", NULL};
+
 /* A matrix or table: float32, or a pair of integers and scales. */
 static int get_weight(EncoderObject *self, PyObject *object, const char *name, size_t rows, size_t columns,
                       Weight *weight) {
@@ -115,10 +127,27 @@ static int get_weight(EncoderObject *self, PyObject *object, const char *name, s
     return weight->scale ? 0 : -1;
 }
 
+/* A table of numbers of 16 bits: a pair of these and the name of their type. */
+static int get_halves(EncoderObject *self, PyObject *pair, const char *name, size_t columns, Weight *table, size_t *rows) {
+    Py_buffer *buffer;
+    int choice = get_choice(PyTuple_GetItem(pair, 1), HALVES, "type");
+    if (choice < 0 || get_buffer(self, PyTuple_GetItem(pair, 0), name, &buffer))
+        return -1;
+    *rows = (size_t)buffer->len / 2 / columns;
+    if (!*rows || (size_t)buffer->len != *rows * columns * 2 || (uintptr_t)buffer->buf % 2)
+        return is_error("a table of 16 bits is empty, not aligned, or has no whole rows");
+    table->values = buffer->buf;
+    table->floats = choice ? BF16 : F16;
+    return 0;
+}
+
 /* A table of as many rows as there are. */
 static int get_table(EncoderObject *self, PyObject *object, const char *name, size_t columns, Weight *table,
                      size_t *rows) {
-    PyObject *first = object && PyTuple_Check(object) && PyTuple_Size(object) == 2 ? PyTuple_GetItem(object, 0) : object;
+    int is_pair = object && PyTuple_Check(object) && PyTuple_Size(object) == 2;
+    if (is_pair && PyUnicode_Check(PyTuple_GetItem(object, 1)))
+        return get_halves(self, object, name, columns, table, rows);
+    PyObject *first = is_pair ? PyTuple_GetItem(object, 0) : object;
     size_t size = first == object ? columns * sizeof(float) : columns;
     Py_buffer buffer;
     if (!first || PyObject_GetBuffer(first, &buffer, PyBUF_SIMPLE))
@@ -173,16 +202,6 @@ static int get_layer(EncoderObject *self, PyObject *weights, Layer *layer) {
                    get_norm(self, weights, 14, "output_norm", width, &layer->output_norm)
                ? -1
                : 0;
-}
-
-/* The index of a string in a list that ends with NULL, or -1. */
-static int get_choice(PyObject *object, const char *const *choices, const char *what) {
-    for (int i = 0; object && PyUnicode_Check(object) && choices[i]; i++)
-        if (!PyUnicode_CompareWithASCIIString(object, choices[i]))
-            return i;
-    if (!PyErr_Occurred())
-        PyErr_Format(PyExc_ValueError, "unknown %s: %A", what, object ? object : Py_None);
-    return -1;
 }
 
 static const char *const ACTIVATIONS[] = {"identity", "gelu", "gelu_tanh", "relu", "tanh", NULL};
@@ -552,29 +571,13 @@ static PyObject *normalise(PyObject *module, PyObject *arguments) {
     return PyLong_FromSsize_t(bad);
 }
 
-static float from_half(uint16_t half) {
-    uint32_t sign = (uint32_t)(half & 0x8000) << 16, exponent = (half >> 10) & 31, fraction = half & 1023, bits;
-    if (exponent == 31) {
-        bits = sign | 0x7F800000 | fraction << 13;
-    } else if (exponent) {
-        bits = sign | (exponent + 112) << 23 | fraction << 13;
-    } else { /* 0, or a number too small for an exponent */
-        float small = (float)fraction * 5.9604644775390625e-8f;
-        return sign ? -small : small;
-    }
-    float number;
-    memcpy(&number, &bits, sizeof number);
-    return number;
-}
-
 static PyObject *widen(PyObject *module, PyObject *arguments) {
     Py_buffer buffer;
     PyObject *kind, *floats = NULL;
-    static const char *const kinds[] = {"F16", "BF16", NULL};
     (void)module;
     if (!PyArg_ParseTuple(arguments, "y*U", &buffer, &kind))
         return NULL;
-    int choice = get_choice(kind, kinds, "type");
+    int choice = get_choice(kind, HALVES, "type");
     if (choice >= 0 && buffer.len % 2)
         is_error("half a number");
     else if (choice >= 0)
@@ -584,15 +587,9 @@ static PyObject *widen(PyObject *module, PyObject *arguments) {
         const char *from = buffer.buf;
         for (Py_ssize_t i = 0; i < buffer.len / 2; i++) {
             uint16_t half;
-            uint32_t bits;
             memcpy(&half, from + 2 * i, sizeof half);
-            if (choice == 1) { /* the upper half of a float32 */
-                bits = (uint32_t)half << 16;
-            } else {
-                float number = from_half(half);
-                memcpy(&bits, &number, sizeof bits);
-            }
-            memcpy(to + 4 * i, &bits, sizeof bits);
+            float number = widened(choice ? BF16 : F16, half);
+            memcpy(to + 4 * i, &number, sizeof number);
         }
     }
     PyBuffer_Release(&buffer);
