@@ -15,8 +15,8 @@ from ..model.config_files import TRANSFORMER_SETTINGS, read_facts, transformer_f
 from ..model.file_hash import recall_sha256
 from ..runtime.log import log
 from ..version import __version__
+from . import LIBRARY_VARIABLE
 from .prepared import FORMAT, Prepared, stamp
-from .tokenizer import VARIABLE
 from .wordpiece import NotUnderstood, searched
 
 TYPE_CHECKING = False
@@ -138,8 +138,8 @@ def state_of(folder: str) -> str:
     path = os.path.join(transformer, "tokenizer.json")
     if not os.path.isfile(path):
         return "the model's own, in PyTorch: there is no tokenizer.json"
-    if os.environ.get(VARIABLE) == "library":
-        return f"the library tokenizers, as {VARIABLE} says"
+    if os.environ.get(LIBRARY_VARIABLE) == "library":
+        return f"the library tokenizers, as {LIBRARY_VARIABLE} says"
     if searched(path) is not None:
         return "WordPiece, searched in tokenizer.json"
     found = find_prepared(transformer, is_static=facts.is_static)

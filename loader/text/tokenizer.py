@@ -6,6 +6,7 @@ from _thread import allocate_lock
 from ..errors import LoaderError, ModelCorruptError, ModelUnsupportedError, is_panic, lacking
 from ..model.config_files import read_facts, transformer_folder
 from ..runtime.plain_json import loads
+from . import LIBRARY_VARIABLE
 from .rules import check_text
 from .tokenizer_settings import Described, check, check_static, flags_of, flattened, replaced_parts
 from .wordpiece import NotUnderstood, WordPiece, searched, special_tokens
@@ -27,8 +28,6 @@ tokens; English has four to five characters per token."""
 _MARGIN: "Final" = 16
 """A cut must leave this many tokens more than needed: text after it cannot affect tokens further back."""
 
-VARIABLE: "Final" = "EMBEDDING_LOADER_TOKENIZER"
-"""Environment variable that, set to ``library``, leaves to the library what would have to be prepared."""
 _LONGEST_STRING: "Final" = 1 << 20
 """The longest ones that are of use, sentencepiece's precompiled maps, have some 320,000 bytes."""
 
@@ -98,7 +97,7 @@ class TextTokenizer:
     def _opened_prepared(self) -> bool:
         """Open the prepared tables if there are some, and they are of any use."""
         self._quick = searched(self._path)
-        if self._quick is not None or os.environ.get(VARIABLE) == "library":
+        if self._quick is not None or os.environ.get(LIBRARY_VARIABLE) == "library":
             return False
         from .kept import find_prepared
 

@@ -13,9 +13,9 @@ from ...model.config_files import read_facts, transformer_folder
 from ...model.file_hash import remembered_sha256, sha256_of
 from ...runtime.paths import private
 from ...version import __version__
-from .. import kept
+from .. import LIBRARY_VARIABLE, kept
 from ..prepared import Prepared
-from ..tokenizer import VARIABLE, TextTokenizer
+from ..tokenizer import TextTokenizer
 from ..tokenizer_settings import replaced_parts
 from ..wordpiece import NotUnderstood
 from .comparing import compare_with_library
@@ -78,11 +78,11 @@ def prepare_tokenizer(folder: str, name: str) -> str | None:
 
 
 def _made(folder: str, transformer: str, is_static: bool) -> bytes:
-    os.environ[VARIABLE] = "library"
+    os.environ[LIBRARY_VARIABLE] = "library"
     try:
         TextTokenizer(folder)  # which checks the files beside tokenizer.json
     finally:
-        del os.environ[VARIABLE]
+        del os.environ[LIBRARY_VARIABLE]
     replaced = {} if is_static else replaced_parts(transformer, read_facts(folder).model_type)
     return make(os.path.join(transformer, "tokenizer.json"), is_static=is_static, replaced=replaced)
 
