@@ -58,6 +58,7 @@ def prepare(name: str, *wanted: str) -> dict[str, Any]:
     compiled = [
         _compile(name, folder.path, precision, wanted) for precision in ("float32", "int8") if precision in wanted
     ]
+    _prepare_tokenizer(name, folder.path)
     for_peers = _prepare_for_peers(name, folder.path, wanted)
     made = [artifact for artifact, _ in compiled]
     made += [for_peers[key] for key in ("peer_folder", "static_folder") if key in for_peers]
@@ -94,6 +95,15 @@ def _compile(name: str, source: str, precision: str, wanted: tuple[str, ...]) ->
         "bytes": artifact.bytes,
         "min_cosine_by_engine": {name: figures["min_cosine"] for name, figures in artifact.manifest.parity.items()},
     }
+
+
+def _prepare_tokenizer(name: str, source: str) -> None:
+    """Prepare the tokenizer, as the first process does in the background: that would disturb the samples after it."""
+    try:
+        from loader.text.kept import prepare_now
+    except ImportError:
+        return  # an earlier version of the loader, which the gate compares with
+    prepare_now(source, name)
 
 
 def _prepare_for_peers(name: str, source: str, wanted: tuple[str, ...]) -> dict[str, str]:

@@ -152,7 +152,8 @@ def _cold_bytecode(_files: Files, scratch: Path) -> Iterator[Arranged]:
 @contextmanager
 def _no_artifact(_files: Files, scratch: Path) -> Iterator[Arranged]:
     with _fresh_folder(scratch) as folder:
-        yield Arranged({"EMBEDDING_LOADER_CACHE": str(folder)})
+        # What a first process starts in the background would disturb the samples after it.
+        yield Arranged({"EMBEDDING_LOADER_CACHE": str(folder), "EMBEDDING_LOADER_TOKENIZER": "library"})
 
 
 STATES = {
