@@ -10,7 +10,6 @@ import sys
 from ..artifacts import is_artifact, store
 from ..artifacts.manifest import read_manifest, verify_artifact
 from ..errors import ArtifactError, ModelUnreadableError
-from ..light_threads import start_thread
 from ..model.config_files import TRANSFORMER_SETTINGS, read_facts, transformer_folder
 from ..model.file_hash import recall_sha256
 from ..runtime.log import log
@@ -163,25 +162,25 @@ def prepare_now(folder: str, name: str) -> None:
 def start_preparing(folder: str, name: str) -> None:
     """Have a process of its own prepare the tokenizer of a model's folder. Returns at once.
 
-    It goes on when this process ends, at low priority, and takes seconds. Where no process can be started, nothing
-    happens: the library can do everything that the tables can.
+    It goes on when this process ends, at low priority, and takes seconds. Where no process can be started, or nothing
+    can be kept, nothing happens: the library can do everything that the tables can.
 
     Args:
         folder: the model's folder.
         name: the model's name, to be shown.
     """
-    if not _can_start():
+    if not _can_start() or not _can_keep():
         return
-    nowhere = [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_RDWR, 0) for stream in (0, 1, 2)]
+    # A shell, which ends at once: its child is then no child of this process, and nobody here has to wait for it.
+    command = ["sh", "-c", '"$@" </dev/null >/dev/null 2>&1 &', "sh", *_command(folder, name)]
     try:
-        command = _command(folder, name)
-        child = os.posix_spawn(sys.executable, command, _environment(), file_actions=nowhere, setsid=True)
-        # Otherwise it would stay in the process table as long as this process runs.
-        start_thread(lambda: _wait(child), "embedding-loader:tokenizer")
-    except (OSError, RuntimeError, NotImplementedError) as error:
+        os.waitpid(os.posix_spawn("/bin/sh", command, _environment(), setsid=True), 0)
+    except ChildProcessError:
+        pass  # the program waits for all its children
+    except (OSError, NotImplementedError) as error:
         log("info", "No process can prepare the tokenizer: %s", error)
     else:
-        log("info", "Process %d prepares the tokenizer of %s", child, name)
+        log("info", "A process in the background prepares the tokenizer of %s", name)
 
 
 def _command(folder: str, name: str) -> list[str]:
@@ -199,8 +198,9 @@ def _can_start() -> bool:
     return is_python and hasattr(os, "posix_spawn")
 
 
-def _wait(child: int) -> None:
-    try:
-        os.waitpid(child, 0)
-    except ChildProcessError:
-        pass  # somebody else has
+def _can_keep() -> bool:
+    """Whether the store, or the folder in which it would be made, can be written to."""
+    folder = store.root()
+    while not os.path.isdir(folder) and folder != os.path.dirname(folder):
+        folder = os.path.dirname(folder)
+    return os.access(folder, os.W_OK)

@@ -172,7 +172,8 @@ class TestNoArtifact:
     def test_the_loader_finds_an_empty_cache(self, python, scratch):
         code = "import os; from loader.runtime.paths import cache_folder as f; print(f(), os.listdir(f()))"
         with arranged("no_artifact", Files(), scratch) as found:
-            (folder,) = found.variables.values()
+            folder = found.variables["EMBEDDING_LOADER_CACHE"]
+            assert found.variables == {"EMBEDDING_LOADER_CACHE": folder, "EMBEDDING_LOADER_TOKENIZER": "library"}
             done = python(code, env={**found.variables, "PYTHONPATH": str(ROOT)})
             assert done.out.strip() == f"{folder} []", done.err
             with open(os.path.join(folder, "left-behind"), "w") as file:

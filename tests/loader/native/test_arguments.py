@@ -108,6 +108,33 @@ def test_a_table_alone_has_nothing_else(place, value):
         Encoder(*changed(table, place, value))
 
 
+@pytest.mark.parametrize("kind", ["F16", "BF16"])
+@pytest.mark.parametrize("is_static", [True, False])
+def test_a_table_of_16_bits_is_the_same_table(kind, is_static):
+    halves = np.arange(0x3C00, 0x3C00 + 9 * 32, dtype=np.uint16).tobytes()
+    wide = np.frombuffer(widen(halves, kind), np.float32).reshape(9, 32)
+    if is_static:
+        arguments = ((32, 1, 1, "identity", 1e-12, None), (wide, *[None] * 5), (), (("mean",), ()))
+    else:
+        arguments = changed(Random(width=32).arguments(), (1, 0), wide)
+    texts = [[0, 8, 3], [5]]
+    narrow = Encoder(*changed(arguments, (1, 0), (halves, kind))).encode(texts)
+    assert narrow == Encoder(*arguments).encode(texts)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [(b"", "F16"), (bytes(63), "F16"), (bytes(66), "BF16"), (bytes(64), "F64"), (bytes(64), "F16", "F16"), (5, "F16")],
+    ids=repr,
+)
+def test_what_is_no_table_of_16_bits(table):
+    with pytest.raises((ValueError, TypeError)):
+        Encoder(*changed(Random(width=32).arguments(), (1, 0), table))
+    misaligned = memoryview(bytes(65))[1:]
+    with pytest.raises(ValueError, match="aligned"):
+        Encoder(*changed(Random(width=32).arguments(), (1, 0), (misaligned, "F16")))
+
+
 def test_a_misaligned_buffer():
     arguments = Random().arguments()
     moved = memoryview(bytearray(32 * 32 * 4 + 1))[1:]

@@ -73,6 +73,14 @@ def test_no_wrong_access_and_no_undefined_behaviour(checked):
     assert "skipped" not in out
 
 
+def test_the_same_of_splitting_texts(checked):
+    test = Path(__file__).parents[1] / "text" / "test_prepared.py"
+    chosen = "damaged or long_word or difficult or mixtures or any_text"  # not every character of Unicode again
+    out = checked("address,undefined", RUN, str(test), "-k", chosen, libraries=("libasan.so", "libubsan.so"))
+    assert " passed" in out
+    assert "skipped" not in out
+
+
 def test_the_sanitizers_are_awake(checked, monkeypatch, tmp_path):
     """A kernel with a mistake ends the process."""
     import loader.encoder.native.build as module

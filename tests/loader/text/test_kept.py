@@ -222,6 +222,30 @@ def test_the_cache_command_lists_verifies_and_clears_it(model, python, own_cache
     assert not artifacts(own_cache)
 
 
+def test_compile_prepares_the_tokenizer_too(model, python, own_cache):
+    done = python(None, "-m", "loader", "compile", str(model), "--precision", "int8", timeout=300)
+    assert done.code == 0, done.err
+    assert [path.name for path in artifacts(own_cache)] == ["tokens.bin"]
+    assert uses_tables(model)
+
+
+def test_info_says_how_texts_become_tokens(model, copy, python, minilm_folder):
+    def said(folder, **env):
+        out = python(None, "-m", "loader", "info", str(folder), env=env).out
+        return next(line for line in out.splitlines() if line.startswith("tokenizer:")).split(maxsplit=1)[1]
+
+    assert said(minilm_folder) == "WordPiece, searched in tokenizer.json"
+    assert "until it is prepared" in said(model)
+    assert prepare(model).returncode == 0
+    assert said(model) == "prepared"
+    assert "EMBEDDING_LOADER_TOKENIZER" in said(model, EMBEDDING_LOADER_TOKENIZER="library")
+    file = json.loads((copy / "tokenizer.json").read_text())
+    file["model"]["byte_fallback"] = True
+    (copy / "tokenizer.json").write_text(json.dumps(file))
+    prepare(copy)
+    assert said(copy).startswith("the library tokenizers: ")
+
+
 def test_it_is_evicted_like_any_other_artifact(model, own_cache, monkeypatch):
     from loader.artifacts.workshop import evict
 
@@ -276,6 +300,31 @@ def test_a_program_that_embeds_python_starts_nothing(model, monkeypatch):
         assert not kept._can_start()
     monkeypatch.undo()
     assert kept._can_start()
+
+
+def test_a_folder_that_cannot_be_written_to_starts_nothing(own_cache, monkeypatch):
+    from loader.text import kept
+
+    assert kept._can_keep()
+    monkeypatch.setattr(os, "access", lambda path, mode: path != str(own_cache.parent))
+    assert not kept._can_keep()
+
+
+def test_the_process_in_the_background_is_no_child(model, python, own_cache):
+    code = (
+        FIRST_VECTOR
+        + """
+import os
+try:
+    print(json.dumps(os.waitpid(-1, os.WNOHANG)))
+except ChildProcessError:
+    print(json.dumps("none"))
+"""
+    )
+    assert python(code, str(model), TEXT).json() == "none"
+    assert "prepares the tokenizer" in python(
+        "import logging; logging.basicConfig(level='INFO')\n" + FIRST_VECTOR, str(model), TEXT
+    ).err or artifacts(own_cache)
 
 
 def test_every_source_file_is_one_that_the_check_reads():
