@@ -1,7 +1,8 @@
 """The prepared tokenizers of this user, which are kept among the artifacts: finding one, and having one made.
 
 A tokenizer's artifact holds its tables, or the reason why there are none. It is found by the hashes of all files that
-decide how texts become tokens, as earlier processes have remembered them; whoever has no hash yet has no tables either.
+decide how texts become tokens. Those are remembered; where they are not, as in an image that was made on another
+machine, the files are hashed if there are any tokenizers at all.
 """
 
 import os
@@ -11,7 +12,7 @@ from ..artifacts import is_artifact, store
 from ..artifacts.manifest import read_manifest, verify_artifact
 from ..errors import ArtifactError, ModelUnreadableError
 from ..model.config_files import TRANSFORMER_SETTINGS, read_facts, transformer_folder
-from ..model.file_hash import recall_sha256
+from ..model.file_hash import recall_sha256, remembered_sha256
 from ..runtime.log import log
 from ..version import __version__
 from . import LIBRARY_VARIABLE
@@ -68,9 +69,9 @@ def find_prepared(folder: str, *, is_static: bool) -> "Prepared | str | None":
     try:
         paths = [os.path.join(folder, name) for name in names]
         recalled = [recall_sha256(path) for path in paths]
-        hashes = [digest for digest in recalled if digest]
-        if len(hashes) != len(recalled):
+        if None in recalled and not _has_any():
             return None
+        hashes = [digest or remembered_sha256(path) for digest, path in zip(recalled, paths, strict=True)]
         place = os.path.join(store.root(), name_of(hashes, is_static=is_static))
         if not is_artifact(place):
             return None
@@ -87,6 +88,14 @@ def find_prepared(folder: str, *, is_static: bool) -> "Prepared | str | None":
     if found is not None:
         store.note_use(place)
     return found
+
+
+def _has_any() -> bool:
+    """Whether the store has a tokenizer of any model."""
+    try:
+        return any(name.startswith(f"{KIND}--{KIND}--") for name in os.listdir(store.root()))
+    except OSError:
+        return False
 
 
 def _open(place: str) -> "Prepared | str | None":
