@@ -65,6 +65,8 @@ def find_prepared(folder: str, *, is_static: bool) -> "Prepared | str | None":
         folder: where tokenizer.json is.
         is_static: whether the model is a static one.
     """
+    if not _has_kernel():
+        return "the compiled kernel is missing"
     names = source_names(folder)
     try:
         paths = [os.path.join(folder, name) for name in names]
@@ -88,6 +90,14 @@ def find_prepared(folder: str, *, is_static: bool) -> "Prepared | str | None":
     if found is not None:
         store.note_use(place)
     return found
+
+
+def _has_kernel() -> bool:
+    try:
+        from .._native import Tokens  # noqa: F401 - a kernel of an earlier version has none
+    except ImportError:
+        return False
+    return True
 
 
 def _has_any() -> bool:

@@ -180,6 +180,13 @@ def test_what_cannot_be_prepared_is_remembered_with_the_reason(copy, own_cache):
     assert [path.name for path in artifacts(own_cache)] == ["reason.txt"]
 
 
+def test_without_the_kernel_nothing_is_prepared_and_no_reason_is_kept(model, own_cache, monkeypatch):
+    monkeypatch.setitem(sys.modules, "loader._native", None)
+    assert "kernel" in opened(model).unprepared
+    monkeypatch.undo()
+    assert not own_cache.exists()
+
+
 def test_contradictory_files_are_refused_with_and_without_tables(copy):
     config = json.loads((copy / "tokenizer_config.json").read_text())
     (copy / "tokenizer_config.json").write_text(json.dumps({**config, "truncation_side": "left"}))
