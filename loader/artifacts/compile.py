@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import threading
 
 from .. import errors
@@ -10,6 +9,7 @@ from ..arguments import Settings, check_precision
 from ..errors import ArgumentTypeError, CacheError, CompileError, ShutdownError
 from ..exit_gate import GATE
 from ..model.source import resolve
+from ..runtime.children import PYTHON, child_environment
 from ..runtime.log import log
 from ..runtime.scratch import Scratch, sweep
 from . import is_artifact, store
@@ -18,7 +18,7 @@ from .workshop import Workshop
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import IO, Final
+    from typing import IO
 
     Progress = Callable[[str, float], object]
 
@@ -170,15 +170,6 @@ def _build(source: str, name: str, precision: str, target: str, progress: "Progr
         )
     if progress:
         progress("done", 1.0)
-
-
-PYTHON: "Final" = (sys.executable, "-P")
-"""This interpreter, told not to import modules from the current folder."""
-
-
-def child_environment() -> dict[str, str]:
-    """Return the environment of a child process that imports what this process imports."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
 
 
 class _Chatter(threading.Thread):

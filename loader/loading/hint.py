@@ -46,7 +46,7 @@ def compile_detached(model_name: str) -> None:
     Raises:
         CompileError: it cannot be started.
     """
-    from ..artifacts.compile import PYTHON, child_environment
+    from ..runtime.children import PYTHON, child_environment
 
     command = [*PYTHON, "-m", "loader", "compile", "--quiet", "--", model_name]
     try:

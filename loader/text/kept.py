@@ -13,6 +13,7 @@ from ..artifacts.manifest import read_manifest, verify_artifact
 from ..errors import ArtifactError, ModelUnreadableError
 from ..model.config_files import TRANSFORMER_SETTINGS, read_facts, transformer_folder
 from ..model.file_hash import recall_sha256, remembered_sha256
+from ..runtime.children import PYTHON, child_environment
 from ..runtime.log import log
 from ..version import __version__
 from . import LIBRARY_VARIABLE
@@ -174,7 +175,7 @@ def prepare_now(folder: str, name: str) -> None:
         import subprocess
 
         subprocess.run(  # noqa: S603 - our own interpreter
-            _command(folder, name), env=_environment(), stdin=subprocess.DEVNULL, capture_output=True, check=False
+            _command(folder, name), env=child_environment(), stdin=subprocess.DEVNULL, capture_output=True, check=False
         )
 
 
@@ -193,7 +194,7 @@ def start_preparing(folder: str, name: str) -> None:
     # A shell, which ends at once: its child is then no child of this process, and nobody here has to wait for it.
     command = ["sh", "-c", '"$@" </dev/null >/dev/null 2>&1 &', "sh", *_command(folder, name)]
     try:
-        os.waitpid(os.posix_spawn("/bin/sh", command, _environment(), setsid=True), 0)
+        os.waitpid(os.posix_spawn("/bin/sh", command, child_environment(), setsid=True), 0)
     except ChildProcessError:
         pass  # the program waits for all its children
     except (OSError, NotImplementedError) as error:
@@ -203,12 +204,7 @@ def start_preparing(folder: str, name: str) -> None:
 
 
 def _command(folder: str, name: str) -> list[str]:
-    return [sys.executable, "-P", "-m", "loader.text.preparing", folder, name]
-
-
-def _environment() -> dict[str, str]:
-    """Return the environment of a child process that imports what this process imports."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in sys.path)}
+    return [*PYTHON, "-m", "loader.text.preparing", folder, name]
 
 
 def _can_start() -> bool:

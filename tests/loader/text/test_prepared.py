@@ -14,6 +14,7 @@ from tests.support.texts_corpus import varied_texts
 from tests.support.tokenizer_files import KINDS, MARK, added, written
 
 _native = pytest.importorskip("loader._native", reason="the kernel is not built: make native")
+pytestmark = pytest.mark.process  # it starts none, but asking the library about every character takes as long
 
 
 class Pair:
@@ -76,6 +77,7 @@ def test_difficult_texts(pairs, kind):
 ASSIGNED = [chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) not in {"Cs", "Cn", "Co"}]
 
 
+@pytest.mark.slow
 @kinds
 def test_every_character_of_unicode(pairs, kind):
     """Alone among letters, doubled behind a mark, and with a mark behind: what joins what is seen there."""
