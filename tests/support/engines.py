@@ -1,5 +1,7 @@
 """Which engine ``auto`` takes here: the kernel needs a C compiler when this library is installed."""
 
+import pytest
+
 from loader.errors import EngineMissingError
 
 
@@ -15,3 +17,7 @@ def _instant() -> str:
 
 INSTANT = _instant()
 """The first engine of ``loader.engines.ENGINES`` that works here."""
+
+_NEEDS_KERNEL = pytest.mark.skipif(INSTANT != "native", reason="the kernel is not built: make native")
+OURS = (pytest.param("native", marks=_NEEDS_KERNEL), "numpy")
+"""The engines that compute a model's own files here, for ``parametrize``."""

@@ -53,3 +53,16 @@ def test_nothing_slow_is_imported_until_exit(python, own_cache, folder, strategy
     packages = {name.partition(".")[0] for name in imported.split()}
     assert "loader" in packages
     assert not packages & (HEAVY | SLOW)
+
+
+@pytest.mark.parametrize("family", ["roberta", "xlm-roberta"])
+def test_a_prepared_tokenizer_imports_nothing_slow_either(python, own_cache, folder, tmp_path, family):
+    model = Tiny(family).save(tmp_path / "model")
+    assert python(None, "-m", "loader.text.preparing", model, "a model").code == 0
+    done = python(ASKS, model, "progressive", env={"EMBEDDING_LOADER_TOKENIZER": None})
+    assert done.code == 0, done.err
+    answered, imported = done.out.splitlines()
+    assert answered == "native float32"
+    packages = {name.partition(".")[0] for name in imported.split()}
+    assert "loader.text.prepared" in imported.split()
+    assert not packages & (HEAVY | SLOW)

@@ -8,6 +8,7 @@ import pytest
 
 from loader import ModelUnsupportedError, OptimizedEmbeddingLoader
 from loader.model.pipeline import Pipeline
+from tests.support.engines import OURS
 from tests.support.tiny_models import FAMILIES, Tiny, plain_model, unit
 
 pytestmark = pytest.mark.process
@@ -23,7 +24,7 @@ def folder(tmp_path_factory, request):
     return made / "model.plain"
 
 
-@pytest.mark.parametrize("engine", ["native", "numpy"])
+@pytest.mark.parametrize("engine", OURS)
 def test_vectors_and_tokens_are_those_of_sentence_transformers(folder, engine):
     loader = OptimizedEmbeddingLoader(folder, engine=engine)
     provider, plain = loader.load(timeout=None), plain_model(str(folder))

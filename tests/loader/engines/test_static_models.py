@@ -5,6 +5,7 @@ import pytest
 
 from loader import EmbeddingError, LoaderError, ModelUnsupportedError, OptimizedEmbeddingLoader
 from loader.engines.native import kernel
+from tests.support.engines import OURS
 from tests.support.tiny_models import plain_model, save_static, unit
 
 pytestmark = pytest.mark.process
@@ -52,7 +53,7 @@ def test_vectors_and_tokens_are_those_of_sentence_transformers(static, folder):
         assert loader.truncate(text) == text
 
 
-@pytest.mark.parametrize("engine", ["native", "numpy"])
+@pytest.mark.parametrize("engine", OURS)
 def test_a_long_text_has_the_mean_of_all_its_tokens(folder, engine):
     """PyTorch adds up in float32: after some thousand tokens it is a few 1e-5 off."""
     table = table_of(folder).astype(np.float64)
@@ -114,7 +115,7 @@ def test_the_first_engine_that_knows_it_is_the_fastest(folder):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
-@pytest.mark.parametrize("engine", ["native", "numpy"])
+@pytest.mark.parametrize("engine", OURS)
 def test_the_layout_of_model2vec_and_half_precision(tmp_path, engine, dtype):
     folder = save_static(tmp_path / "model")
     with_tensors(folder, {"embeddings": table_of(folder).astype(dtype)})
@@ -142,7 +143,7 @@ def test_dense_layers_behind_a_table(tmp_path):
         assert np.max(np.abs(found - theirs)) <= 2e-6
 
 
-@pytest.mark.parametrize("engine", ["native", "numpy"])
+@pytest.mark.parametrize("engine", OURS)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -159,7 +160,7 @@ def test_other_tensors_are_refused(tmp_path, engine, change, message):
         OptimizedEmbeddingLoader(folder, engine=engine).load(timeout=None)
 
 
-@pytest.mark.parametrize("engine", ["native", "numpy"])
+@pytest.mark.parametrize("engine", OURS)
 def test_a_token_that_the_table_does_not_have_is_an_error(tmp_path, engine):
     folder = save_static(tmp_path / "model")
     with_tensors(folder, {"embedding.weight": np.ascontiguousarray(table_of(folder)[:6])})
