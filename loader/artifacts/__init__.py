@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # Here, and not in ``manifest``, because every load asks whether it is about an artifact.
 FILE: "Final" = "artifact.json"
 GRAPH: "Final" = "model.onnx"
+SAFETENSORS: "Final" = "safetensors"
+"""What ``build`` is asked for, in the place of a precision, to convert pickled weights."""
 INT8_WEIGHTS: "Final" = "model.int8.safetensors"
 
 

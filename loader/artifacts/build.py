@@ -1,6 +1,7 @@
 """Making an artifact: from a model folder to a folder that engines open. Runs in its own child process.
 
-``python -m loader.artifacts.build MODEL_FOLDER NAME PRECISION TARGET`` prints one JSON object per line: ``{"step": ...,
+``python -m loader.artifacts.build MODEL_FOLDER NAME PRECISION TARGET`` (or ``safetensors`` as the precision, for
+``loader.artifacts.unpickle``) prints one JSON object per line: ``{"step": ...,
 "done": ...}`` with a number from 0 to 1 while it works, then ``{"made": true}`` or ``{"failed": ..., "kind": ...}``.
 """
 
@@ -19,7 +20,7 @@ from ..model.safetensors import MappedTensors
 from ..model.weight_files import SINGLE, weight_files
 from ..model_parts import ModelParts
 from ..vectors import as_array
-from . import FILE, GRAPH, INT8_WEIGHTS
+from . import FILE, GRAPH, INT8_WEIGHTS, SAFETENSORS
 from .inputs import SMALL_FILES, source_files
 from .manifest import FileEntry, Manifest
 from .parity import TEXTS, compare, probes
@@ -300,7 +301,13 @@ def _main() -> int:
 
     source, name, precision, target = sys.argv[1:]
     try:
-        Builder(source, name, precision, target, lambda step, done: say(step=step, done=done)).build()
+        if precision == SAFETENSORS:
+            from .unpickle import convert
+
+            convert(source, target, lambda step, done: say(step=step, done=done))
+            _flush(target)
+        else:
+            Builder(source, name, precision, target, lambda step, done: say(step=step, done=done)).build()
     except LoaderError as error:
         say(failed=str(error), kind=type(error).__name__)
         return 1

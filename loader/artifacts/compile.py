@@ -8,11 +8,13 @@ from .. import errors
 from ..arguments import Settings, check_precision
 from ..errors import ArgumentTypeError, CacheError, CompileError, ShutdownError
 from ..exit_gate import GATE
+from ..model.config_files import transformer_folder
 from ..model.source import resolve
+from ..model.weight_files import is_pickled
 from ..runtime.children import PYTHON, child_environment
 from ..runtime.log import log
 from ..runtime.scratch import Scratch, sweep
-from . import is_artifact, store
+from . import SAFETENSORS, is_artifact, store
 from .workshop import Workshop
 
 TYPE_CHECKING = False
@@ -40,7 +42,8 @@ def compile_model(
         model_name: a folder or a hub name.
         precision: ``"float32"`` or ``"int8"``.
         output: the folder to write to, which must be empty or not exist; None writes to the user's cache, where loaders
-            find it by the model's name.
+            find it by the model's name. A model whose weights are pickled (pytorch_model.bin) needs one: in full
+            precision, it becomes an ordinary model folder with the same weights as safetensors.
         allow_download: whether the model may be downloaded; None follows HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE.
         progress: called with the current step and a number from 0.0 to 1.0.
 
@@ -58,9 +61,14 @@ def compile_model(
     name = Settings(model_name).model_name
     if output is not None and not isinstance(output, (str, os.PathLike)):
         raise ArgumentTypeError(f"output must be a string or a path, not {type(output).__name__}")
-    source = resolve(name, allow_download=allow_download).path
+    source = resolve(name, allow_download=allow_download, pickled=True).path
     if is_artifact(source):
         raise CompileError(f"{source} is already a prepared model. Give the original model instead.")
+    if is_pickled(transformer_folder(source)) and output is None:
+        raise CompileError(
+            f"{source} has only pickled weights (pytorch_model.bin). Give a folder to convert the model into, and use "
+            f"that as its name: python -m loader compile {name} --output DIR"
+        )
     from ..text.kept import prepare_now
 
     prepare_now(source, name)
@@ -103,7 +111,10 @@ def prepare(
 
 
 def _to_folder(source: str, name: str, precision: str, output: str, progress: "Progress | None") -> str:
-    """Build beside the output, then rename: the output is complete or does not exist."""
+    """Build beside the output, then rename: the output is complete or does not exist.
+
+    Pickled weights are converted first. In full precision, that is all: the result is an ordinary model.
+    """
     is_empty = os.path.isdir(output) and not os.path.islink(output) and not os.listdir(output)
     if os.path.lexists(output) and not is_empty:
         raise CacheError(f"{output} exists and is not an empty folder. Give another path, or delete it.")
@@ -112,11 +123,19 @@ def _to_folder(source: str, name: str, precision: str, output: str, progress: "P
         if os.path.isdir(folder):
             sweep(folder)
         scratch = Scratch(folder)
+        converted = Scratch(folder) if is_pickled(transformer_folder(source)) else None
         try:
-            _build(source, name, precision, scratch.path, progress)
-            scratch.publish(output)
+            if converted is not None:
+                _build(source, name, SAFETENSORS, converted.path, progress)
+            if converted is not None and precision == "float32":
+                converted.publish(output)
+            else:
+                _build(converted.path if converted else source, name, precision, scratch.path, progress)
+                scratch.publish(output)
         finally:
             scratch.remove()
+            if converted is not None:
+                converted.remove()
     except OSError as error:
         if isinstance(error, errors.LoaderError):
             raise

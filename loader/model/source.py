@@ -15,7 +15,7 @@ from ..errors import ModelError, ModelNotFoundError
 from .config_files import transformer_folder
 from .hub_cache import cache_roots, snapshot_folder
 from .names import check_name, is_path, repo_ids, shown
-from .weight_files import SINGLE, check_weights, weight_files
+from .weight_files import SINGLE, check_weights, is_pickled, weight_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,7 +76,12 @@ def find(name: object) -> ModelFolder | None:
 
 
 def resolve(
-    name: object, *, allow_download: bool | None = None, progress: bool | None = None, defer_check: bool = False
+    name: object,
+    *,
+    allow_download: bool | None = None,
+    progress: bool | None = None,
+    defer_check: bool = False,
+    pickled: bool = False,
 ) -> ModelFolder:
     """Return the local folder of a model whose files are complete; download it if needed and allowed.
 
@@ -85,6 +90,7 @@ def resolve(
         allow_download: None follows HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE.
         progress: show size and progress of a download on stderr; None if that is a terminal.
         defer_check: leave ``check`` of the result to the caller, who can do something else at the same time.
+        pickled: whether the weights may be pickled, for whoever converts them.
 
     Raises:
         ArgumentTypeError, ModelNameError: the name is invalid.
@@ -105,7 +111,7 @@ def resolve(
         from ..artifacts.manifest import read_manifest, verify_artifact
 
         verify_artifact(found.path, read_manifest(found.path))
-    else:
+    elif not (pickled and is_pickled(transformer_folder(found.path))):
         check_weights(transformer_folder(found.path))
     return found
 

@@ -27,12 +27,18 @@ def weight_files(folder: str) -> list[str]:
     index = os.path.join(folder, INDEX)
     if os.path.exists(index):
         return _parts(folder, index)
-    if any(os.path.exists(os.path.join(folder, name)) for name in PICKLED):
+    if is_pickled(folder):
         raise ModelUnsupportedError(
             f"{folder} has only pickled weights (pytorch_model.bin), and reading those can run code. Convert the model "
-            "to safetensors first, for instance with model.save_pretrained(folder)."
+            f"once, and give the new folder as its name: python -m loader compile {folder} --output DIR"
         )
     raise ModelNotFoundError(f"{folder} has no weights: expected {SINGLE} or {INDEX}.")
+
+
+def is_pickled(folder: str) -> bool:
+    """Whether a folder has pickled weights, and no others."""
+    others = any(os.path.exists(os.path.join(folder, name)) for name in (SINGLE, INDEX))
+    return not others and any(os.path.exists(os.path.join(folder, name)) for name in PICKLED)
 
 
 def check_weights(folder: str) -> list[str]:
