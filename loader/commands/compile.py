@@ -2,7 +2,8 @@
 
 In full precision (float32) it embeds many more texts per second, and models that need PyTorch start without it. With 8
 bits (int8) it takes the least memory. The result goes to the user's cache, where it is found by the model's name. With
---output it goes to a folder that you can use as a model name on any machine.
+--output it goes to a folder that you can use as a model name on any machine; pickled weights (pytorch_model.bin) are
+converted on the way.
 """
 
 import sys
