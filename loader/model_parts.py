@@ -155,7 +155,7 @@ class ModelParts:
         """Have another process prepare the model's tokenizer, if that has not been tried, once a text is embedded."""
         tokenizer = self._tokenizer
         if tokenizer is not None and tokenizer.unprepared == "":
-            from .text.kept import start_preparing
+            from .text.background import start_preparing
 
             folder = self.folder()
             provider.after_first_run(lambda: start_preparing(folder.path, folder.name))

@@ -100,10 +100,11 @@ def _compile(name: str, source: str, precision: str, wanted: tuple[str, ...]) ->
 def _prepare_tokenizer(name: str, source: str) -> None:
     """Prepare the tokenizer, as the first process does in the background: that would disturb the samples after it."""
     try:
-        from loader.text.kept import prepare_now
+        from loader.text.background import NOT_YET, prepare_now, state_of
     except ImportError:
         return  # an earlier version of the loader, which the gate compares with
-    prepare_now(source, name)
+    if state_of(source) == NOT_YET:
+        prepare_now(source, name)
 
 
 def _prepare_for_peers(name: str, source: str, wanted: tuple[str, ...]) -> dict[str, str]:

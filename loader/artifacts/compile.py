@@ -69,9 +69,12 @@ def compile_model(
             f"{source} has only pickled weights (pytorch_model.bin). Give a folder to convert the model into, and use "
             f"that as its name: python -m loader compile {name} --output DIR"
         )
-    from ..text.kept import prepare_now
+    from ..text.background import NOT_YET, prepare_now, state_of
 
-    prepare_now(source, name)
+    if state_of(source) == NOT_YET:
+        if progress:
+            progress("preparing the tokenizer", 0.0)
+        prepare_now(source, name)
     if output is not None:
         return _to_folder(source, name, precision, os.path.abspath(os.path.expanduser(os.fspath(output))), progress)
     return prepare(source, name, precision, ("onnx",) if precision == "float32" else ("numpy",), progress).folder

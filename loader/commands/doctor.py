@@ -129,7 +129,7 @@ def _model(name: str) -> "dict[str, Any]":
     from ..model.packages import package_for
     from ..model.source import downloads_allowed, find, offline_variable
     from ..model.weight_files import weight_writers
-    from ..text.kept import state_of
+    from ..text.background import state_of
 
     facts: dict[str, Any] = dict.fromkeys(("origin", "path", "writable_by", "tokenizer", "problem", "command"))
     try:

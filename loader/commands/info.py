@@ -20,7 +20,7 @@ def run(options: "Namespace") -> None:
     from ..model.metadata import lookup
     from ..model.source import resolve
     from ..model.weight_files import check_weights, weight_writers
-    from ..text.kept import state_of
+    from ..text.background import state_of
 
     folder = resolve(options.model, allow_download=False)
     if folder.origin == "package":

@@ -123,7 +123,7 @@ class Prepared:
             found = tokens.encode(part, is_first and not index)
             if found is None:
                 raise NotUnderstood
-            numbers = numbers + found if numbers else found
+            numbers += found
         return numbers
 
     def _operation(self, kind: str, *options: "Any") -> "Callable[[str], str | None]":

@@ -258,7 +258,7 @@ class TextTokenizer:
     def _check_strings(self) -> None:
         """Reject a file with a string so long that the library would need more memory for it than there may be.
 
-        It takes some hundred bytes for each byte of a piece, and ends the process where it gets none.
+        It takes more than a hundred bytes for each byte of a piece, and ends the process where it gets none.
         """
         try:
             with open(self._path, "rb", buffering=0) as file:

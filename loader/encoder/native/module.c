@@ -669,9 +669,16 @@ static PyMethodDef functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
+static int add_class(PyObject *module, PyType_Spec *spec, const char *name) {
+    PyObject *type = PyType_FromSpec(spec);
+    int failed = !type || PyModule_AddObjectRef(module, name, type);
+    Py_XDECREF(type);
+    return failed;
+}
+
 static int fill(PyObject *module) {
-    PyObject *type = PyType_FromSpec(&encoder_spec), *usable = PyList_New(0), *variants = NULL;
-    int failed = !type || !usable || PyModule_AddIntConstant(module, "ABI", ABI);
+    PyObject *usable = PyList_New(0), *variants = NULL;
+    int failed = !usable || PyModule_AddIntConstant(module, "ABI", ABI);
     for (size_t i = 0; !failed && ALL_LANES[i]; i++)
         if (ALL_LANES[i]->is_usable()) {
             PyObject *name = PyUnicode_FromString(ALL_LANES[i]->name);
@@ -681,9 +688,8 @@ static int fill(PyObject *module) {
     if (!failed)
         variants = PyList_AsTuple(usable);
     failed = failed || !variants || PyModule_AddObjectRef(module, "VARIANTS", variants) ||
-             PyModule_AddObjectRef(module, "Encoder", type) || add_tokens_type(module) ||
-             add_places_type(module);
-    Py_XDECREF(type);
+             add_class(module, &encoder_spec, "Encoder") || add_class(module, &tokens_spec, "Tokens") ||
+             add_class(module, &places_spec, "Places");
     Py_XDECREF(usable);
     Py_XDECREF(variants);
     return failed ? -1 : 0;

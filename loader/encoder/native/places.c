@@ -138,11 +138,4 @@ static PyType_Slot places_slots[] = {
     {0, NULL},
 };
 
-static PyType_Spec places_spec = {"loader._native.Places", sizeof(PlacesObject), 0, Py_TPFLAGS_DEFAULT, places_slots};
-
-int add_places_type(PyObject *module) {
-    PyObject *type = PyType_FromSpec(&places_spec);
-    int failed = !type || PyModule_AddObjectRef(module, "Places", type);
-    Py_XDECREF(type);
-    return failed ? -1 : 0;
-}
+PyType_Spec places_spec = {"loader._native.Places", sizeof(PlacesObject), 0, Py_TPFLAGS_DEFAULT, places_slots};

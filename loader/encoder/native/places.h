@@ -6,7 +6,6 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-/* Adds the class to the module. Returns 0, or -1 with an exception set. */
-int add_places_type(PyObject *module);
+extern PyType_Spec places_spec;
 
 #endif

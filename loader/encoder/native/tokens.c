@@ -132,7 +132,7 @@ static uint32_t find(const Tables *tables, int section, uint32_t crc, const uint
     return NO_NUMBER;
 }
 
-uint32_t number_of(const Tables *tables, const uint8_t *piece, size_t size) {
+static uint32_t number_of(const Tables *tables, const uint8_t *piece, size_t size) {
     return find(tables, PIECES, crc_of(piece, size), piece, size);
 }
 
@@ -204,9 +204,9 @@ Result map_characters(const Tables *tables, const uint8_t *text, size_t size, Te
     for (size_t at = 0, length; at < size && result == DONE; at += length) {
         uint32_t code = code_at(text, size, at, &length);
         unsigned class = class_of(tables, code);
-        const Character *character = class & CHANGES && !(class & VANISHES) ? find_character(tables, code) : NULL;
         if (class & VANISHES)
             continue;
+        const Character *character = class & CHANGES ? find_character(tables, code) : NULL;
         if (!character)
             result = append(mapped, text + at, length);
         else if (character->place > tables->sizes[POOL] || character->length > tables->sizes[POOL] - character->place)

@@ -121,7 +121,4 @@ Result apply_charsmap(const Tables *tables, const uint8_t *text, size_t size, Te
 size_t find_added(const Tables *tables, int section, const uint8_t *text, size_t size, size_t start, size_t *length,
                   uint32_t *number);
 
-/* The number of a piece, or NO_NUMBER. */
-uint32_t number_of(const Tables *tables, const uint8_t *piece, size_t size);
-
 #endif

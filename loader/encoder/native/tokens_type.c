@@ -214,11 +214,4 @@ static PyType_Slot tokens_slots[] = {
     {0, NULL},
 };
 
-static PyType_Spec tokens_spec = {"loader._native.Tokens", sizeof(TokensObject), 0, Py_TPFLAGS_DEFAULT, tokens_slots};
-
-int add_tokens_type(PyObject *module) {
-    PyObject *type = PyType_FromSpec(&tokens_spec);
-    int failed = !type || PyModule_AddObjectRef(module, "Tokens", type);
-    Py_XDECREF(type);
-    return failed ? -1 : 0;
-}
+PyType_Spec tokens_spec = {"loader._native.Tokens", sizeof(TokensObject), 0, Py_TPFLAGS_DEFAULT, tokens_slots};

@@ -126,7 +126,7 @@ def test_a_very_long_word(pairs, kind):
 
 
 @kinds
-def test_the_ends_of_a_text(pairs, files, kind):
+def test_the_ends_of_a_text(pairs, kind):
     """Special tokens, and truncation, are the library's."""
     pair = pairs(kind)
     for text in ("", "hello world"):
@@ -145,7 +145,7 @@ def test_added_tokens_with_rules_of_their_own_are_the_librarys(pairs):
     assert pairs("unigram").agree("a <mas k> b<s>c</s>")
 
 
-def test_of_overlapping_added_tokens_the_leftmost_and_then_the_longest_counts(files, tmp_path):
+def test_of_overlapping_added_tokens_the_leftmost_and_then_the_longest_counts(tmp_path):
     file = KINDS["byte-level"]()
     number = max(token["id"] for token in file["added_tokens"])
     for index, text in enumerate(["ab", "abc", "bcd", "cd", "\u00e9", "e\u0301"], 1):
@@ -155,7 +155,7 @@ def test_of_overlapping_added_tokens_the_leftmost_and_then_the_longest_counts(fi
         assert pair.agree(text)
 
 
-def test_unknown_characters(pairs, tmp_path):
+def test_unknown_characters(tmp_path):
     for fuses in (True, False):
         for kind, without in (("gemma", True), ("unigram", False)):
             file = KINDS[kind]()
